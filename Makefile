@@ -1,0 +1,47 @@
+# Two commands matter: `make demo` and `make test`. Each sets up everything it needs by itself.
+PYTHON ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help setup servers browser demo test unit fmt lint types bench docs lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+setup: ## Create .venv from the hashed lock (quick when nothing changed)
+	@$(PYTHON) scripts/bootstrap.py dev
+
+servers: setup ## Install the published MCP servers that the demo and the journeys govern
+	@$(PYTHON) scripts/bootstrap.py mcp-git mcp-sqlite
+
+browser: setup ## Find a Chromium, or install it with the system's package manager
+	@$(BIN)/python scripts/browser.py
+
+demo: setup servers browser ## Run the whole story on real MCP servers (ARGS="--auto --keep")
+	@$(BIN)/actfor demo $(ARGS)
+
+test: setup servers browser lint types ## Run all checks and all tests
+	@$(BIN)/pytest -n 2 $(ARGS)
+
+unit: setup ## Only the quick tests: no browser, no servers
+	@$(BIN)/pytest -q tests/unit tests/store tests/vectors tests/scenarios $(ARGS)
+
+fmt: setup ## Format the code
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+lint: setup ## Style, and the order of the rooms
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/lint-imports --config importlinter.ini
+
+types: setup ## mypy, strict
+	@$(BIN)/mypy
+
+bench: setup servers ## Measure against named peers in the same run; the last line is JSON
+	@$(BIN)/python -m bench $(ARGS)
+
+docs: setup ## Check that the docs' snippets run and their generated parts are current
+	@$(BIN)/pytest -q tests/journeys/test_readme.py $(ARGS)
+
+lock: setup ## Resolve requirements/*.in again (needs uv)
+	@$(BIN)/python scripts/lock.py
+
+clean: ## Remove environments and caches
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .demo

@@ -1,0 +1,86 @@
+"""Create the environments of this checkout from its hashed locks; nothing to do means nothing done.
+
+    python3 scripts/bootstrap.py dev mcp-git mcp-sqlite
+
+`dev` is .venv with actfor itself, editable. The others are published MCP servers in
+environments of their own, because their pins collide with ours.
+Needs Python >= 3.11 and pip's registry; on Debian without python3-venv it installs that
+package where it may, and says what to type where it may not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main(names: list[str]) -> None:
+    """Bring each named environment up to date with its lock."""
+    if sys.version_info < (3, 11):
+        sys.exit(f"actfor needs Python 3.11 or newer; `{sys.executable}` is {sys.version.split()[0]}")
+    for name in names:
+        _ensure(name)
+
+
+def _ensure(name: str) -> None:
+    lock = ROOT / "requirements" / f"{name}.txt"
+    target = ROOT / (".venv" if name == "dev" else f".venv-{name}")
+    stamp = target / ".lock"
+    wanted = hashlib.sha256(lock.read_bytes()).hexdigest() + sys.version.split()[0] + str(ROOT)
+    if name == "dev":
+        wanted += hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return
+    print(f"setting up {target.name} (once) …", flush=True)
+    shutil.rmtree(target, ignore_errors=True)
+    _venv(target)
+    python = str(target / "bin" / "python")
+    _pip(python, "--require-hashes", "-r", str(lock))
+    if name == "dev":
+        _pip(python, "--no-deps", "--no-build-isolation", "-e", str(ROOT))
+    stamp.write_text(wanted)
+
+
+def _venv(target: Path) -> None:
+    made = subprocess.run([sys.executable, "-m", "venv", str(target)], capture_output=True, text=True, check=False)
+    if made.returncode == 0:
+        return
+    shutil.rmtree(target, ignore_errors=True)
+    package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
+    if not _apt_install(package):
+        sys.exit(f"this Python cannot create environments; install it first:\n  sudo apt-get install {package}\n{made.stdout}{made.stderr}")
+    subprocess.run([sys.executable, "-m", "venv", str(target)], check=True)
+
+
+def _apt_install(package: str) -> bool:
+    """Install a Debian package if this account may do so without a password."""
+    apt = shutil.which("apt-get")
+    if apt is None:
+        return False
+    prefix = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    if prefix and shutil.which("sudo") is None:
+        return False
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for step in (["update", "-q"], ["install", "-y", "-q", package]):
+        if subprocess.run([*prefix, apt, *step], env=env, capture_output=True, check=False).returncode:
+            return False
+    return True
+
+
+def _pip(python: str, *arguments: str) -> None:
+    done = subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments],
+        capture_output=True, text=True, check=False,
+    )
+    if done.returncode:
+        sys.exit(f"pip install {' '.join(arguments)} failed:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or ["dev"])

@@ -1,0 +1,5 @@
+"""`python -m actfor` is `actfor`."""
+
+from actfor.cli import main
+
+main()

@@ -1,0 +1,138 @@
+"""Every setting, where it may come from, and what we refuse to start with.
+
+Order: command line, environment (``ACTFOR_*``), ``actfor.toml`` in the data folder,
+defaults. Nothing needs to be set; there is no default secret to forget to change.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from actfor.errors import Kind, Refused
+
+PLACEHOLDER = re.compile(
+    r"change.?me|secret|password|default|example|placeholder|test|admin|todo|xxx|1234|qwerty|letmein",
+    re.IGNORECASE,
+)
+
+
+class Settings(BaseSettings):
+    """The server's settings. Build it with ``load``; a wrong one is a ``Refused`` that names it."""
+
+    model_config = SettingsConfigDict(env_prefix="ACTFOR_", extra="forbid", frozen=True)
+
+    mode: Literal["dev", "serve"] = "dev"
+    data: Path = Field(description="folder of the database, the keys and the sockets")
+    database: str = Field("", description="database URL; default: sqlite in the data folder")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8700, ge=1, le=65535, description="port to listen on")
+    issuer: str = Field("", description="public URL of this server, as clients see it")
+    trust_domain: str = Field("", description="SPIFFE trust domain; default: the issuer's host")
+    hold_seconds: float = Field(
+        20, ge=0, le=45, description="how long a call may wait for a human before it is answered"
+    )
+    approval_seconds: int = Field(600, ge=30, le=86_400, description="life of an approval request")
+    seal_secret: SecretStr | None = Field(
+        None, description="seals MCP request states; default: a generated key file"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("seal_secret")
+    @classmethod
+    def _strong(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return value
+        text = value.get_secret_value()
+        if PLACEHOLDER.search(text):
+            raise ValueError("is a placeholder; remove it to have one generated")
+        if len(text) < 32 or len(set(text)) < 12:
+            raise ValueError("is too weak: at least 32 characters, 12 of them different")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.mode == "dev" and not is_loopback(self.host):
+            raise ValueError(f"host: `{self.host}` is not a loopback address; `dev` listens only there")
+        if self.mode == "serve" and not self.issuer:
+            raise ValueError("issuer: `serve` needs the public URL of this server")
+        parts = urlsplit(self.public_url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path not in {"", "/"}:
+            raise ValueError(f"issuer: `{self.issuer}` is not an http(s) origin without a path")
+        if parts.scheme == "http" and not is_loopback(parts.hostname):
+            raise ValueError(f"issuer: `{self.issuer}` must be https, because it is not loopback")
+        return self
+
+    @property
+    def public_url(self) -> str:
+        """The issuer, without a trailing slash. Passkeys need a name, so ``dev`` says localhost."""
+        return self.issuer.rstrip("/") or f"http://localhost:{self.port}"
+
+    @property
+    def rp_id(self) -> str:
+        """WebAuthn relying party id: the issuer's host."""
+        return urlsplit(self.public_url).hostname or "localhost"
+
+    @property
+    def domain(self) -> str:
+        """The SPIFFE trust domain."""
+        return self.trust_domain or self.rp_id
+
+    @property
+    def database_url(self) -> str:
+        """The database to open."""
+        return self.database or f"sqlite:///{self.data / 'actfor.db'}"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line, environment, then ``actfor.toml`` of the data folder."""
+        data = init_settings().get("data") or env_settings().get("data")
+        toml = Path(str(data)) / "actfor.toml" if data else Path("actfor.toml")
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml)
+
+
+def load(**given: Any) -> Settings:
+    """Settings from all sources; ``None`` values count as not given.
+
+    Raises:
+        Refused: MALFORMED, naming each wrong setting and why.
+    """
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        reasons = (_reason(item) for item in error.errors(include_input=False, include_url=False))
+        raise Refused(Kind.MALFORMED, "; ".join(reasons)) from None
+
+
+def _reason(item: Any) -> str:
+    where = ".".join(str(part) for part in item["loc"])
+    message = str(item["msg"]).removeprefix("Value error, ")
+    return f"setting `{where}`: {message}" if where else f"setting {message}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` can only be reached from this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
