@@ -5,6 +5,6 @@ from __future__ import annotations
 
 def main() -> None:
     """Run the command line; every refusal becomes one line on stderr and a documented exit code."""
-    from actfor.cli.app import run
+    from actfor.cli.app import start
 
-    run()
+    start()

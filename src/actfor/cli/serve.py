@@ -1,0 +1,113 @@
+"""`actfor dev`, `actfor serve`, `actfor init`: the commands that import the server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from actfor.cli.output import err, out
+from actfor.errors import Kind, Refused
+
+DataOption = Annotated[Path, typer.Option(help="Folder of the database, the keys and the sockets.")]
+PortOption = Annotated[int | None, typer.Option(help="Port to listen on.  [default: 8700]")]
+HostOption = Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")]
+DatabaseOption = Annotated[
+    str | None, typer.Option("--db", help="Database URL.  [default: SQLite in the data folder]")
+]
+IssuerOption = Annotated[str | None, typer.Option(help="Public URL of this server.")]
+DEFAULT_DATA = Path("actfor-data")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the server's commands."""
+    app.command()(dev)
+    app.command()(serve)
+    app.command()(init)
+
+
+def dev(
+    data: DataOption = DEFAULT_DATA,
+    port: PortOption = None,
+    host: HostOption = None,
+    db: DatabaseOption = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+) -> None:
+    """Start a server for yourself: loopback only, default policies, SQLite.
+
+    Prints a one-time link that registers the first operator's passkey.
+
+    Example: actfor dev
+    """
+    _start(mode="dev", data=data, port=port, host=host, database=db, log_level=log_level)
+
+
+def serve(
+    issuer: IssuerOption = None,
+    data: DataOption = DEFAULT_DATA,
+    port: PortOption = None,
+    host: HostOption = None,
+    db: DatabaseOption = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+) -> None:
+    """Start a server for others, behind your TLS proxy. Run `actfor init` once before.
+
+    Refuses to start, naming the setting, where it would not be safe.
+
+    Example: actfor serve --issuer https://iam.example.com --data /var/lib/actfor
+    """
+    _start(
+        mode="serve", data=data, port=port, host=host, database=db, issuer=issuer, log_level=log_level
+    )
+
+
+def init(
+    issuer: IssuerOption = None,
+    data: DataOption = DEFAULT_DATA,
+    db: DatabaseOption = None,
+) -> None:
+    """Prepare a data folder for `actfor serve`: keys, database, the default policies, a setup link.
+
+    Safe to repeat: what exists is kept; a new setup link is made while there is no operator.
+
+    Example: actfor init --issuer https://iam.example.com --data /var/lib/actfor
+    """
+    import asyncio
+
+    server = _server()
+    settings = server.load(mode="serve", data=data, database=db, issuer=issuer)
+    link = asyncio.run(server.prepare(settings))
+    out.print(f"data folder  {data}", markup=False)
+    if link:
+        out.print(f"setup link   {link}\n             one use, 15 minutes", markup=False)
+    else:
+        out.print("an operator is registered; no setup link was made", markup=False)
+
+
+def _start(**given: object) -> None:
+    server = _server()
+    settings = server.load(**given)
+    server.serve(settings, announce)
+
+
+def announce(*, mode: str, url: str, data: Path, setup_link: str | None) -> None:
+    """What a person at the terminal should know once the server listens."""
+    if mode == "dev":
+        err.print("actfor dev · loopback only · not for others to reach", style="yellow")
+    out.print(f"console      {url}", markup=False)
+    out.print(f"data folder  {data}", markup=False)
+    if setup_link:
+        out.print(f"first visit  {setup_link}\n             one use, 15 minutes", markup=False)
+    out.file.flush()
+
+
+def _server():  # type: ignore[no-untyped-def]  # noqa: ANN202 - a module, imported late
+    try:
+        import actfor.server
+    except ImportError as missing:
+        raise Refused(
+            Kind.NOT_FOUND,
+            f"the server is not installed (`{missing.name}` is missing): pip install 'actfor[server]'",
+        ) from missing
+    return actfor.server
