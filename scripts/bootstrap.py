@@ -23,7 +23,9 @@ ROOT = Path(__file__).resolve().parent.parent
 def main(names: list[str]) -> None:
     """Bring each named environment up to date with its lock."""
     if sys.version_info < (3, 11):
-        sys.exit(f"actfor needs Python 3.11 or newer; `{sys.executable}` is {sys.version.split()[0]}")
+        sys.exit(
+            f"actfor needs Python 3.11 or newer; `{sys.executable}` is {sys.version.split()[0]}"
+        )
     for name in names:
         _ensure(name)
 
@@ -48,13 +50,18 @@ def _ensure(name: str) -> None:
 
 
 def _venv(target: Path) -> None:
-    made = subprocess.run([sys.executable, "-m", "venv", str(target)], capture_output=True, text=True, check=False)
+    made = subprocess.run(
+        [sys.executable, "-m", "venv", str(target)], capture_output=True, text=True, check=False
+    )
     if made.returncode == 0:
         return
     shutil.rmtree(target, ignore_errors=True)
     package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
     if not _apt_install(package):
-        sys.exit(f"this Python cannot create environments; install it first:\n  sudo apt-get install {package}\n{made.stdout}{made.stderr}")
+        sys.exit(
+            "this Python cannot create environments; install the package that can:\n"
+            f"  sudo apt-get install {package}\n{made.stdout}{made.stderr}"
+        )
     subprocess.run([sys.executable, "-m", "venv", str(target)], check=True)
 
 
@@ -68,7 +75,9 @@ def _apt_install(package: str) -> bool:
         return False
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for step in (["update", "-q"], ["install", "-y", "-q", package]):
-        if subprocess.run([*prefix, apt, *step], env=env, capture_output=True, check=False).returncode:
+        if subprocess.run(
+            [*prefix, apt, *step], env=env, capture_output=True, check=False
+        ).returncode:
             return False
     return True
 
@@ -76,10 +85,14 @@ def _apt_install(package: str) -> bool:
 def _pip(python: str, *arguments: str) -> None:
     done = subprocess.run(
         [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments],
-        capture_output=True, text=True, check=False,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
-        sys.exit(f"pip install {' '.join(arguments)} failed:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
+        sys.exit(
+            f"pip install {' '.join(arguments)} failed:\n{done.stdout[-4000:]}{done.stderr[-4000:]}"
+        )
 
 
 if __name__ == "__main__":

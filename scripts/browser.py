@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from bootstrap import _apt_install  # noqa: E402
+from bootstrap import _apt_install
 
-from actfor.cli.demo.browser import find_chromium  # noqa: E402
+from actfor.cli.demo.browser import find_chromium
 
 
 def main() -> None:
@@ -32,7 +32,9 @@ def main() -> None:
     print(
         "\n" + "!" * 78 + "\n"
         "!! NO CHROMIUM: passkey journeys in a real browser will NOT RUN.\n"
-        "!! Install one:  sudo apt-get install chromium   |   brew install --cask chromium\n" + "!" * 78,
+        "!! Install one:  sudo apt-get install chromium   |   brew install --cask chromium\n"
+        + "!"
+        * 78,
         file=sys.stderr,
     )
     if os.environ.get("CI") == "true":

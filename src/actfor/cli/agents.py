@@ -10,7 +10,6 @@ import typer
 from actfor.cli.api import api
 from actfor.cli.output import emit, note, table
 from actfor.errors import Kind, Refused
-from actfor.wire.canonical import digest_bytes
 
 app = typer.Typer(no_args_is_help=True, help="Agents: registration, measurement, state.")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -30,7 +29,9 @@ def register_agent(
     model: Annotated[str | None, typer.Option(help="Model it uses: ID@VERSION (declared).")] = None,
     prompt: Annotated[Path | None, typer.Option(help="Its system prompt; bound by digest.")] = None,
     executable: Annotated[Path | None, typer.Option(help="Program that runs it.")] = None,
-    image: Annotated[str | None, typer.Option(help="Container image digest, if there is one.")] = None,
+    image: Annotated[
+        str | None, typer.Option(help="Container image digest, if there is one.")
+    ] = None,
     tier: Annotated[str, typer.Option(help="low, medium or high.")] = "medium",
     owner: Annotated[str | None, typer.Option(help="Who answers for it.  [default: you]")] = None,
     as_json: JsonOption = False,
@@ -47,18 +48,24 @@ def register_agent(
         "code_root": str(code.resolve()),
         "executable": str(executable.resolve()) if executable else None,
         "model": _model(model),
-        "prompt_digest": digest_bytes(prompt.read_bytes()) if prompt else None,
+        "prompt_path": str(prompt.resolve()) if prompt else None,
         "image_digest": image,
         "owner": owner,
     }
-    made = api().post("/v1/agents", {key: value for key, value in body.items() if value is not None})
+    made = api().post(
+        "/v1/agents", {key: value for key, value in body.items() if value is not None}
+    )
     emit(made, as_json=as_json, text=f"{made['id']}\nmanifest {made['manifest']}")
 
 
 @app.command("ls")
 def list_(as_json: JsonOption = False) -> None:
     """List the agents."""
-    table(api().get("/v1/agents")["agents"], ("name", "state", "tier", "owner", "cause"), as_json=as_json)
+    table(
+        api().get("/v1/agents")["agents"],
+        ("name", "state", "tier", "owner", "cause"),
+        as_json=as_json,
+    )
 
 
 @app.command()

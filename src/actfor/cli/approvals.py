@@ -50,7 +50,9 @@ def approve(
 
 
 @app.command()
-def deny(approval: str, reason: Annotated[str, typer.Option(help="Why; the agent is told.")] = "") -> None:
+def deny(
+    approval: str, reason: Annotated[str, typer.Option(help="Why; the agent is told.")] = ""
+) -> None:
     """Refuse a waiting call."""
     api().post(f"/v1/approvals/{approval}/deny", {"reason": reason})
     note(f"{approval} is denied")

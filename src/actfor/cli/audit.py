@@ -14,7 +14,9 @@ from actfor.cli.api import api
 from actfor.cli.output import emit, note, out, table
 from actfor.errors import Kind, Refused
 
-app = typer.Typer(no_args_is_help=True, help="The tamper-evident log: search, prove, verify offline.")
+app = typer.Typer(
+    no_args_is_help=True, help="The tamper-evident log: search, prove, verify offline."
+)
 traces = typer.Typer(no_args_is_help=True, help="One action from the person to its outcome.")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -61,7 +63,7 @@ def key_() -> None:
 
 @app.command()
 def export(folder: Annotated[Path, typer.Argument(help="New folder to write.")]) -> None:
-    """Export the whole log as C2SP tiles: checkpoint, tiles, entries. Verifiable with `audit verify`."""
+    """Export the whole log as C2SP tiles, to be checked with `audit verify`."""
     from actfor.cli.export import export_log
 
     size = export_log(api(), folder)
@@ -92,7 +94,11 @@ def verify(
     except Refused as refused:
         note(f"NOT VERIFIED: {refused.detail}")
         raise typer.Exit(8) from None
-    emit(report, as_json=as_json, text="\n".join(f"{name:<12} {value}" for name, value in report.items()))
+    emit(
+        report,
+        as_json=as_json,
+        text="\n".join(f"{name:<12} {value}" for name, value in report.items()),
+    )
 
 
 @traces.command("show")
@@ -124,5 +130,7 @@ def _verify(proofs: Any, what: Path, key: str, checkpoint: str | None) -> dict[s
     if what.is_dir():
         report: dict[str, Any] = proofs.verify_export(what, key, checkpoint=checkpoint).summary()
         return report
-    verified: dict[str, Any] = proofs.verify_receipt(what.read_text(), key, checkpoint=checkpoint).summary()
+    verified: dict[str, Any] = proofs.verify_receipt(
+        what.read_text(), key, checkpoint=checkpoint
+    ).summary()
     return verified

@@ -12,7 +12,9 @@ from actfor.cli.api import api
 from actfor.cli.output import emit, note, table
 from actfor.errors import Kind, Refused
 
-app = typer.Typer(no_args_is_help=True, help="MCP servers behind the gateway and their pinned tools.")
+app = typer.Typer(
+    no_args_is_help=True, help="MCP servers behind the gateway and their pinned tools."
+)
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -29,7 +31,8 @@ def add(
     ] = None,
     url: Annotated[str | None, typer.Option(help="URL of a Streamable HTTP server.")] = None,
     secret_file: Annotated[
-        Path | None, typer.Option(help="File with the bearer token for the upstream; never the agent's.")
+        Path | None,
+        typer.Option(help="File with the bearer token for the upstream; never the agent's."),
     ] = None,
     effect: Annotated[
         list[str] | None,
@@ -89,7 +92,9 @@ def approve(name: str, tool: Annotated[list[str], typer.Argument(help="Tools to 
 
 
 @app.command()
-def overlay(name: str, tool: str, body: Annotated[str, typer.Argument(help="The overlay as JSON.")]) -> None:
+def overlay(
+    name: str, tool: str, body: Annotated[str, typer.Argument(help="The overlay as JSON.")]
+) -> None:
     """Say what a tool does, where its own description cannot be trusted to."""
     api().post(f"/v1/servers/{name}/tools/{tool}/overlay", json.loads(body))
     note(f"{name}.{tool} has a new overlay")

@@ -51,5 +51,3 @@ def whoami(as_json: JsonOption = False) -> None:
     """Print who is signed in."""
     me = api().get("/v1/me")
     emit(me, as_json=as_json, text=f"{me['name']} ({', '.join(me['roles'])})")
-
-

@@ -1,4 +1,4 @@
-"""`actfor mandate …`: what a person wants done, committed; taken back when they change their mind."""
+"""`actfor mandate …`: what a person wants done, committed; and taken back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from actfor.cli.api import api
 from actfor.cli.output import clean, emit, err, note, table
 from actfor.errors import Kind, Refused
 
-app = typer.Typer(no_args_is_help=True, help="What a person wants done: commit it, look at it, revoke it.")
+app = typer.Typer(
+    no_args_is_help=True, help="What a person wants done: commit it, look at it, revoke it."
+)
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -30,7 +32,9 @@ def create(
     ],
     arg: Annotated[
         list[str] | None,
-        typer.Option(help="Limit an argument of the grant before it: /POINTER=VALUE or /POINTER~GLOB."),
+        typer.Option(
+            help="Limit an argument of the grant before it: /POINTER=VALUE or /POINTER~GLOB."
+        ),
     ] = None,
     calls: Annotated[int | None, typer.Option(min=1, help="How many calls at most.")] = None,
     amount: Annotated[str | None, typer.Option(help="Total amount, e.g. '500.00 EUR'.")] = None,
@@ -63,7 +67,8 @@ def create(
     _confirm(draft, yes=yes)
     made = api().post("/v1/mandates", draft)
     emit(made, as_json=as_json, text=made["id"])
-    note(f"committed until {made['expires_at']}: actfor run --agent {agent} --mandate {made['id']} -- …")
+    note(f"committed until {made['expires_at']}")
+    note(f"use it: actfor run --agent {agent} --mandate {made['id']} -- …")
 
 
 @app.command("ls")
@@ -84,7 +89,9 @@ def revoke(
     mandate: str, reason: Annotated[str, typer.Option(help="Why; it goes to the log.")] = ""
 ) -> None:
     """Take a mandate back. From the next call on, nothing under it is permitted."""
-    api().post(f"/v1/mandates/{mandate}/revoke", {"reason": reason or "revoked on the command line"})
+    api().post(
+        f"/v1/mandates/{mandate}/revoke", {"reason": reason or "revoked on the command line"}
+    )
     note(f"{mandate} is revoked")
 
 
@@ -129,6 +136,8 @@ def _confirm(draft: dict[str, Any], *, yes: bool) -> None:
     for grant in draft["grants"]:
         effects = ", ".join(grant["effects"])
         err.print(f"  {grant['server']}: {', '.join(grant['tools'])} ({effects})", markup=False)
-    err.print(f"  until {draft['expires_at']}, budget {draft['budget'] or 'unlimited'}", markup=False)
+    err.print(
+        f"  until {draft['expires_at']}, budget {draft['budget'] or 'unlimited'}", markup=False
+    )
     if not typer.confirm("commit this mandate?", err=True):
         raise Refused(Kind.DENIED, "not committed")

@@ -23,7 +23,8 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 def clean(value: object) -> str:
     """``value`` as text without control, bidi or other invisible characters (shown as ⟦U+XXXX⟧)."""
     return "".join(
-        character if _visible(character) else f"⟦U+{ord(character):04X}⟧" for character in str(value)
+        character if _visible(character) else f"⟦U+{ord(character):04X}⟧"
+        for character in str(value)
     )
 
 
@@ -36,7 +37,9 @@ def emit(value: Any, *, as_json: bool, text: str | None = None) -> None:
     if as_json:
         sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
     else:
-        out.print(Text(clean(text)) if text is not None else Text(clean(json.dumps(value, indent=2))))
+        out.print(
+            Text(clean(text)) if text is not None else Text(clean(json.dumps(value, indent=2)))
+        )
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:

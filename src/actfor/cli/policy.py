@@ -38,7 +38,9 @@ def list_(as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def publish(source: Annotated[list[Path], typer.Argument(help="Cedar files; together one set.")]) -> None:
+def publish(
+    source: Annotated[list[Path], typer.Argument(help="Cedar files; together one set.")],
+) -> None:
     """Publish a new version. It is validated strictly; a set that is empty or wrong is refused."""
     text = "\n".join(path.read_text() for path in source)
     made = api().post("/v1/policies", {"source": text})

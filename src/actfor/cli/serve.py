@@ -58,7 +58,13 @@ def serve(
     Example: actfor serve --issuer https://iam.example.com --data /var/lib/actfor
     """
     _start(
-        mode="serve", data=data, port=port, host=host, database=db, issuer=issuer, log_level=log_level
+        mode="serve",
+        data=data,
+        port=port,
+        host=host,
+        database=db,
+        issuer=issuer,
+        log_level=log_level,
     )
 
 
@@ -108,6 +114,7 @@ def _server():  # type: ignore[no-untyped-def]  # noqa: ANN202 - a module, impor
     except ImportError as missing:
         raise Refused(
             Kind.NOT_FOUND,
-            f"the server is not installed (`{missing.name}` is missing): pip install 'actfor[server]'",
+            f"the server is not installed, `{missing.name}` is missing:"
+            " pip install 'actfor[server]'",
         ) from missing
     return actfor.server

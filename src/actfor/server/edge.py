@@ -82,7 +82,10 @@ class Edge:
         # DNS rebinding (threats-and-faults D3): a page of another site may reach this port by name.
         if headers.get(b"host", b"").lower() not in self._hosts:
             raise _Rejected(421, "this server is not known by that host name")
-        if scope["method"] in {"GET", "HEAD", "DELETE", "OPTIONS"} and b"content-length" not in headers:
+        if (
+            scope["method"] in {"GET", "HEAD", "DELETE", "OPTIONS"}
+            and b"content-length" not in headers
+        ):
             return receive
         body = await _body(headers, receive)
         _check_json(scope["path"], headers, body)

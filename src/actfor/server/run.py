@@ -44,7 +44,7 @@ def serve(settings: Settings, announce: Announce) -> None:
 
 
 async def prepare(settings: Settings) -> str | None:
-    """Make the data folder, the keys, the database and the default policies; a setup link if needed."""
+    """Make data folder, keys, database, default policies; a setup link if there is no operator."""
     configure_logging("warning")
     application = await build(settings, with_default_policies=True)
     try:
@@ -97,7 +97,9 @@ def _listen(settings: Settings) -> socket.socket:
     except OSError as error:
         listener.close()
         where = f"`{settings.host}:{settings.port}`"
-        raise Refused(Kind.CONFLICT, f"settings `host`, `port`: {where}: {error.strerror}") from None
+        raise Refused(
+            Kind.CONFLICT, f"settings `host`, `port`: {where}: {error.strerror}"
+        ) from None
     listener.set_inheritable(False)
     return listener
 
@@ -115,7 +117,7 @@ class _Server(uvicorn.Server):
 
 
 def _background(name: str, run: Callable[[], Coroutine[None, None, None]]) -> asyncio.Task[None]:
-    """A loop that must not die: if it does, the process says so and ends, for a supervisor to restart."""
+    """A loop that must not die: if it does, the process ends, for a supervisor to restart."""
     task = asyncio.create_task(run(), name=name)
 
     def ended(task: asyncio.Task[None]) -> None:

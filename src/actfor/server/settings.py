@@ -64,11 +64,17 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.mode == "dev" and not is_loopback(self.host):
-            raise ValueError(f"host: `{self.host}` is not a loopback address; `dev` listens only there")
+            raise ValueError(
+                f"host: `{self.host}` is not a loopback address; `dev` listens only there"
+            )
         if self.mode == "serve" and not self.issuer:
             raise ValueError("issuer: `serve` needs the public URL of this server")
         parts = urlsplit(self.public_url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path not in {"", "/"}:
+        if (
+            parts.scheme not in {"http", "https"}
+            or not parts.hostname
+            or parts.path not in {"", "/"}
+        ):
             raise ValueError(f"issuer: `{self.issuer}` is not an http(s) origin without a path")
         if parts.scheme == "http" and not is_loopback(parts.hostname):
             raise ValueError(f"issuer: `{self.issuer}` must be https, because it is not loopback")

@@ -16,7 +16,17 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 _TOKEN = re.compile(r"eyJ[\w-]{8,}\.[\w-]+(\.[\w-]*)?|[?&#]t=[\w-]{20,}")
 _SECRET_NAMES = frozenset(
-    {"authorization", "dpop", "cookie", "set-cookie", "token", "subject_token", "actor_token", "access_token", "secret"}
+    {
+        "authorization",
+        "dpop",
+        "cookie",
+        "set-cookie",
+        "token",
+        "subject_token",
+        "actor_token",
+        "access_token",
+        "secret",
+    }
 )
 
 

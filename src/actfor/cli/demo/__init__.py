@@ -1,1 +1,1 @@
-"""`actfor demo`: the whole story in a minute, on real MCP servers, told so that a stranger follows it."""
+"""`actfor demo`: the whole story in a minute, on real MCP servers, for a stranger to follow."""

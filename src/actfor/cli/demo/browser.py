@@ -45,9 +45,7 @@ def find_chromium() -> str | None:
 
 
 @contextmanager
-def browser_page(
-    *, width: int = 420, height: int = 860, javascript: bool = True
-) -> Iterator[Page]:
+def browser_page(*, width: int = 420, height: int = 860, javascript: bool = True) -> Iterator[Page]:
     """A page in a fresh headless Chromium whose virtual authenticator verifies its user.
 
     Raises:

@@ -18,13 +18,24 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     auto: Annotated[
-        bool, typer.Option("--auto", help="A headless browser plays the person.  [default: off a terminal]")
+        bool,
+        typer.Option(
+            "--auto", help="A headless browser plays the person.  [default: off a terminal]"
+        ),
     ] = False,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the server running afterwards.")] = False,
-    folder: Annotated[Path, typer.Option(help="Where the demo lives; emptied first.")] = Path(".demo"),
-    port: Annotated[int | None, typer.Option(help="Port of the server.  [default: a free one]")] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the server running afterwards.")
+    ] = False,
+    folder: Annotated[Path, typer.Option(help="Where the demo lives; emptied first.")] = Path(
+        ".demo"
+    ),
+    port: Annotated[
+        int | None, typer.Option(help="Port of the server.  [default: a free one]")
+    ] = None,
 ) -> None:
-    """Tell the whole story on real MCP servers, checking each step; exits 0 only if all did what they claim.
+    """Tell the whole story on real MCP servers, and check each step.
+
+    Exits 0 only if every step did what it claims.
 
     Example: actfor demo --auto
     """

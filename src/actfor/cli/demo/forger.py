@@ -87,7 +87,9 @@ def _exchange(server: str, mandate: str, key: SigningKey, *, actor: bool) -> str
         svid = {**_claims(server, mandate, server), "sub": "spiffe://localhost/agent/bookkeeper"}
         form |= {"actor_token": sign(svid, typ="JWT", key=key), "actor_token_type": JWT}
     url = f"{server}/token"
-    proof = build_proof(key=key, method="POST", url=url, jti=f"forged-{actor}", now=datetime.now(UTC))
+    proof = build_proof(
+        key=key, method="POST", url=url, jti=f"forged-{actor}", now=datetime.now(UTC)
+    )
     answer = httpx2.post(url, data=form, headers={"dpop": proof})
     _must_be(answer, 400, 401)
     return f"{answer.status_code} {answer.json()['error']}: {answer.json()['error_description']}"

@@ -1,4 +1,4 @@
-"""The person in the story: at a terminal a real one, otherwise a headless browser doing the same."""
+"""The person in the story: a real one at a terminal, else a headless browser doing the same."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ class RealPerson:
         self._ask("Look at what the agent wants, and approve it with your passkey:", link)
 
     def _ask(self, what: str, link: str) -> None:
-        self._console.print(f"\n  [bold yellow]your turn[/bold yellow]  {what}\n             {link}\n")
+        self._console.print(
+            f"\n  [bold yellow]your turn[/bold yellow]  {what}\n             {link}\n"
+        )
         webbrowser.open(link)
 
 

@@ -1,4 +1,4 @@
-"""What stands behind the demo: the server process, the command line as a person types it, the agent."""
+"""Behind the demo: the server process, the command line as a person types it, the agent."""
 
 from __future__ import annotations
 
@@ -178,7 +178,11 @@ class AgentProcess:
         except queue.Empty:
             raise Broken(f"the agent said nothing for {seconds:.0f} seconds") from None
         if "ended" in answer:
-            return {"ok": False, "ended": True, "error": f"the agent's process ended ({self.code()})"}
+            return {
+                "ok": False,
+                "ended": True,
+                "error": f"the agent's process ended ({self.code()})",
+            }
         return answer
 
     def code(self) -> int | None:

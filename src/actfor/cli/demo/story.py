@@ -1,4 +1,4 @@
-"""The demo's story: ten things that happen, each checked, each told in a line a stranger understands.
+"""The demo's story: what happens, each step checked, each told in a line for a stranger.
 
 Every check looks at the effect itself (the database file, the exit code, the log), not at
 what the server says about it. The demo exits 0 only if each step did what it claims.
@@ -137,7 +137,9 @@ class Story:
         with (self.world.agent / "agent.py").open("a") as file:
             file.write("#")
         changed = time.monotonic()
-        self._until(lambda: self._agent_state() == "invalidated", "the identity was not invalidated")
+        self._until(
+            lambda: self._agent_state() == "invalidated", "the identity was not invalidated"
+        )
         took = time.monotonic() - changed
         cause = self.stage.json("agent", "show", "bookkeeper")["cause"]
         expect("agent.py" in cause, "the cause names the file", cause)
@@ -236,5 +238,3 @@ def expect(holds: Any, what: str, seen: Any) -> None:
 def short(digest: str) -> str:
     """The first characters of a digest, for reading."""
     return digest[:16] + "…"
-
-

@@ -1,4 +1,4 @@
-"""The small company that the demo governs: a git repository, a customer database, an agent's code."""
+"""The small company the demo governs: a git repository, a customer database, an agent."""
 
 from __future__ import annotations
 
@@ -82,7 +82,15 @@ def _customers(path: Path) -> None:
 def _repository(path: Path) -> None:
     path.mkdir()
     (path / "retention.md").write_text("Closed accounts are deleted after ninety days.\n")
-    git = ["git", "-C", str(path), "-c", "user.name=Grace", "-c", "user.email=grace@compiler.example"]
+    git = [
+        "git",
+        "-C",
+        str(path),
+        "-c",
+        "user.name=Grace",
+        "-c",
+        "user.email=grace@compiler.example",
+    ]
     subprocess.run([*git, "init", "--quiet"], check=True)
     subprocess.run([*git, "add", "."], check=True)
     subprocess.run([*git, "commit", "--quiet", "-m", "Say when accounts are deleted"], check=True)

@@ -1,0 +1,1 @@
+"""Reproducible benchmarks, each beside a named peer in the same run. See README.md."""

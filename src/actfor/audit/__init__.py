@@ -1,0 +1,24 @@
+"""What happened, provably: append in the caller's transaction, checkpoint, prove, verify."""
+
+from actfor.audit.model import (
+    Event,
+    EventType,
+    Head,
+    LoggedEvent,
+    Receipt,
+    VerifyReport,
+)
+from actfor.audit.service import AuditLog
+from actfor.wire.checkpoint import NoteSigner, NoteVerifier
+
+__all__ = [
+    "AuditLog",
+    "Event",
+    "EventType",
+    "Head",
+    "LoggedEvent",
+    "NoteSigner",
+    "NoteVerifier",
+    "Receipt",
+    "VerifyReport",
+]

@@ -1,0 +1,106 @@
+"""The log over HTTP: public tiles for anyone, events and receipts for signed-in people.
+
+``/log/*`` is C2SP tlog-tiles: static in nature, personal data only as salted commitments.
+``/v1/audit/*`` shows plaintext, so every route of it asks the injected dependency first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from actfor.audit.model import EventType
+from actfor.audit.service import AuditLog
+from actfor.errors import Kind, Refused
+from actfor.wire.canonical import JsonObject
+from actfor.wire.tiles import Tile
+
+_MUTABLE = "no-cache"
+_IMMUTABLE = "public, max-age=604800, immutable"
+
+
+def log_routes(log: AuditLog, prefix: str = "/log") -> list[Route]:
+    """The read-only log of C2SP tlog-tiles, below ``prefix``. No authentication, by design."""
+
+    async def checkpoint(_: Request) -> Response:
+        note = await log.latest_checkpoint()
+        if note is None:
+            return PlainTextResponse("no checkpoint yet\n", 404)
+        return PlainTextResponse(note, headers={"cache-control": _MUTABLE})
+
+    async def tile(request: Request) -> Response:
+        try:
+            body = await log.tile(Tile.parse("tile/" + request.path_params["path"]))
+        except Refused as refused:
+            if refused.kind is not Kind.NOT_FOUND:
+                raise
+            return PlainTextResponse("no such tile\n", 404)
+        return Response(
+            body,
+            media_type="application/octet-stream",
+            headers={"cache-control": _IMMUTABLE, "x-content-type-options": "nosniff"},
+        )
+
+    return [
+        Route(f"{prefix}/checkpoint", checkpoint, methods=["GET"]),
+        Route(f"{prefix}/tile/{{path:path}}", tile, methods=["GET"]),
+    ]
+
+
+def router(
+    log: AuditLog, authenticated: Callable[..., Any], prefix: str = "/v1/audit"
+) -> APIRouter:
+    """Search, single events, receipts, traces, for the management API.
+
+    ``authenticated`` is a dependency that raises ``Refused`` for anyone who may not read the log.
+    ``Refused`` is left to the application's exception handler.
+    """
+    routes = APIRouter(prefix=prefix, tags=["audit"], dependencies=[Depends(authenticated)])
+
+    @routes.get("/events", summary="Events, newest first")
+    async def events(
+        limit: Annotated[int, Query(ge=1, le=500)] = 50,
+        before: Annotated[int | None, Query(ge=0, lt=2**53)] = None,
+        type: EventType | None = None,  # noqa: A002 - the parameter's public name
+        agent: Annotated[str | None, Query(max_length=2048)] = None,
+    ) -> dict[str, list[JsonObject]]:
+        found = await log.search(limit=limit, before=before, type=type, agent=agent)
+        return {"events": [event.to_json() for event in found]}
+
+    @routes.get("/events/{index}", summary="One event with its receipt")
+    async def event(index: int) -> JsonObject:
+        receipt = await log.prove(index)
+        return {"event": (await log.event(index)).to_json(), "receipt": receipt.text()}
+
+    @routes.get("/events/{index}/receipt", summary="The receipt of one event")
+    async def receipt(
+        index: int, reveal: Annotated[list[str] | None, Query(max_length=32)] = None
+    ) -> dict[str, str]:
+        return {"receipt": (await log.prove(index, reveal)).text()}
+
+    @routes.get("/traces/{trace}", summary="One action from the mandate to its outcome")
+    async def trace(trace: str) -> dict[str, list[JsonObject]]:
+        return {"events": [event.to_json() for event in await log.trace(trace)]}
+
+    @routes.get("/key", summary="The log's verifier key")
+    async def key() -> dict[str, str]:
+        return {"key": log.verifier_key}
+
+    @routes.get("/verify", summary="Recompute the whole log")
+    async def verify() -> JsonObject:
+        report = await log.verify()
+        return {
+            "ok": report.ok,
+            "size": report.size,
+            "checkpoint_size": report.checkpoint_size,
+            "opened": report.opened,
+            "erased": report.erased,
+            "problems": report.problems,
+        }
+
+    return routes

@@ -1,0 +1,154 @@
+"""What the audit log takes and gives back. Pure values.
+
+An ``Event`` becomes a leaf (see ``wire.log_entry``): its *facts* stand in clear for ever
+and must not be personal; its *private* members become salted commitments, and their
+plaintext is kept beside the log, from where it can be erased.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from json import dumps
+
+from actfor.wire.canonical import MAX_DEPTH, JsonObject, JsonValue
+from actfor.wire.checkpoint import LogProof
+from actfor.wire.log_entry import LogEntry, Opening
+from actfor.wire.strict_json import load_object
+from actfor.wire.timestamps import from_ms, rfc3339
+
+_ID = re.compile(r"[a-z]{2,4}_[a-z2-7]{26}")
+
+
+class EventType(StrEnum):
+    """What happened. Values are stable: they stand in leaves."""
+
+    ADMIN = "admin"
+    AGENT = "agent"
+    ATTEST = "attest"
+    MANDATE = "mandate"
+    DELEGATE = "delegate"
+    DECIDE = "decide"
+    APPROVAL_REQUEST = "approval-request"
+    APPROVE = "approve"
+    DENY = "deny"
+    REVOKE = "revoke"
+    OUTCOME = "outcome"
+    POLICY = "policy"
+    TOOL = "tool"
+    KEY = "key"
+    SESSION = "session"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened. ``trace`` is shared by all events of one call or one thing."""
+
+    type: EventType
+    trace: str
+    facts: Mapping[str, JsonValue]
+    private: Mapping[str, JsonValue] = field(default_factory=dict)
+
+    @property
+    def agent(self) -> str | None:
+        """The agent it concerns, by the fact of that name."""
+        agent = self.facts.get("agent")
+        return agent if isinstance(agent, str) else None
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedEvent:
+    """An event as the log holds it, with what can be opened of its private members."""
+
+    index: int
+    id: str
+    type: str
+    at: datetime
+    trace: str
+    facts: JsonObject
+    private: JsonObject
+    erased: tuple[str, ...]  # private members whose plaintext is gone; their commitments stand
+
+    @classmethod
+    def of(cls, entry: LogEntry, openings: Mapping[str, Opening]) -> LoggedEvent:
+        """Join an entry with the plaintext kept beside it."""
+        return cls(
+            entry.seq,
+            entry.id,
+            entry.type,
+            from_ms(entry.at),
+            entry.trace,
+            entry.facts,
+            {name: opening.value for name, opening in openings.items()},
+            tuple(sorted(entry.commitments.keys() - openings.keys())),
+        )
+
+    def to_json(self) -> JsonObject:
+        """For the management API and the console."""
+        return {
+            "index": self.index,
+            "id": self.id,
+            "type": self.type,
+            "at": rfc3339(self.at),
+            "trace": self.trace,
+            "agent": self.facts.get("agent"),
+            "facts": self.facts,
+            "private": self.private,
+            "erased": self.erased,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How large the log is now, committed but perhaps not yet under a checkpoint."""
+
+    size: int
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """All that is needed to check one event offline (read by ``sdk.receipt``)."""
+
+    leaf: bytes
+    openings: Mapping[str, Opening]
+    proof: LogProof
+
+    def text(self) -> str:
+        """One JSON document: the leaf in clear, the openings, the C2SP log proof verbatim."""
+        return dumps(
+            {
+                "receipt": "actfor/v1",
+                "leaf": load_object(self.leaf, max_depth=MAX_DEPTH),
+                "openings": {name: made.to_json() for name, made in self.openings.items()},
+                "proof": self.proof.text(),
+            },
+            indent=2,
+            ensure_ascii=False,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What recomputing the whole log found. ``problems`` is empty if all of it holds."""
+
+    size: int
+    checkpoint_size: int
+    opened: int
+    erased: int
+    problems: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found."""
+        return not self.problems
+
+
+def references(facts: Mapping[str, JsonValue]) -> Iterator[str]:
+    """The ids of other things (mandate, grant, approval, …) that an event's facts name."""
+    for value in facts.values():
+        if isinstance(value, str) and _ID.fullmatch(value):
+            yield value

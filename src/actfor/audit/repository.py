@@ -1,0 +1,328 @@
+"""The log's tables. Rows of ``log_leaf`` and ``log_tile`` are only ever added."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import (
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    bindparam,
+    func,
+    insert,
+    select,
+    update,
+)
+
+from actfor.store import Tx, insert_ignore, metadata
+from actfor.wire.merkle import Frontier
+from actfor.wire.timestamps import to_ms
+
+_ONE = 1  # the id of a table's only row
+
+log_leaf = Table(
+    "log_leaf",
+    metadata,
+    Column("idx", Integer, primary_key=True, autoincrement=False),
+    Column("leaf", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("trace", Text, nullable=False),
+    Column("agent", Text),
+    Column("at", Integer, nullable=False),
+    Index(None, "trace", "idx"),
+    Index(None, "type", "idx"),
+    Index(None, "agent", "idx"),
+)
+log_payload = Table(
+    "log_payload",
+    metadata,
+    Column("idx", Integer, primary_key=True, autoincrement=False),
+    Column("salt", LargeBinary, nullable=False),
+    Column("body", Text, nullable=False),
+)
+log_ref = Table(
+    "log_ref",
+    metadata,
+    Column("ref", Text, primary_key=True),
+    Column("idx", Integer, primary_key=True, autoincrement=False),
+)
+log_tile = Table(
+    "log_tile",
+    metadata,
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+)
+log_head = Table(
+    "log_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("size", Integer, nullable=False),
+    Column("frontier", LargeBinary, nullable=False),
+)
+log_checkpoint = Table(
+    "log_checkpoint",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("size", Integer, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("at", Integer, nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLeaf:
+    """A leaf and what is kept beside it; ``salt`` and ``body`` are None if none or erased."""
+
+    index: int
+    leaf: bytes
+    salt: bytes | None
+    body: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCheckpoint:
+    """The last tree head that was signed."""
+
+    size: int
+    root: bytes
+    note: str
+
+
+_ADD_LEAF = insert(log_leaf).values(
+    idx=bindparam("idx"),
+    leaf=bindparam("leaf"),
+    hash=bindparam("hash"),
+    type=bindparam("type"),
+    trace=bindparam("trace"),
+    agent=bindparam("agent"),
+    at=bindparam("at"),
+)
+_ADD_PAYLOAD = insert(log_payload).values(
+    idx=bindparam("idx"), salt=bindparam("salt"), body=bindparam("body")
+)
+_ADD_REF = insert_ignore(log_ref).values(ref=bindparam("ref"), idx=bindparam("idx"))
+_HASHES = (
+    select(log_leaf.c.hash)
+    .where(log_leaf.c.idx >= bindparam("start"), log_leaf.c.idx < bindparam("end"))
+    .order_by(log_leaf.c.idx)
+)
+_LEAVES_RAW = (
+    select(log_leaf.c.leaf, log_leaf.c.hash)
+    .where(log_leaf.c.idx >= bindparam("start"), log_leaf.c.idx < bindparam("end"))
+    .order_by(log_leaf.c.idx)
+)
+_STORED = select(
+    log_leaf.c.idx, log_leaf.c.leaf, log_payload.c.salt, log_payload.c.body
+).select_from(log_leaf.outerjoin(log_payload, log_leaf.c.idx == log_payload.c.idx))
+_RANGE = _STORED.where(
+    log_leaf.c.idx >= bindparam("start"), log_leaf.c.idx < bindparam("end")
+).order_by(log_leaf.c.idx)
+_OF_TRACE = (
+    _STORED.where(log_leaf.c.trace == bindparam("of"))
+    .order_by(log_leaf.c.idx)
+    .limit(bindparam("most"))
+)
+_NEWEST = (
+    _STORED.where(log_leaf.c.idx < bindparam("before"))
+    .order_by(log_leaf.c.idx.desc())
+    .limit(bindparam("most"))
+)
+_BY_TYPE = _NEWEST.where(log_leaf.c.type == bindparam("of_type"))
+_BY_AGENT = _NEWEST.where(log_leaf.c.agent == bindparam("of_agent"))
+_BY_BOTH = _BY_TYPE.where(log_leaf.c.agent == bindparam("of_agent"))
+_REFERRING = (
+    select(log_leaf.c.trace)
+    .distinct()
+    .select_from(log_ref.join(log_leaf, log_leaf.c.idx == log_ref.c.idx))
+    .where(log_ref.c.ref == bindparam("to"))
+    .limit(bindparam("most"))
+)
+_LAST = select(func.max(log_leaf.c.idx), func.count()).select_from(log_leaf)
+_HEAD = select(log_head.c.size, log_head.c.frontier).where(log_head.c.id == _ONE)
+_FIRST_HEAD = insert(log_head).values(
+    id=_ONE, size=bindparam("new_size"), frontier=bindparam("new_frontier")
+)
+_ADVANCE = (
+    update(log_head)
+    .where(log_head.c.id == _ONE, log_head.c.size == bindparam("old_size"))
+    .values(size=bindparam("new_size"), frontier=bindparam("new_frontier"))
+)
+_ADD_TILE = insert(log_tile).values(
+    level=bindparam("level"), n=bindparam("n"), body=bindparam("body"), root=bindparam("root")
+)
+_TILE = select(log_tile.c.body).where(
+    log_tile.c.level == bindparam("of_level"), log_tile.c.n == bindparam("of_n")
+)
+_TILE_ROOTS = (
+    select(log_tile.c.root)
+    .where(
+        log_tile.c.level == bindparam("of_level"),
+        log_tile.c.n >= bindparam("start"),
+        log_tile.c.n < bindparam("end"),
+    )
+    .order_by(log_tile.c.n)
+)
+_CHECKPOINT = select(log_checkpoint.c.size, log_checkpoint.c.root, log_checkpoint.c.note).where(
+    log_checkpoint.c.id == _ONE
+)
+_FIRST_CHECKPOINT = insert_ignore(log_checkpoint).values(
+    id=_ONE,
+    size=bindparam("new_size"),
+    root=bindparam("new_root"),
+    note=bindparam("new_note"),
+    at=bindparam("now"),
+)
+_REPLACE_CHECKPOINT = (
+    update(log_checkpoint)
+    .where(log_checkpoint.c.id == _ONE, log_checkpoint.c.note == bindparam("old_note"))
+    .values(
+        size=bindparam("new_size"),
+        root=bindparam("new_root"),
+        note=bindparam("new_note"),
+        at=bindparam("now"),
+    )
+)
+
+
+def add_leaf(
+    tx: Tx, index: int, leaf: bytes, leaf_hash: bytes, type_: str, trace: str, agent: str | None
+) -> None:
+    """Add one leaf; its index is unique."""
+    tx.changed(
+        _ADD_LEAF,
+        idx=index,
+        leaf=leaf,
+        hash=leaf_hash,
+        type=type_,
+        trace=trace,
+        agent=agent,
+        at=to_ms(tx.now),
+    )
+
+
+def add_payload(tx: Tx, index: int, salt: bytes, body: str) -> None:
+    """Keep the plaintext of a leaf's commitments."""
+    tx.changed(_ADD_PAYLOAD, idx=index, salt=salt, body=body)
+
+
+def add_reference(tx: Tx, ref: str, index: int) -> None:
+    """Remember that this leaf names that thing."""
+    tx.changed(_ADD_REF, ref=ref, idx=index)
+
+
+def hashes(tx: Tx, start: int, end: int) -> list[bytes]:
+    """The hashes of leaves ``[start, end)``, as many as there are."""
+    return [value for (value,) in tx.run(_HASHES, start=start, end=end)]
+
+
+def leaves(tx: Tx, start: int, end: int) -> list[tuple[bytes, bytes]]:
+    """Leaf and hash of ``[start, end)``, as many as there are."""
+    return [(leaf, leaf_hash) for leaf, leaf_hash in tx.run(_LEAVES_RAW, start=start, end=end)]
+
+
+def stored(tx: Tx, start: int, end: int) -> list[StoredLeaf]:
+    """Leaves ``[start, end)`` with their payloads, as many as there are."""
+    return [StoredLeaf(*row) for row in tx.run(_RANGE, start=start, end=end)]
+
+
+def of_trace(tx: Tx, trace: str, most: int) -> list[StoredLeaf]:
+    """All leaves of one trace, oldest first."""
+    return [StoredLeaf(*row) for row in tx.run(_OF_TRACE, of=trace, most=most)]
+
+
+def traces_referring_to(tx: Tx, ref: str, most: int) -> list[str]:
+    """The traces of the leaves that name this thing."""
+    return [trace for (trace,) in tx.run(_REFERRING, to=ref, most=most)]
+
+
+def newest(
+    tx: Tx, before: int, most: int, type_: str | None, agent: str | None
+) -> list[StoredLeaf]:
+    """The last leaves before an index, newest first, of one type or agent if given."""
+    if type_ is not None and agent is not None:
+        rows = tx.run(_BY_BOTH, before=before, most=most, of_type=type_, of_agent=agent)
+    elif type_ is not None:
+        rows = tx.run(_BY_TYPE, before=before, most=most, of_type=type_)
+    elif agent is not None:
+        rows = tx.run(_BY_AGENT, before=before, most=most, of_agent=agent)
+    else:
+        rows = tx.run(_NEWEST, before=before, most=most)
+    return [StoredLeaf(*row) for row in rows]
+
+
+def extent(tx: Tx) -> tuple[int, int]:
+    """The highest leaf index (-1 if none) and the number of leaves."""
+    row = tx.one(_LAST)
+    assert row is not None  # noqa: S101 - an aggregate always has a row
+    return (-1 if row[0] is None else row[0]), row[1]
+
+
+def head(tx: Tx) -> Frontier:
+    """The tree head; the empty tree if nothing was ever appended."""
+    row = tx.one(_HEAD)
+    return Frontier.from_bytes(*row) if row else Frontier()
+
+
+def advance(tx: Tx, old: Frontier, new: Frontier) -> bool:
+    """Replace the head; False if it is not ``old`` any more."""
+    if old.size == 0 and tx.one(_HEAD) is None:
+        return tx.changed(_FIRST_HEAD, new_size=new.size, new_frontier=new.to_bytes()) == 1
+    return (
+        tx.changed(_ADVANCE, old_size=old.size, new_size=new.size, new_frontier=new.to_bytes()) == 1
+    )
+
+
+def add_tile(tx: Tx, level: int, n: int, body: bytes, root: bytes) -> None:
+    """Keep a full tile and the root over it."""
+    tx.changed(_ADD_TILE, level=level, n=n, body=body, root=root)
+
+
+def tile(tx: Tx, level: int, n: int) -> bytes | None:
+    """A full tile, or None if it is not full yet."""
+    row = tx.one(_TILE, of_level=level, of_n=n)
+    return row[0] if row else None
+
+
+def tile_roots(tx: Tx, level: int, start: int, end: int) -> list[bytes]:
+    """The roots of full tiles ``[start, end)`` of a level, as many as there are."""
+    return [value for (value,) in tx.run(_TILE_ROOTS, of_level=level, start=start, end=end)]
+
+
+def checkpoint(tx: Tx) -> StoredCheckpoint | None:
+    """The last signed tree head."""
+    row = tx.one(_CHECKPOINT)
+    return StoredCheckpoint(*row) if row else None
+
+
+def replace_checkpoint(
+    tx: Tx, old: StoredCheckpoint | None, new: StoredCheckpoint, now: datetime
+) -> bool:
+    """Compare-and-swap; False if another checkpoint was stored meanwhile."""
+    at = to_ms(now)
+    if old is None:
+        return (
+            tx.changed(
+                _FIRST_CHECKPOINT, new_size=new.size, new_root=new.root, new_note=new.note, now=at
+            )
+            == 1
+        )
+    return (
+        tx.changed(
+            _REPLACE_CHECKPOINT,
+            old_note=old.note,
+            new_size=new.size,
+            new_root=new.root,
+            new_note=new.note,
+            now=at,
+        )
+        == 1
+    )

@@ -1,0 +1,5 @@
+"""The log's use cases."""
+
+from actfor.audit.service.log import AuditLog
+
+__all__ = ["AuditLog"]

@@ -1,0 +1,297 @@
+"""The log's face: append, checkpoint, prove, serve, look up, verify."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Collection
+from datetime import datetime
+from typing import NoReturn
+
+from actfor.audit import repository
+from actfor.audit.model import (
+    Event,
+    EventType,
+    Head,
+    LoggedEvent,
+    Receipt,
+    VerifyReport,
+    references,
+)
+from actfor.audit.repository import StoredCheckpoint
+from actfor.audit.service import reading, verifying
+from actfor.audit.service.tree import Growth, Nodes
+from actfor.errors import Kind, Refused
+from actfor.store import Database, Tx, new_id
+from actfor.wire import merkle
+from actfor.wire.checkpoint import Checkpoint, LogProof, NoteSigner
+from actfor.wire.log_entry import SALT_BYTES, LogEntry, seal
+from actfor.wire.tiles import Tile
+from actfor.wire.timestamps import to_ms
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT_SECONDS = 1.0
+CHECKPOINT_LEAVES = 256
+_POLL_SECONDS = 0.25
+
+# Calls and their outcomes are many; what they refer to is found from them, not they from it.
+_UNREFERENCED = frozenset({EventType.DECIDE, EventType.OUTCOME})
+
+
+class AuditLog:
+    """One log in one database. ``origin`` names it, and is the name of its key."""
+
+    def __init__(
+        self, database: Database, signer: NoteSigner, origin: str, clock: Callable[[], datetime]
+    ) -> None:
+        if signer.verifier.name != origin:
+            raise Refused(Kind.MALFORMED, f"the log's key must be named `{origin}`")
+        self._database = database
+        self._signer = signer
+        self._origin = origin
+        self._clock = clock
+
+    @property
+    def verifier_key(self) -> str:
+        """The public key in its text form, for those who will verify."""
+        return str(self._signer.verifier)
+
+    def append(self, tx: Tx, event: Event) -> int:
+        """Add an event to the log in the caller's transaction; return its index.
+
+        The event is durable, and true, exactly when the caller's own change is.
+
+        Raises:
+            ValueError: the facts do not fit a leaf, a programmer's error.
+        """
+        growth = Growth.of(tx)
+        index = growth.frontier.size
+        commitments: dict[str, str] = {}
+        if event.private:
+            salt = os.urandom(SALT_BYTES)
+            commitments, body = seal(event.private, salt)
+            repository.add_payload(tx, index, salt, body)
+        leaf = LogEntry(
+            index,
+            new_id("evt"),
+            event.type.value,
+            to_ms(tx.now),
+            event.trace,
+            event.facts,
+            commitments,
+        ).encode()
+        leaf_hash = merkle.leaf_hash(leaf)
+        repository.add_leaf(tx, index, leaf, leaf_hash, event.type.value, event.trace, event.agent)
+        if event.type not in _UNREFERENCED:
+            for ref in references(event.facts):
+                repository.add_reference(tx, ref, index)
+        growth.frontier = growth.frontier.append(leaf_hash)
+        return index
+
+    async def start(self, retained: str | None = None) -> None:
+        """Refuse to go on with a log that is not the one we signed before.
+
+        ``retained`` is a checkpoint note kept outside the database, where there is one: it shows
+        when the database was replaced by an older copy of itself.
+
+        Raises:
+            Refused: CONFLICT, naming what does not match.
+        """
+        await self._database.read(lambda tx: self._check(tx, retained))
+        await self.checkpoint()
+
+    async def checkpoint(self) -> str:
+        """Sign the current tree head, unless it is signed already; return the note.
+
+        INVARIANT: no note leaves here that is inconsistent with one that left before
+        (tlog-checkpoint, Signatures): the head's consistency with the stored checkpoint is
+        proved from the stored tree first, and a compare-and-swap admits one successor.
+
+        Raises:
+            Refused: CONFLICT if the tree does not continue the stored checkpoint.
+        """
+        while True:
+            old, head = await self._database.read(self._candidate)
+            if old is not None and old.size == head.size:
+                return old.note
+            note = self._signer.sign(Checkpoint(self._origin, head.size, head.root).text())
+            new = StoredCheckpoint(head.size, head.root, note)
+            if await self._database.write(_swap(old, new)):
+                return note
+
+    async def run(self) -> None:
+        """Checkpoint every second or 256 leaves, for as long as the server runs.
+
+        Ends only by cancellation (after a last checkpoint) or when the log does not continue
+        its own checkpoint; a database that is busy or full is tried again.
+        """
+        signed, waited = 0, 0.0
+        try:
+            while True:
+                await asyncio.sleep(_POLL_SECONDS)
+                waited += _POLL_SECONDS
+                try:
+                    size = (await self.head()).size
+                    if size - signed >= CHECKPOINT_LEAVES or waited >= CHECKPOINT_SECONDS:
+                        await self.checkpoint()
+                        signed, waited = size, 0.0
+                except Refused as refused:
+                    if refused.kind is not Kind.BUSY:
+                        logger.critical("checkpoints have stopped: %s", refused.detail)
+                        raise
+        except asyncio.CancelledError:
+            try:
+                await self.checkpoint()
+            except Refused as refused:
+                logger.warning("no last checkpoint: %s", refused.detail)
+            raise
+
+    async def head(self) -> Head:
+        """Size and root of all that is committed, checkpointed or not."""
+
+        def unit(tx: Tx) -> Head:
+            frontier = repository.head(tx)
+            return Head(frontier.size, frontier.root())
+
+        return await self._database.read(unit)
+
+    async def latest_checkpoint(self) -> str | None:
+        """The last signed note, or None before the first."""
+        stored = await self._database.read(repository.checkpoint)
+        return stored.note if stored else None
+
+    async def prove(self, index: int, reveal: Collection[str] | None = None) -> Receipt:
+        """The receipt of one event: leaf, proof, signed checkpoint, and openings.
+
+        ``reveal`` names the private members to open; None opens all that is not erased.
+
+        Raises:
+            Refused: NOT_FOUND if there is no such event.
+        """
+        if not 0 <= index < (await self.head()).size:
+            raise Refused(Kind.NOT_FOUND, f"no event with index {index}")
+        await self._cover(index)
+
+        def unit(tx: Tx) -> Receipt:
+            signed = repository.checkpoint(tx)
+            found = repository.stored(tx, index, index + 1)
+            if signed is None or not found:
+                raise Refused(Kind.CONFLICT, f"the log has lost event {index}")
+            path = merkle.prove_inclusion(index, signed.size, Nodes(tx))
+            openings = {
+                name: opening
+                for name, opening in reading.openings(found[0]).items()
+                if reveal is None or name in reveal
+            }
+            return Receipt(found[0].leaf, openings, LogProof(index, tuple(path), signed.note))
+
+        return await self._database.read(unit)
+
+    async def consistency(self, old: int, new: int) -> list[bytes]:
+        """The proof that the tree of ``new`` leaves continues the one of ``old`` leaves.
+
+        Raises:
+            Refused: NOT_FOUND unless ``0 <= old <= new <=`` the checkpoint's size.
+        """
+
+        def unit(tx: Tx) -> list[bytes]:
+            signed = repository.checkpoint(tx)
+            if signed is None or not 0 <= old <= new <= signed.size:
+                raise Refused(Kind.NOT_FOUND, "no checkpoint of that size")
+            return merkle.prove_consistency(old, new, Nodes(tx))
+
+        return await self._database.read(unit)
+
+    async def tile(self, tile: Tile) -> bytes:
+        """A tile or a bundle of entries of the checkpointed tree; NOT_FOUND beyond it."""
+        return await self._database.read(lambda tx: reading.tile(tx, tile))
+
+    async def event(self, index: int) -> LoggedEvent:
+        """One event with its private members; raises NOT_FOUND."""
+
+        def unit(tx: Tx) -> LoggedEvent:
+            found = repository.stored(tx, index, index + 1)
+            if not found:
+                raise Refused(Kind.NOT_FOUND, f"no event with index {index}")
+            return reading.event(found[0])
+
+        return await self._database.read(unit)
+
+    async def trace(self, trace_or_id: str) -> list[LoggedEvent]:
+        """All events of one action, from the mandate that allowed it to its outcome.
+
+        Accepts the trace itself or the id of a thing (approval, mandate, grant); empty if neither
+        is known.
+        """
+        return await self._database.read(lambda tx: reading.trace(tx, trace_or_id))
+
+    async def search(
+        self,
+        *,
+        limit: int = 50,
+        before: int | None = None,
+        type: str | None = None,  # noqa: A002 - the event's own word
+        agent: str | None = None,
+    ) -> list[LoggedEvent]:
+        """Events newest first, of one type or agent if given; ``before`` an index, to page on."""
+        return await self._database.read(lambda tx: reading.search(tx, limit, before, type, agent))
+
+    async def verify(self) -> VerifyReport:
+        """Recompute the whole log from its stored leaves, in a thread of its own."""
+        return await asyncio.to_thread(
+            self._database.read_sync, lambda tx: verifying.verify(tx, self._signer.verifier)
+        )
+
+    async def _cover(self, index: int) -> None:
+        signed = await self._database.read(repository.checkpoint)
+        if signed is None or signed.size <= index:
+            await self.checkpoint()
+
+    def _candidate(self, tx: Tx) -> tuple[StoredCheckpoint | None, Head]:
+        old, frontier = repository.checkpoint(tx), repository.head(tx)
+        head = Head(frontier.size, frontier.root())
+        if old is not None:
+            self._continues(tx, old, head)
+        return old, head
+
+    def _continues(self, tx: Tx, old: StoredCheckpoint, head: Head) -> None:
+        if head.size < old.size:
+            _inconsistent(f"it has {head.size} entries, its checkpoint {old.size}")
+        try:
+            proof = merkle.prove_consistency(old.size, head.size, Nodes(tx))
+            merkle.verify_consistency(old.size, head.size, proof, old.root, head.root)
+        except Refused as refused:
+            _inconsistent(refused.detail)
+
+    def _check(self, tx: Tx, retained: str | None) -> None:
+        old, frontier = repository.checkpoint(tx), repository.head(tx)
+        highest, count = repository.extent(tx)
+        if not highest + 1 == count == frontier.size:
+            _inconsistent(f"its head counts {frontier.size} entries, {count} are stored")
+        if Nodes(tx).root(frontier.size) != frontier.root():
+            _inconsistent("its head is not the root of its entries")
+        if old is not None:
+            signed = self._ours(old.note, "the stored checkpoint")
+            if (signed.size, signed.root) != (old.size, old.root):
+                _inconsistent("the stored checkpoint is not the one that was signed")
+            self._continues(tx, old, Head(frontier.size, frontier.root()))
+        if retained is not None:
+            kept = self._ours(retained, "the retained checkpoint")
+            head = Head(frontier.size, frontier.root())
+            self._continues(tx, StoredCheckpoint(kept.size, kept.root, retained), head)
+
+    def _ours(self, note: str, what: str) -> Checkpoint:
+        try:
+            return Checkpoint.verified(note, self._signer.verifier)
+        except Refused as refused:
+            _inconsistent(f"{what}: {refused.detail}")
+
+
+def _swap(old: StoredCheckpoint | None, new: StoredCheckpoint) -> Callable[[Tx], bool]:
+    return lambda tx: repository.replace_checkpoint(tx, old, new, tx.now)
+
+
+def _inconsistent(detail: str) -> NoReturn:
+    raise Refused(Kind.CONFLICT, f"the log does not match what was signed: {detail}")

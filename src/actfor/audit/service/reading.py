@@ -1,0 +1,71 @@
+"""Looking things up in the log. Everything here runs in a read transaction."""
+
+from __future__ import annotations
+
+from actfor.audit import repository
+from actfor.audit.model import LoggedEvent, references
+from actfor.audit.repository import StoredLeaf
+from actfor.audit.service.tree import Nodes
+from actfor.errors import Kind, Refused
+from actfor.store import Tx
+from actfor.wire.log_entry import LogEntry, Opening, member_salt
+from actfor.wire.strict_json import load_object
+from actfor.wire.tiles import TILE_WIDTH, Tile, encode_entries
+
+MAX_EVENTS = 500
+_MAX_TRACES = 20
+_PAYLOAD_DEPTH = 64
+
+
+def openings(found: StoredLeaf) -> dict[str, Opening]:
+    """What opens a leaf's commitments; empty if there are none or they were erased."""
+    if found.salt is None or found.body is None:
+        return {}
+    salt, private = found.salt, load_object(found.body.encode(), max_depth=_PAYLOAD_DEPTH)
+    return {name: Opening(member_salt(salt, name), value) for name, value in private.items()}
+
+
+def event(found: StoredLeaf) -> LoggedEvent:
+    """A stored leaf as an event."""
+    return LoggedEvent.of(LogEntry.decode(found.leaf), openings(found))
+
+
+def search(
+    tx: Tx, limit: int, before: int | None, type_: str | None, agent: str | None
+) -> list[LoggedEvent]:
+    """The newest events before an index."""
+    most = max(1, min(limit, MAX_EVENTS))
+    first = 2**62 if before is None else before
+    return [event(found) for found in repository.newest(tx, first, most, type_, agent)]
+
+
+def trace(tx: Tx, trace_or_id: str) -> list[LoggedEvent]:
+    """The events of a trace, and of the things they refer to (its mandate, its grant)."""
+    events = {found.index: event(found) for found in _own(tx, trace_or_id)}
+    named = {ref for found in events.values() for ref in references(found.facts)}
+    for ref in sorted(named)[:_MAX_TRACES]:
+        for found in repository.of_trace(tx, ref, MAX_EVENTS):
+            events.setdefault(found.index, event(found))
+    return [events[index] for index in sorted(events)]
+
+
+def _own(tx: Tx, trace_or_id: str) -> list[StoredLeaf]:
+    """By trace; else an id that other events name (an approval) stands for their traces."""
+    found = repository.of_trace(tx, trace_or_id, MAX_EVENTS)
+    if found:
+        return found
+    traces = repository.traces_referring_to(tx, trace_or_id, _MAX_TRACES)
+    return [leaf for named in traces for leaf in repository.of_trace(tx, named, MAX_EVENTS)]
+
+
+def tile(tx: Tx, wanted: Tile) -> bytes:
+    """The bytes of a tile of the checkpointed tree (tlog-tiles: nothing beyond it is served)."""
+    signed = repository.checkpoint(tx)
+    span = TILE_WIDTH ** (wanted.level or 0)
+    start = wanted.index * TILE_WIDTH
+    end = start + wanted.width
+    if signed is None or end * span > signed.size:
+        raise Refused(Kind.NOT_FOUND, "no such tile")
+    if wanted.level is None:
+        return encode_entries([leaf for leaf, _ in repository.leaves(tx, start, end)])
+    return b"".join(Nodes(tx).hashes(wanted.level, start, end))

@@ -1,0 +1,142 @@
+"""What is known about one call when it is decided.
+
+``CallFacts`` is filled by an enforcement point on the server, never by the agent;
+``to_request`` turns it into the subject, action, resource and context that policies see.
+Both use the same names as ``policies/schema.cedarschema``; a test compares them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+Fact: TypeAlias = bool | int | str
+
+
+class ToolEffect(StrEnum):
+    """What a tool does to the world. There is one Cedar action for each.
+
+    ``ToolEffect(name)`` never fails: an effect nobody has heard of is UNKNOWN, and asks a person.
+    """
+
+    READ = "read"
+    WRITE = "write"
+    DELETE = "delete"
+    PAY = "pay"
+    SHARE = "share"
+    GRANT_ACCESS = "grant_access"
+    EXECUTE = "execute"
+    EGRESS = "egress"
+    INFRASTRUCTURE = "infrastructure"
+    UNKNOWN = "unknown"
+
+    @classmethod
+    def _missing_(cls, value: object) -> ToolEffect:
+        return _SHORT.get(value, cls.UNKNOWN) if isinstance(value, str) else cls.UNKNOWN
+
+
+_SHORT = {"grant": ToolEffect.GRANT_ACCESS, "infra": ToolEffect.INFRASTRUCTURE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFacts:
+    """The facts of one call, gathered by the server. The defaults are the ones that deny.
+
+    Amounts are in minor units of ``amount_currency`` (5000 is 50.00 EUR). ``None`` means
+    unknown for ``amount_minor`` and unlimited for the limits. Does not check that the amount
+    and the limits are in one currency; who gathers them does.
+    """
+
+    agent: str
+    """SPIFFE ID of the acting agent: the innermost name a token proves, not a claimed one."""
+    server: str
+    tool: str
+    effect: ToolEffect
+
+    in_mandate: bool = False
+    mandate_reason: str = ""
+    requires_approval: bool = True
+    approved: bool = False
+    """A person approved exactly this call. Only a consumed approval may set it."""
+    person: str = ""
+    purpose: str = ""
+
+    tier: str = "high"
+    assurance: str = "none"
+    sender_constrained: bool = False
+
+    tool_pinned: bool = False
+    tool_state: str = "unknown"
+
+    via: str = "gateway"
+    pep: str | None = None
+
+    amount_minor: int | None = None
+    amount_currency: str | None = None
+    amount_limit_minor: int | None = None
+    budget_calls_left: int | None = None
+    budget_amount_left_minor: int | None = None
+
+    @property
+    def within_caps(self) -> bool:
+        """Whether the call fits every limit of the mandate that applies to it.
+
+        A payment whose amount nobody knows does not fit a limited budget: it cannot be counted.
+        """
+        calls, amount = self.budget_calls_left, self.amount_minor
+        if calls is not None and calls < 1:
+            return False
+        limits = (self.amount_limit_minor, self.budget_amount_left_minor)
+        if amount is None:
+            return self.effect is not ToolEffect.PAY or limits == (None, None)
+        return amount >= 0 and all(limit is None or amount <= limit for limit in limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """AuthZEN's information model, as ids: who does what to which tool, and the facts.
+
+    ``subject`` is the agent's id, ``action`` an effect, ``resource`` is ``server/tool``.
+    The ids go to Cedar as data and are never spliced into policy text.
+    """
+
+    subject: str
+    action: str
+    resource: str
+    context: Mapping[str, Fact]
+
+
+def to_request(facts: CallFacts) -> Request:
+    """The question for the policies. Absent facts are left out, for ``context has …``."""
+    context: dict[str, Fact] = {
+        "in_mandate": facts.in_mandate,
+        "mandate_reason": facts.mandate_reason,
+        "requires_approval": facts.requires_approval,
+        "approved": facts.approved,
+        "person": facts.person,
+        "purpose": facts.purpose,
+        "tier": facts.tier,
+        "assurance": facts.assurance,
+        "sender_constrained": facts.sender_constrained,
+        "server": facts.server,
+        "tool_pinned": facts.tool_pinned,
+        "tool_state": facts.tool_state,
+        "via": facts.via,
+        "within_caps": facts.within_caps,
+    }
+    for name in _OPTIONAL:
+        if (value := getattr(facts, name)) is not None:
+            context[name] = value
+    return Request(facts.agent, facts.effect.value, f"{facts.server}/{facts.tool}", context)
+
+
+_OPTIONAL = (
+    "pep",
+    "amount_minor",
+    "amount_currency",
+    "amount_limit_minor",
+    "budget_calls_left",
+    "budget_amount_left_minor",
+)

@@ -1,0 +1,81 @@
+"""What a foreign enforcement point (an AuthZEN PEP) may say, and what only the server says.
+
+A PEP is authenticated and enforces the answer; it is believed about the call it is about to let
+through: who (``subject``), what (``action``, ``resource``), and how much (``REPORTED``). It is not
+believed about anything that would widen authority: mandate, approval, attestation, tool pins,
+budgets. Those names in its ``context`` are dropped, listed in the answer and in the log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from actfor.authorization.model.facts import CallFacts, ToolEffect
+from actfor.authorization.model.schema import RequestSchema
+from actfor.errors import Kind, Refused
+from actfor.wire.authzen import Evaluation
+
+REPORTED = ("amount_minor", "amount_currency")
+"""The facts taken from a PEP's ``context``; all others of the schema are the server's."""
+
+
+def unknown(evaluation: Evaluation) -> str | None:
+    """Why the question is not about an agent, an effect and a tool; None if it is.
+
+    Not an error of the message: AuthZEN leaves types open, so the answer is a denial.
+    """
+    if evaluation.subject.type != "agent":
+        return f"subject type `{evaluation.subject.type}` is not known here, only `agent` is"
+    if evaluation.action.name not in set(ToolEffect):
+        return f"action `{evaluation.action.name}` is not one of {', '.join(ToolEffect)}"
+    if evaluation.resource.type != "tool":
+        return f"resource type `{evaluation.resource.type}` is not known here, only `tool` is"
+    server, _, tool = evaluation.resource.id.partition("/")
+    if not server or not tool:
+        return "the id of a tool is `server/tool`"
+    return None
+
+
+def stranger(evaluation: Evaluation) -> CallFacts:
+    """The facts when the server knows nothing about the call: every one at its worst."""
+    server, _, tool = evaluation.resource.id.partition("/")
+    return CallFacts(
+        agent=evaluation.subject.id,
+        server=server,
+        tool=tool,
+        effect=ToolEffect(evaluation.action.name),
+        mandate_reason="no mandate was presented",
+    )
+
+
+def facts_for(pep: str, evaluation: Evaluation, gathered: CallFacts) -> CallFacts:
+    """The gathered facts, bound to the question that was asked and to who asked it.
+
+    INVARIANT: ``approved`` is never taken from a caller; an evaluation over AuthZEN has none.
+
+    Raises:
+        Refused: MALFORMED for a reported fact of the wrong type.
+    """
+    asked = stranger(evaluation)
+    amount, currency = (evaluation.context.get(name) for name in REPORTED)
+    if amount is not None and type(amount) is not int:
+        raise Refused(Kind.MALFORMED, "`context.amount_minor` must be an integer of minor units")
+    if currency is not None and not isinstance(currency, str):
+        raise Refused(Kind.MALFORMED, "`context.amount_currency` must be a string")
+    return replace(
+        gathered,
+        agent=asked.agent,
+        server=asked.server,
+        tool=asked.tool,
+        effect=asked.effect,
+        approved=False,
+        via="authzen",
+        pep=pep,
+        amount_minor=amount,
+        amount_currency=currency,
+    )
+
+
+def ignored(evaluation: Evaluation, schema: RequestSchema) -> tuple[str, ...]:
+    """The names in the caller's ``context`` that are facts of the server."""
+    return tuple(sorted((schema.facts & evaluation.context.keys()) - set(REPORTED)))

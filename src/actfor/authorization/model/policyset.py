@@ -1,0 +1,158 @@
+"""A set of policies, and what it decides.
+
+``PolicySet.decide`` is a pure function of the set and a request: no clock, no database, no network.
+Whatever a policy may look at is in the request.
+
+Permit iff Cedar says Allow and reports no error. Step-up by a second question: see ``decide``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from actfor.authorization.model.decision import Decision, Effect
+from actfor.authorization.model.engine import Answer, ask
+from actfor.authorization.model.facts import Fact, Request
+from actfor.authorization.model.index import Index, Leaf, Scope
+from actfor.authorization.model.schema import RequestSchema
+from actfor.authorization.model.source import Policy, parse
+from actfor.wire.canonical import digest
+
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_NUMBERED = re.compile(r"`policy(\d+)`")
+_QUOTED = 200  # characters of one fact quoted in a reason
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyAnswer:
+    """What one policy by itself says about a request."""
+
+    id: str
+    effect: str
+    satisfied: bool
+    error: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A decision, and the answers of every policy whose scope matches the request."""
+
+    decision: Decision
+    policies: tuple[PolicyAnswer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySet:
+    """Policies that are valid under a schema, parsed once and indexed. Immutable.
+
+    ``version`` is the digest of text and schema: two sets with one version decide alike.
+    """
+
+    source: str
+    schema: RequestSchema
+    policies: tuple[Policy, ...]
+    version: str
+    _index: Index = field(compare=False, repr=False)
+    _reasons: Mapping[str, str] = field(compare=False, repr=False)
+
+    @classmethod
+    def compile(cls, source: str, schema: RequestSchema) -> Self:
+        """Parse and check a policy text.
+
+        Raises:
+            Refused: MALFORMED, with line and policy: see ``source.parse``.
+        """
+        text = source.replace("\r\n", "\n")
+        policies = parse(text, schema)
+        version = digest({"policies": text, "schema": schema.text})
+        reasons = {policy.id: policy.reason for policy in policies}
+        return cls(text, schema, policies, version, Index(policies, schema), reasons)
+
+    def decide(self, request: Request) -> Decision:
+        """Permit, deny, or ask a human.
+
+        STEP_UP means: denied now, and approval alone would change that. It is
+        found by asking the same policies a second time with the approval granted,
+        so authors write ``when { context.approved }`` and nothing else.
+        """
+        if (fault := self.schema.fault(request)) is not None:
+            return self._failed((fault,))
+        scope = self._index.scope(request)
+        allowed, policies, errors = self._ask(scope, request, request.context)
+        if errors:
+            return self._failed(errors)
+        if allowed:
+            return self._decision(Effect.PERMIT, policies, request)
+        if not request.context.get("approved", True) and _may_change(policies, scope):
+            would, unlocked, errors = self._ask(
+                scope, request, {**request.context, "approved": True}
+            )
+            if would and not errors:
+                return self._decision(Effect.STEP_UP, policies or unlocked, request)
+        return self._decision(Effect.DENY, policies, request)
+
+    def explain(self, request: Request) -> Explanation:
+        """The decision, and what each policy with a matching scope says by itself. Slow."""
+        decision = self.decide(request)
+        if self.schema.fault(request) is not None:
+            return Explanation(decision, ())
+        matching = self._index.scope(request).entries
+        return Explanation(decision, tuple(self._alone(e.policy, request) for e in matching))
+
+    def _ask(self, scope: Scope, request: Request, context: Mapping[str, Fact]) -> Answer:
+        leaf = scope.leaf(context)
+        if not leaf.names:
+            return False, (), ()
+        read = context
+        if leaf.reads is not None:
+            read = {name: context[name] for name in leaf.reads if name in context}
+        allowed, policies, errors = ask(leaf.handle, request, read, hierarchy=leaf.hierarchy)
+        return allowed, policies, tuple([_named(error, leaf) for error in errors])
+
+    def _alone(self, policy: Policy, request: Request) -> PolicyAnswer:
+        leaf = self._index.only(policy)
+        _, satisfied, errors = ask(leaf.handle, request, request.context, hierarchy=leaf.hierarchy)
+        reason = self._reason(policy.id, request)
+        error = _named(errors[0], leaf) if errors else None
+        return PolicyAnswer(policy.id, policy.effect, bool(satisfied), error, reason)
+
+    def _decision(self, effect: Effect, policies: tuple[str, ...], request: Request) -> Decision:
+        named = tuple(sorted(policies)) if len(policies) > 1 else policies
+        reasons = tuple([self._reason(name, request) for name in named])
+        if not named:
+            reasons = (f"no policy permits `{request.action}` on `{request.resource[:_QUOTED]}`",)
+        return Decision(effect, named, (), reasons, self.version)
+
+    def _failed(self, errors: tuple[str, ...]) -> Decision:
+        reasons = ("the policies could not be evaluated for this request",)
+        return Decision(Effect.DENY, (), errors, reasons, self.version)
+
+    def _reason(self, policy: str, request: Request) -> str:
+        reason = self._reasons[policy]
+        if "{" not in reason:
+            return reason
+        # One pass: a fact's value that looks like a placeholder is not replaced again.
+        return _PLACEHOLDER.sub(lambda name: _quoted(request.context.get(name[1])), reason)
+
+
+def _may_change(denying: tuple[str, ...], scope: Scope) -> bool:
+    """Whether an approval might change a denial.
+
+    A ``forbid`` that does not look at the approval denies whatever the approval says.
+    """
+    return scope.liftable.issuperset(denying) if denying else bool(scope.liftable)
+
+
+def _named(error: str, leaf: Leaf) -> str:
+    """Cedar's message, with the @id in place of its own number."""
+    return _NUMBERED.sub(lambda found: f"`{leaf.names[int(found[1])]}`", error)
+
+
+def _quoted(fact: Fact | None) -> str:
+    if fact is None:
+        return "(unknown)"
+    return " ".join(str(fact).split())[:_QUOTED]

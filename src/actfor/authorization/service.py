@@ -1,0 +1,289 @@
+"""Publish policies, decide by the ones in force, answer foreign enforcement points.
+
+The set in force is an immutable snapshot, swapped when a publication is durable. Nothing is decided
+without one. No decision is ever cached.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from actfor.audit import AuditLog, Event, EventType
+from actfor.authorization import repository
+from actfor.authorization.model import (
+    Decision,
+    Effect,
+    Explanation,
+    PolicySet,
+    Problem,
+    Request,
+    RequestSchema,
+    to_request,
+)
+from actfor.authorization.model.facts import CallFacts
+from actfor.authorization.model.foreign import facts_for, ignored, stranger, unknown
+from actfor.authorization.model.publication import Publication
+from actfor.authorization.model.source import read
+from actfor.authorization.policies import default_source, schema_source
+from actfor.errors import Kind, Refused
+from actfor.store import Database, Tx, new_id
+from actfor.wire.authzen import Evaluation
+from actfor.wire.canonical import JsonValue
+
+Gather = Callable[[str, Evaluation], Awaitable[CallFacts]]
+"""The server's facts about a foreign PEP's question; raises Refused to deny it with a reason."""
+
+SYSTEM = "system"
+_ATTEMPTS = 3
+_HISTORY = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a foreign PEP is told: a decision that is already in the log under ``id``."""
+
+    id: str
+    decision: Decision
+    ignored: tuple[str, ...]
+
+
+class AuthorizationService:
+    """``on_publish`` is called with each new set, after it is durable and in force."""
+
+    def __init__(
+        self,
+        database: Database,
+        audit: AuditLog,
+        clock: Callable[[], datetime],
+        *,
+        on_publish: Callable[[PolicySet], None] | None = None,
+    ) -> None:
+        self._database = database
+        self._audit = audit
+        self._clock = clock
+        self._on_publish = on_publish
+        self.schema = RequestSchema.parse(schema_source())
+        # Swapped as a whole by `_swap`, in the order of publication; readers take it once.
+        self._snapshot: PolicySet | None = None
+
+    # -- deciding ---------------------------------------------------------------------------
+
+    @property
+    def snapshot(self) -> PolicySet | None:
+        """The policy set in force; None before ``load``, or when none was ever published."""
+        return self._snapshot
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a policy set to decide by."""
+        return self._snapshot is not None
+
+    def decide(self, request: Request) -> Decision:
+        """Permit, deny or ask a human. Without a policy set in force: deny."""
+        policies = self._snapshot
+        if policies is None:
+            return Decision(Effect.DENY, reasons=("no policy set is in force",))
+        return policies.decide(request)
+
+    def explain(self, request: Request) -> Explanation:
+        """The decision, and what each policy with a matching scope says by itself.
+
+        Raises:
+            Refused: NOT_FOUND when no policy set is in force.
+        """
+        return self._in_force().explain(request)
+
+    def check_current(self, tx: Tx, version: str) -> None:
+        """Refuse, in the transaction that records a decision, one made by a replaced policy set.
+
+        So that in log order no decision by an old version follows the publication of a new one.
+
+        Raises:
+            Refused: CONFLICT when another version is in force; decide again.
+        """
+        if (repository.version_in_force(tx) or "") != version:
+            raise Refused(Kind.CONFLICT, "the policies changed while this was decided, try again")
+
+    async def evaluate(
+        self, pep: str, evaluation: Evaluation, gather: Gather | None = None
+    ) -> Answer:
+        """Answer a foreign enforcement point; recorded durably before this returns.
+
+        ``pep`` is the authenticated name of who asks. Without ``gather`` the server knows nothing
+        about the call, and only a policy written for that PEP can permit it.
+
+        Raises:
+            Refused: MALFORMED for a reported fact of the wrong type; BUSY when the answer could
+                not be recorded.
+        """
+        for _ in range(_ATTEMPTS):
+            # 1. Gather facts. What only the server may say is dropped from what the caller said.
+            facts, refusal = await _gathered(pep, evaluation, gather)
+            # 2. Decide.
+            decision = self._judge(evaluation, facts, refusal)
+            answer = Answer(new_id("dec"), decision, ignored(evaluation, self.schema))
+            # 3. Record, unless the policies have changed meanwhile.
+            try:
+                event = _event(pep, evaluation, facts, answer)
+                await self._database.write(partial(self._record, answer=answer, event=event))
+            except Refused as refused:
+                if refused.kind is not Kind.CONFLICT:
+                    raise
+                continue
+            # 4. Answer.
+            return answer
+        raise Refused(Kind.BUSY, "the policies are changing, try again")
+
+    def _judge(self, evaluation: Evaluation, facts: CallFacts, refusal: str | None) -> Decision:
+        why = unknown(evaluation) or refusal
+        if why is None:
+            return self.decide(to_request(facts))
+        version = self._snapshot.version if self._snapshot else ""
+        return Decision(Effect.DENY, reasons=(why,), version=version)
+
+    def _record(self, tx: Tx, *, answer: Answer, event: Event) -> None:
+        self.check_current(tx, answer.decision.version)
+        self._audit.append(tx, event)
+
+    # -- publishing -------------------------------------------------------------------------
+
+    async def load(self) -> None:
+        """Put the last publication in force again; call at start.
+
+        A release that changes the schema changes what the same text means: the set is checked
+        against the new schema and published anew under its new version.
+
+        Raises:
+            Refused: MALFORMED when the stored policies are not valid under this release's schema.
+        """
+        stored = await self._database.read(repository.last)
+        if stored is None:
+            return
+        publication, source = stored
+        policies = PolicySet.compile(source, self.schema)
+        if policies.version == publication.version:
+            self._swap(policies)
+        else:
+            await self._publish(policies, SYSTEM, cause="schema changed", replaces=None)
+
+    async def ensure_default(self) -> None:
+        """Publish the packaged default pack if nothing was ever published."""
+        if await self._database.read(repository.last) is None:
+            policies = PolicySet.compile(default_source(), self.schema)
+            await self._publish(policies, SYSTEM, cause="default pack", replaces=None)
+
+    async def check(self, source: str) -> tuple[Problem, ...]:
+        """Everything that is wrong with a policy text; nothing means that it may be published."""
+        return (await asyncio.to_thread(read, source, self.schema))[1]
+
+    async def publish(
+        self, author: str, source: str, *, replaces: str | None = None
+    ) -> Publication:
+        """Check a policy text strictly and put it in force; what is in force already stays so.
+
+        ``author`` is the id of an authenticated administrator: who that may be is checked by the
+        caller. With ``replaces``, refuse unless that version is the one in force.
+
+        Raises:
+            Refused: MALFORMED with line and policy; CONFLICT; BUSY when it could not be recorded.
+        """
+        # In a thread: a large set takes a second, and decisions go on meanwhile.
+        policies = await asyncio.to_thread(PolicySet.compile, source, self.schema)
+        return await self._publish(policies, author, cause="published", replaces=replaces)
+
+    async def history(self) -> list[Publication]:
+        """The last publications, newest first."""
+        return await self._database.read(lambda tx: repository.latest(tx, _HISTORY))
+
+    async def published(self, version: str | None = None) -> tuple[Publication, str]:
+        """A publication and its source; of the version in force where none is named.
+
+        Raises:
+            Refused: NOT_FOUND.
+        """
+        found = await self._database.read(
+            lambda tx: (
+                repository.last(tx) if version is None else repository.of_version(tx, version)
+            )
+        )
+        if found is None:
+            raise Refused(Kind.NOT_FOUND, "there is no such policy version")
+        return found
+
+    async def _publish(
+        self, policies: PolicySet, author: str, *, cause: str, replaces: str | None
+    ) -> Publication:
+        now = self._clock()
+
+        def unit(tx: Tx) -> Publication:
+            known = repository.last(tx)
+            last = known[0] if known else None
+            if replaces is not None and (last is None or last.version != replaces):
+                raise Refused(Kind.CONFLICT, f"version `{replaces[:64]}` is not in force any more")
+            if last is not None and last.version == policies.version:
+                return last
+            made = Publication(last.seq + 1 if last else 1, policies.version, author, cause, now)
+            repository.add(tx, made, policies.source, self.schema.text)
+            self._audit.append(tx, _published(made, last, policies))
+            tx.on_commit(lambda: self._swap(policies))
+            return made
+
+        return await self._database.write(unit)
+
+    def _swap(self, policies: PolicySet) -> None:
+        self._snapshot = policies
+        if self._on_publish is not None:
+            self._on_publish(policies)
+
+    def _in_force(self) -> PolicySet:
+        if self._snapshot is None:
+            raise Refused(Kind.NOT_FOUND, "no policy set is in force")
+        return self._snapshot
+
+
+async def _gathered(
+    pep: str, evaluation: Evaluation, gather: Gather | None
+) -> tuple[CallFacts, str | None]:
+    """The facts, and why the server refuses to know more (a revoked agent, an expired mandate)."""
+    known, refusal = stranger(evaluation), None
+    if gather is not None and unknown(evaluation) is None:
+        try:
+            known = await gather(pep, evaluation)
+        except Refused as refused:
+            if refused.kind in {Kind.BUSY, Kind.MALFORMED}:
+                raise
+            refusal = refused.detail
+    return facts_for(pep, evaluation, known), refusal
+
+
+def _event(pep: str, evaluation: Evaluation, facts: CallFacts, answer: Answer) -> Event:
+    leaf: dict[str, JsonValue] = {
+        "via": "authzen",
+        "pep": pep,
+        "agent": evaluation.subject.id,
+        "resource": evaluation.resource.id,
+        "effect": evaluation.action.name,
+        **answer.decision.facts(),
+    }
+    if answer.ignored:
+        leaf["ignored"] = list(answer.ignored)
+    # The whole question as it was decided, so that it can be decided again from the record.
+    private: dict[str, JsonValue] = {
+        "context": dict(to_request(facts).context),
+        "reasons": list(answer.decision.reasons),
+    }
+    return Event(EventType.DECIDE, answer.id, leaf, private)
+
+
+def _published(made: Publication, last: Publication | None, policies: PolicySet) -> Event:
+    facts: dict[str, JsonValue] = {
+        "policy_version": made.version,
+        "replaces": last.version if last else None,
+        "policies": len(policies.policies),
+        "cause": made.cause,
+    }
+    return Event(EventType.POLICY, made.version, facts, {"author": made.author})

@@ -1,0 +1,88 @@
+"""The management API as the command line sees it: DPoP on each request, refusals as refusals."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Generator
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx2
+
+from actfor.cli.profile import Profile, load_profile
+from actfor.errors import Kind, Refused
+from actfor.wire.dpop import build_proof
+from actfor.wire.problem import refused_from
+
+TIMEOUT = 60.0
+
+
+class _ProfileAuth(httpx2.Auth):
+    """The login's token with a fresh proof (RFC 9449 §7.1)."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
+
+    def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response]:
+        request.headers["authorization"] = f"DPoP {self._profile.access_token}"
+        request.headers["dpop"] = build_proof(
+            key=self._profile.key,
+            method=request.method,
+            url=str(request.url),
+            now=datetime.now(UTC),
+            jti=secrets.token_urlsafe(16),
+            access_token=self._profile.access_token,
+        )
+        yield request
+
+
+class Api:
+    """``GET`` and ``POST`` of JSON. Every answer but success is raised as ``Refused``."""
+
+    def __init__(self, profile: Profile) -> None:
+        profile.require_live()
+        self._client = httpx2.Client(
+            base_url=profile.server, auth=_ProfileAuth(profile), timeout=TIMEOUT
+        )
+
+    def get(self, path: str, **query: Any) -> Any:
+        """The JSON at ``path``; ``None`` parameters are left out."""
+        wanted = {name: value for name, value in query.items() if value is not None}
+        return self._json("GET", path, params=wanted)
+
+    def post(self, path: str, body: Any) -> Any:
+        """Send JSON, get JSON (None where the answer has no body)."""
+        return self._json("POST", path, json=body)
+
+    def text(self, path: str) -> bytes:
+        """The bytes at ``path``."""
+        return self._send("GET", path).content
+
+    def _json(self, method: str, path: str, **given: Any) -> Any:
+        answer = self._send(method, path, **given)
+        return answer.json() if answer.content else None
+
+    def _send(self, method: str, path: str, **given: Any) -> httpx2.Response:
+        return send(self._client, method, path, **given)
+
+
+def send(client: httpx2.Client, method: str, path: str, **given: Any) -> httpx2.Response:
+    """One request; refusals and an unreachable server become ``Refused``."""
+    try:
+        answer = client.request(method, path, **given)
+    except httpx2.TransportError as error:
+        raise Refused(
+            Kind.BUSY, f"the server at `{client.base_url}` cannot be reached: {error}"
+        ) from None
+    if answer.is_success:
+        return answer
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    raise refused_from(answer.status_code, body)
+
+
+def api() -> Api:
+    """The API as the person who is signed in."""
+    return Api(load_profile())

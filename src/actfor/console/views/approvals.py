@@ -1,0 +1,99 @@
+"""The inbox, and the page on which a person decides about one exact call."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from actfor.approval import Answer, Approval, State
+from actfor.console import render
+from actfor.console.desk import Desk, go, notice
+from actfor.console.forms import Form
+from actfor.console.guard import Visitor
+from actfor.console.html import left
+from actfor.errors import Kind, Refused
+
+
+def routes(desk: Desk) -> list[Route]:
+    """``/approvals``, ``/approvals/{id}`` and the denial that needs no script."""
+    approvals = desk.services.approvals
+
+    async def inbox(request: Request, visitor: Visitor) -> Response:
+        found = await approvals.inbox(visitor.person)
+        return await desk.page(
+            visitor,
+            "approvals.html",
+            "approvals",
+            waiting=found.waiting,
+            answered=found.settled,
+            names=await desk.names(),
+            goals={one.call.mandate_id: await _goal(desk, one) for one in found.waiting},
+        )
+
+    async def show(request: Request, visitor: Visitor) -> Response:
+        found = await approvals.show(visitor.person, request.path_params["id"])
+        context = _shown(found, whole=request.query_params.get("full") == "1")
+        names = await desk.names()
+        return await desk.page(
+            visitor,
+            "approval.html",
+            "approvals",
+            **context,
+            left=left(found.expires_at, desk.services.clock()),
+            goal=await _goal(desk, found),
+            person_name=names.get(found.call.person_id, found.call.person_id),
+            approver=names.get(found.approver or "", found.approver or "nobody"),
+            refusal=approvals.refusal(visitor.person, found, Answer.APPROVE),
+            may_deny=approvals.refusal(visitor.person, found, Answer.DENY) is None,
+            notice=notice(request),
+        )
+
+    async def deny(request: Request, visitor: Visitor, form: Form) -> Response:
+        key = request.path_params["id"]
+        await approvals.answer(visitor.person, key, Answer.DENY, reason=form.one("reason") or None)
+        return go(f"/approvals/{key}")
+
+    return [
+        Route("/approvals", desk.shown(inbox), methods=["GET"]),
+        Route("/approvals/{id}", desk.shown(show), methods=["GET"]),
+        Route("/approvals/{id}/deny", desk.done(deny), methods=["POST"]),
+    ]
+
+
+def _shown(found: Approval, *, whole: bool) -> dict[str, Any]:
+    """What the page shows of the call, from the bytes that were approved and nothing else."""
+    limit = None if whole else render.FOLD
+    rows = render.rows(found.call.arguments, limit=limit)
+    money = [row for row in rows if row.money]
+    says = None if found.agent_text is None else render.text(found.agent_text, limit=limit)
+    return {
+        "a": found,
+        "rows": rows,
+        "money": money,
+        "currency": _currency(rows),
+        "says": says,
+        # A yes to what was not on the page is no yes: approving is offered once all of it is.
+        "folded": found.state is State.PENDING and any(row.value.more for row in rows),
+        "short": render.short_code(found.digest),
+        "chain": tuple(reversed(found.call.chain)) or (found.call.agent,),
+        "exact": json.dumps(found.call.arguments, indent=2, sort_keys=True, ensure_ascii=True),
+    }
+
+
+def _currency(rows: list[render.Row]) -> render.Row | None:
+    named = [row for row in rows if row.name == "currency"]
+    return named[0] if len(named) == 1 else None
+
+
+async def _goal(desk: Desk, found: Approval) -> str | None:
+    try:
+        mandate = await desk.services.delegation.mandate(found.call.mandate_id)
+    except Refused as refused:
+        if refused.kind is Kind.NOT_FOUND:
+            return None
+        raise
+    return mandate.goal

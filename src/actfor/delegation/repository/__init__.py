@@ -1,0 +1,1 @@
+"""Tables and SQL of mandates, grants, spent proofs and device logins."""

@@ -1,0 +1,89 @@
+"""The tables. Times are milliseconds, amounts minor units, flags 0 or 1."""
+
+from __future__ import annotations
+
+from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, Table, Text
+
+from actfor.store import metadata
+
+mandate = Table(
+    "mandate",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("person_id", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("goal", Text, nullable=False),
+    Column("details", Text, nullable=False),  # canonical authorization_details: what was hashed
+    Column("authority_hash", Text, nullable=False),
+    Column("intent_hash", Text, nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("expires_at", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("four_eyes", Integer, nullable=False),
+    Column("reason", Text),
+    # INVARIANT: used never exceeds limit; the constraint holds even against our own mistakes.
+    Column("calls_limit", Integer),
+    Column("calls_used", Integer, nullable=False),
+    Column("amount_limit", Integer),
+    Column("amount_used", Integer, nullable=False),
+    CheckConstraint("calls_limit IS NULL OR calls_used <= calls_limit", name="calls"),
+    CheckConstraint("amount_limit IS NULL OR amount_used <= amount_limit", name="amount"),
+)
+Index("ix_mandate_person_created", mandate.c.person_id, mandate.c.created_at)
+Index("ix_mandate_created", mandate.c.created_at)
+
+issued = Table(
+    "issued_grant",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("mandate_id", Text, ForeignKey("mandate.id"), nullable=False),
+    Column("jti", Text, nullable=False, unique=True),
+    Column("instance", Text, nullable=False),
+    Column("audience", Text, nullable=False),
+    Column("jkt", Text, nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("expires_at", Integer, nullable=False),
+    Column("calls_limit", Integer),
+    Column("calls_used", Integer, nullable=False),
+    Column("amount_limit", Integer),
+    Column("amount_used", Integer, nullable=False),
+    CheckConstraint("calls_limit IS NULL OR calls_used <= calls_limit", name="calls"),
+    CheckConstraint("amount_limit IS NULL OR amount_used <= amount_limit", name="amount"),
+)
+Index("ix_issued_grant_expires", issued.c.expires_at)
+Index("ix_issued_grant_mandate", issued.c.mandate_id)
+
+# `max_calls` of single grants: of a mandate (owner is its id) or of one token (owner is its grant).
+slot = Table(
+    "grant_slot",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("slot", Integer, primary_key=True, autoincrement=False),
+    Column("calls_limit", Integer, nullable=False),
+    Column("calls_used", Integer, nullable=False),
+    CheckConstraint("calls_used <= calls_limit", name="calls"),
+)
+
+# A DPoP proof is spent by being here; it may be forgotten once it is stale by itself.
+proof = Table(
+    "spent_proof",
+    metadata,
+    Column("once", Text, primary_key=True),
+    Column("expires_at", Integer, nullable=False),
+)
+Index("ix_spent_proof_expires", proof.c.expires_at)
+
+device = Table(
+    "device_login",
+    metadata,
+    Column("code_hash", Text, primary_key=True),
+    Column("user_code", Text, nullable=False, unique=True),
+    Column("state", Text, nullable=False),
+    Column("jkt", Text),
+    Column("person_id", Text),
+    Column("person_epoch", Integer),
+    Column("polled_at", Integer),
+    Column("expires_at", Integer, nullable=False),
+)
+Index("ix_device_login_expires", device.c.expires_at)

@@ -1,0 +1,387 @@
+"""Which servers are governed, which of their tools an operator approved, and what each would do.
+
+The hot path reads an immutable snapshot; every change is written with its leaf in the log first,
+and swapped in after it is durable. Whether a tool is still pinned is asked again in the
+transaction that records a call (`check_pinned`): no permit follows the leaf that took its tool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
+
+from actfor.audit import AuditLog, Event, EventType
+from actfor.errors import Kind, Refused
+from actfor.gateway import repository
+from actfor.gateway.effects import Overlay
+from actfor.gateway.model import (
+    Definition,
+    Server,
+    Tool,
+    Transport,
+    changes,
+    check_server_name,
+)
+from actfor.gateway.upstream import Limits, Upstream, UpstreamError, UpstreamLost, connect
+from actfor.identity import Person, Role
+from actfor.store import Database, Tx, new_id
+from actfor.wire.canonical import JsonValue, digest
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Governed:
+    """One server as the hot path sees it: what was approved, and the way to it."""
+
+    server: Server
+    upstream: Upstream
+
+
+class Catalog:
+    """The one owner of the upstreams. Call `start` before use and `close` at the end.
+
+    ``refresh_seconds`` is how often every server is asked whether its tools are still the same.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        audit: AuditLog,
+        clock: Callable[[], datetime],
+        *,
+        limits: Limits | None = None,
+        logs: Path | None = None,
+        refresh_seconds: float = 60.0,
+    ) -> None:
+        self._database = database
+        self._audit = audit
+        self._clock = clock
+        self._limits = limits
+        self._logs = logs
+        self._refresh_seconds = refresh_seconds
+        # Owned by the event loop; replaced as a whole, never changed.
+        self._snapshot: Mapping[str, Governed] = MappingProxyType({})
+
+    # -- the hot path -------------------------------------------------------------------------
+
+    def governed(self, server: str) -> Governed | None:
+        """The server of that name, if it is governed."""
+        return self._snapshot.get(server)
+
+    def servers(self) -> list[Server]:
+        """All of them, by name."""
+        return [governed.server for governed in self._snapshot.values()]
+
+    def server(self, name: str) -> Server:
+        """One of them.
+
+        Raises:
+            Refused: NOT_FOUND.
+        """
+        return self._known(name).server
+
+    def tool(self, server: str, name: str) -> Tool:
+        """One tool.
+
+        Raises:
+            Refused: NOT_FOUND.
+        """
+        found = self.server(server).tools.get(name)
+        if found is None:
+            raise Refused(Kind.NOT_FOUND, f"`{server}` has no tool `{name[:128]}`")
+        return found
+
+    def check_pinned(self, tx: Tx, tool: Tool) -> None:
+        """The tool is approved now, as it was when the call was decided.
+
+        Raises:
+            Refused: DENIED if its definition, or what an operator says of it, changed meanwhile.
+        """
+        found = repository.pin(tx, tool.server, tool.name)
+        if found != ("pinned", tool.pinned_digest, tool.overlay.text):
+            raise Refused(Kind.DENIED, f"`{tool.name}` changed while the call was decided")
+
+    # -- operators ----------------------------------------------------------------------------
+
+    async def preview(self, person: Person, name: str, transport: Transport) -> Server:
+        """What a server lists, without keeping anything: for an operator to look at.
+
+        A stdio server is started for it. Raises as `add_server` does.
+        """
+        person.require(Role.ADMIN)
+        server = Server(check_server_name(name), transport, person.id, self._clock())
+        upstream = self._connect(server, _forget)
+        try:
+            listing = await _listing(upstream)
+        finally:
+            await upstream.close()
+        return _with_all(server, changes(server, listing))
+
+    async def add_server(
+        self,
+        person: Person,
+        name: str,
+        transport: Transport,
+        *,
+        approve: Mapping[str, str] | None = None,
+        approve_listed: bool = False,
+        overlays: Mapping[str, Overlay] | None = None,
+    ) -> Server:
+        """Govern a server. ``approve`` maps tools to the digests that `preview` showed.
+
+        With ``approve_listed`` the operator approves all it lists now, unseen; that is for servers
+        whose code they know. What a tool does is never taken from the server: see ``overlays``.
+
+        1. Only an administrator: a stdio server is a program run on this machine. 2. Connect, list.
+        3. What is approved must be what is listed. 4. Write, with its leaves. 5. Serve it.
+
+        Raises:
+            Refused: DENIED, MALFORMED, CONFLICT (the name is taken, a digest is not the listed
+                one), NOT_FOUND (an approved tool is not listed), BUSY (it cannot be reached).
+        """
+        person.require(Role.ADMIN)
+        server = Server(check_server_name(name), transport, person.id, self._clock())
+        if name in self._snapshot:
+            raise Refused(Kind.CONFLICT, f"there is a server `{name}` already")
+        upstream = self._connect(server, self._listed)
+        try:
+            tools = changes(server, await _listing(upstream))
+            if approve_listed:
+                approve = {tool.name: tool.listed_digest for tool in tools} | dict(approve or {})
+            server = _with_all(server, self._prepared(tools, person, approve or {}, overlays or {}))
+            await self._database.write(lambda tx: self._added(tx, person, server))
+        except BaseException:
+            await upstream.close()
+            raise
+        self._swap(server, upstream)
+        return server
+
+    def _prepared(
+        self,
+        tools: list[Tool],
+        person: Person,
+        approve: Mapping[str, str],
+        overlays: Mapping[str, Overlay],
+    ) -> list[Tool]:
+        names = {tool.name for tool in tools}
+        for name in (*approve, *overlays):
+            if name not in names:
+                raise Refused(Kind.NOT_FOUND, f"the server lists no tool `{name[:128]}`")
+        described = [
+            replace(tool, overlay=overlays[tool.name]) if tool.name in overlays else tool
+            for tool in tools
+        ]
+        return [
+            tool.approve(approve[tool.name], person.id, self._clock())
+            if tool.name in approve
+            else tool
+            for tool in described
+        ]
+
+    def _added(self, tx: Tx, person: Person, server: Server) -> None:
+        if not repository.add_server(tx, server):
+            raise Refused(Kind.CONFLICT, f"there is a server `{server.name}` already")
+        trace = new_id("evt")
+        self._log(
+            tx,
+            EventType.ADMIN,
+            trace,
+            {"action": "server-added", "server": server.name, "transport": server.transport.kind},
+            {"person": person.id, "transport": server.transport.to_json()},
+        )
+        for tool in server.tools.values():
+            repository.put_tool(tx, tool)
+            self._log_tool(tx, tool, trace, person)
+
+    async def remove_server(self, person: Person, name: str) -> None:
+        """Govern it no more: its audience, tools and process are gone. The log keeps the record."""
+        person.require(Role.ADMIN)
+        governed = self._known(name)
+
+        def unit(tx: Tx) -> None:
+            if not repository.remove_server(tx, name):
+                raise Refused(Kind.NOT_FOUND, f"there is no server `{name}`")
+            facts: dict[str, JsonValue] = {"action": "server-removed", "server": name}
+            self._log(tx, EventType.ADMIN, new_id("evt"), facts, {"person": person.id})
+
+        await self._database.write(unit)
+        self._snapshot = MappingProxyType(
+            {other: one for other, one in self._snapshot.items() if other != name}
+        )
+        await governed.upstream.close()
+
+    async def approve_tool(self, person: Person, server: str, name: str, digest: str) -> Tool:
+        """Pin the definition that the operator saw as ``digest``.
+
+        Raises:
+            Refused: DENIED, NOT_FOUND, CONFLICT if the server lists another definition by now.
+        """
+        person.require(Role.ADMIN)
+        return await self._edit(
+            person, server, name, lambda tool: tool.approve(digest, person.id, self._clock())
+        )
+
+    async def set_overlay(self, person: Person, server: str, name: str, overlay: Overlay) -> Tool:
+        """Say what the tool does. Calls already waiting for a person are asked about again.
+
+        Raises:
+            Refused: DENIED, NOT_FOUND.
+        """
+        person.require(Role.ADMIN)
+        return await self._edit(person, server, name, lambda tool: replace(tool, overlay=overlay))
+
+    async def _edit(
+        self, person: Person, server: str, name: str, change: Callable[[Tool], Tool]
+    ) -> Tool:
+        self.tool(server, name)
+
+        def unit(tx: Tx) -> Tool:
+            known = repository.tool(tx, server, name)
+            if known is None:
+                raise Refused(Kind.NOT_FOUND, f"`{server}` has no tool `{name}`")
+            changed = change(known)
+            repository.put_tool(tx, changed)
+            self._log_tool(tx, changed, new_id("evt"), person)
+            return changed
+
+        tool = await self._database.write(unit)
+        governed = self._known(server)
+        self._swap(governed.server.with_tool(tool), governed.upstream)
+        return tool
+
+    # -- what servers say ---------------------------------------------------------------------
+
+    async def refresh(self, server: str) -> Server:
+        """Ask the server for its tools; what changed is written down and denied from then on.
+
+        Raises:
+            Refused: NOT_FOUND, BUSY if it cannot be reached, MALFORMED if its list is not usable.
+        """
+        await _listing(self._known(server).upstream)
+        return self._known(server).server
+
+    async def _listed(self, server: str, listing: Mapping[str, Definition]) -> None:
+        """A connection took a listing: compare it with what is known before anything is called."""
+        governed = self._snapshot.get(server)
+        if governed is None or not changes(governed.server, listing):
+            return
+
+        def unit(tx: Tx) -> list[Tool]:
+            stored = Server(
+                server,
+                governed.server.transport,
+                governed.server.added_by,
+                governed.server.added_at,
+                {
+                    name: tool
+                    for name in {*governed.server.tools, *listing}
+                    if (tool := repository.tool(tx, server, name)) is not None
+                },
+            )
+            changed = changes(stored, listing)
+            trace = new_id("evt")
+            for tool in changed:
+                repository.put_tool(tx, tool)
+                self._log_tool(tx, tool, trace, None)
+            return changed
+
+        changed = await self._database.write(unit)
+        now = self._snapshot.get(server)
+        if now is not None:
+            self._swap(_with_all(now.server, changed), now.upstream)
+        for tool in changed:
+            logger.warning("MCP server %s: tool %s is %s", server, tool.name, tool.state)
+
+    # -- life ---------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Read what is governed. Servers are connected when they are first needed."""
+        stored = await self._database.read(repository.servers)
+        self._snapshot = MappingProxyType(
+            {one.name: Governed(one, self._connect(one, self._listed)) for one in stored}
+        )
+
+    async def run(self) -> None:
+        """Background loop: look at every server's tools again and again, until cancelled."""
+        while True:
+            await asyncio.gather(*(self._look(name) for name in self._snapshot))
+            await asyncio.sleep(self._refresh_seconds)
+
+    async def _look(self, name: str) -> None:
+        try:
+            await self.refresh(name)
+        except Refused as refused:
+            logger.warning("MCP server %s: %s", name, refused.detail)
+
+    async def close(self) -> None:
+        """End all connections and processes."""
+        governed, self._snapshot = self._snapshot, MappingProxyType({})
+        await asyncio.gather(*(one.upstream.close() for one in governed.values()))
+
+    def _connect(self, server: Server, on_listed: Callable[..., object]) -> Upstream:
+        return connect(
+            server.name,
+            server.transport,
+            on_listed=on_listed,  # type: ignore[arg-type] # both are OnListed
+            limits=self._limits,
+            logs=self._logs,
+        )
+
+    def _known(self, name: str) -> Governed:
+        governed = self._snapshot.get(name)
+        if governed is None:
+            raise Refused(Kind.NOT_FOUND, f"there is no server `{name[:64]}`")
+        return governed
+
+    def _swap(self, server: Server, upstream: Upstream) -> None:
+        changed = {**self._snapshot, server.name: Governed(server, upstream)}
+        self._snapshot = MappingProxyType(dict(sorted(changed.items())))
+
+    def _log_tool(self, tx: Tx, tool: Tool, trace: str, person: Person | None) -> None:
+        self._log(
+            tx,
+            EventType.TOOL,
+            trace,
+            {
+                "server": tool.server,
+                "tool": tool.name,
+                "state": tool.state.value,
+                "listed_digest": tool.listed_digest,
+                "pinned_digest": tool.pinned_digest,
+                "overlay_digest": digest(tool.overlay.to_json()),
+            },
+            {"person": person.id} if person is not None else {},
+        )
+
+    def _log(
+        self,
+        tx: Tx,
+        kind: EventType,
+        trace: str,
+        facts: dict[str, JsonValue],
+        private: dict[str, JsonValue],
+    ) -> None:
+        self._audit.append(tx, Event(kind, trace, facts, private))
+
+
+async def _forget(server: str, listing: Mapping[str, Definition]) -> None:
+    """A preview's listing changes nothing."""
+
+
+def _with_all(server: Server, tools: list[Tool]) -> Server:
+    return replace(server, tools={**server.tools, **{tool.name: tool for tool in tools}})
+
+
+async def _listing(upstream: Upstream) -> Mapping[str, Definition]:
+    try:
+        return await upstream.refresh()
+    except UpstreamLost as lost:
+        raise Refused(Kind.BUSY, lost.detail) from lost
+    except UpstreamError as error:
+        raise Refused(Kind.BUSY, f"the server refused: {error.message[:200]}") from error

@@ -1,0 +1,195 @@
+"""What one call would do, by what the operator has said about its tool.
+
+The operator's overlay decides. A tool nobody has described is UNKNOWN, which asks a person. What a
+server says about its own tool (annotations) is a hint from a stranger: it may make an effect more
+severe, never less (MCP 2026-07-28, tools: annotations are untrusted).
+
+The overlay, as JSON; any other member is refused:
+
+    {"effect": "read"}
+    {"effect": {"sql": "/query", "dialect": "sqlite"}}         judge the text of this argument
+    {"effect": "pay", "amount": {"pointer": "/amount", "currency": "EUR"}}
+    {"effect": "pay", "amount": {"pointer": "/amount", "currency": {"pointer": "/currency"}}}
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from typing import Final, Self
+
+from actfor.authorization.model import ToolEffect
+from actfor.errors import Kind, Refused
+from actfor.gateway.sql import DIALECTS, classify_sql, most_severe
+from actfor.wire.canonical import JsonObject, JsonValue, canonical
+from actfor.wire.rar import Money
+from actfor.wire.rar.authority import resolve
+
+_POINTER: Final = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
+_CURRENCY: Final = re.compile(r"[A-Z]{3}")
+_AMOUNT: Final = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,4})?")
+
+
+@dataclass(frozen=True, slots=True)
+class SqlEffect:
+    """The effect is that of the SQL text at this pointer (RFC 6901) into the arguments."""
+
+    pointer: str
+    dialect: str = "sqlite"
+
+
+@dataclass(frozen=True, slots=True)
+class AmountRule:
+    """Where a call says how much it spends. Exactly one of the two currencies is set."""
+
+    pointer: str
+    currency: str | None = None
+    currency_pointer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """What an operator says about a tool. The default says nothing, so the effect is UNKNOWN."""
+
+    effect: ToolEffect | SqlEffect = ToolEffect.UNKNOWN
+    amount: AmountRule | None = None
+    text: str = field(init=False, compare=False, repr=False)
+    """The canonical JSON: what is stored, and compared when a call is recorded."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", canonical(self.to_json()).decode())
+
+    def to_json(self) -> JsonObject:
+        """The form in the module's documentation."""
+        body: dict[str, JsonValue] = {}
+        if isinstance(self.effect, SqlEffect):
+            body["effect"] = {"sql": self.effect.pointer, "dialect": self.effect.dialect}
+        else:
+            body["effect"] = self.effect.value
+        if (amount := self.amount) is not None:
+            pointer: JsonValue = {"pointer": amount.currency_pointer}
+            currency = pointer if amount.currency is None else amount.currency
+            body["amount"] = {"pointer": amount.pointer, "currency": currency}
+        return body
+
+    @classmethod
+    def from_json(cls, value: JsonValue) -> Self:
+        """Parse an operator's words.
+
+        Raises:
+            Refused: MALFORMED, naming the member that is wrong.
+        """
+        members = _members(value, {"effect", "amount"}, "an overlay")
+        amount = members.get("amount")
+        return cls(
+            _effect(members.get("effect", ToolEffect.UNKNOWN.value)),
+            None if amount is None else _amount_rule(amount),
+        )
+
+
+def _effect(value: JsonValue) -> ToolEffect | SqlEffect:
+    if isinstance(value, str):
+        effect = ToolEffect(value)
+        if effect is ToolEffect.UNKNOWN and value != "unknown":
+            raise _malformed(f"`{value[:64]}` is not an effect: {', '.join(ToolEffect)}")
+        return effect
+    members = _members(value, {"sql", "dialect"}, "`effect`")
+    dialect = members.get("dialect", "sqlite")
+    if not isinstance(dialect, str) or dialect not in DIALECTS:
+        raise _malformed(f"`dialect` is one of {', '.join(sorted(DIALECTS))}")
+    return SqlEffect(_pointer(members.get("sql"), "sql"), dialect)
+
+
+def _amount_rule(value: JsonValue) -> AmountRule:
+    members = _members(value, {"pointer", "currency"}, "`amount`")
+    pointer, currency = _pointer(members.get("pointer"), "pointer"), members.get("currency")
+    if isinstance(currency, str):
+        if not _CURRENCY.fullmatch(currency):
+            raise _malformed("`currency` is an ISO 4217 code such as `EUR`")
+        return AmountRule(pointer, currency=currency)
+    where = _members(currency, {"pointer"}, "`currency`")
+    return AmountRule(pointer, currency_pointer=_pointer(where.get("pointer"), "currency"))
+
+
+def _members(value: JsonValue, known: set[str], what: str) -> JsonObject:
+    if not isinstance(value, dict):
+        raise _malformed(f"{what} is an object with {' and '.join(sorted(known))}")
+    for name in value:
+        if name not in known:
+            raise _malformed(f"unknown member `{name[:64]}` in {what}")
+    return value
+
+
+def _pointer(value: JsonValue, name: str) -> str:
+    if not isinstance(value, str) or len(value) > 256 or not _POINTER.fullmatch(value):
+        raise _malformed(
+            f"`{name}` is a JSON pointer (RFC 6901) into the arguments, such as `/query`"
+        )
+    return value
+
+
+def _malformed(detail: str) -> Refused:
+    return Refused(Kind.MALFORMED, detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a call would do, and what it would spend where that is known."""
+
+    effect: ToolEffect
+    amount: Money | None
+
+
+def judge(overlay: Overlay, annotations: JsonValue, arguments: JsonObject) -> Judged:
+    """The effect and amount of one call.
+
+    An argument that the overlay needs and cannot read makes the effect UNKNOWN: what nobody can
+    judge is not judged harmless.
+    """
+    if isinstance(overlay.effect, SqlEffect):
+        text = resolve(arguments, overlay.effect.pointer)
+        effect = (
+            classify_sql(text, overlay.effect.dialect)
+            if isinstance(text, str)
+            else ToolEffect.UNKNOWN
+        )
+    else:
+        effect = overlay.effect
+    amount = None
+    if overlay.amount is not None and (amount := _amount(overlay.amount, arguments)) is None:
+        effect = ToolEffect.UNKNOWN
+    return Judged(most_severe(effect, _hinted(annotations)), amount)
+
+
+def _hinted(annotations: JsonValue) -> ToolEffect:
+    """The least effect that the server itself admits to; READ where it says nothing.
+
+    Only what it says is heard, not MCP's defaults: those would make every silent tool destructive.
+    ``openWorldHint`` is not used; reading the web is not yet sending data there.
+    """
+    if not isinstance(annotations, dict):
+        return ToolEffect.READ
+    if annotations.get("readOnlyHint") is True:
+        return ToolEffect.READ
+    if annotations.get("destructiveHint") is True:
+        return ToolEffect.DELETE
+    return ToolEffect.WRITE if annotations.get("readOnlyHint") is False else ToolEffect.READ
+
+
+def _amount(rule: AmountRule, arguments: JsonObject) -> Money | None:
+    currency = rule.currency
+    if rule.currency_pointer is not None:
+        stated = resolve(arguments, rule.currency_pointer)
+        currency = stated if isinstance(stated, str) and _CURRENCY.fullmatch(stated) else None
+    value = resolve(arguments, rule.pointer)
+    if currency is None or isinstance(value, bool):
+        return None
+    # repr of a float is the shortest text that reads back as it: what the caller wrote.
+    text = repr(value) if isinstance(value, int | float) else value
+    if not isinstance(text, str) or not _AMOUNT.fullmatch(text):
+        return None
+    try:
+        return Money(Decimal(text), currency)
+    except (InvalidOperation, Refused):
+        return None

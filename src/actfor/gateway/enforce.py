@@ -1,0 +1,335 @@
+"""The enforcement point: no call reaches an upstream except down this line.
+
+    (1) authenticate   (2) gather facts   (3) decide   (4) a person's approval, if one is needed
+    (5) record, durably   (6) act   (7) record the outcome
+
+INVARIANT: at (6) the decision's leaf is on disk, and the transaction that wrote it found person,
+agent and mandate unrevoked and the tool still pinned, and took the proof, the approval and the
+budget exactly once. A crash after (5) leaves a recorded permit without outcome, never the reverse.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+
+from actfor.approval import Approval, ApprovalService
+from actfor.audit import AuditLog
+from actfor.authorization.model import Decision, Effect, to_request
+from actfor.authorization.service import AuthorizationService
+from actfor.delegation import Delegation, DelegationService
+from actfor.errors import Kind, Refused
+from actfor.gateway import records
+from actfor.gateway.calls import (
+    Answered,
+    Attempt,
+    Credentials,
+    Denied,
+    Failed,
+    Outcome,
+    Settings,
+    Stage,
+)
+from actfor.gateway.case import Caller, Case
+from actfor.gateway.catalog import Catalog
+from actfor.gateway.effects import judge
+from actfor.gateway.facts import call_facts
+from actfor.gateway.model import Server, Tool
+from actfor.gateway.questions import Questions
+from actfor.gateway.refusals import Again, Asked, Refusal, at
+from actfor.gateway.upstream import UpstreamError, UpstreamLost
+from actfor.identity import AgentService
+from actfor.store import Database, Tx, new_id
+from actfor.wire.canonical import JsonObject, digest
+from actfor.wire.mcp import INTERNAL_ERROR
+
+logger = logging.getLogger(__name__)
+
+_TRIES = 3  # policies may change while a call is decided; then it is decided anew
+_MAX_REMEMBERED = 4096
+
+
+class Enforcer:
+    """Every dependency is a service built elsewhere; this class only puts them in a line."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        audit: AuditLog,
+        agents: AgentService,
+        authorization: AuthorizationService,
+        delegation: DelegationService,
+        approvals: ApprovalService,
+        catalog: Catalog,
+        settings: Settings,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._audit = audit
+        self._agents = agents
+        self._authorization = authorization
+        self._delegation = delegation
+        self._approvals = approvals
+        self._catalog = catalog
+        self._settings = settings
+        self._questions = Questions(approvals, settings, clock, self._note_question)
+        # Owned by the event loop: an agent's tier, by name and epoch.
+        self._tiers: dict[tuple[str, int], str] = {}
+
+    # -- the line -----------------------------------------------------------------------------
+
+    async def authenticate(self, server: str, credentials: Credentials) -> Caller:
+        """(1) Token, proof of possession, audience: who calls, for whom, by which mandate.
+
+        Raises:
+            Refused: UNAUTHENTICATED, EXPIRED, DENIED; BUSY when it cannot be found out.
+        """
+        proved = await self._delegation.authenticate(
+            credentials.token,
+            audience=self._settings.url(server),
+            scheme=credentials.scheme,
+            proof=credentials.proof,
+            method=credentials.method,
+            url=credentials.url,
+        )
+        return Caller(server, proved.delegation, proved.proof, spent=proved.proof is None)
+
+    async def call(self, caller: Caller, attempt: Attempt) -> Outcome:
+        """One tool call, from (2) to (7). ``caller`` is (1)'s, for the same server."""
+        if caller.server != attempt.server:
+            raise ValueError("the caller was authenticated for another server")
+        trace = new_id("dec")
+        try:
+            case, approval = await self._permitted(trace, caller, attempt)
+        except Asked as asked:
+            return asked.pending
+        except Refusal as refusal:
+            return await self._refused(trace, caller, attempt, refusal)
+        return await self._act(case, approval)
+
+    async def _permitted(
+        self, trace: str, caller: Caller, attempt: Attempt
+    ) -> tuple[Case, Approval | None]:
+        for _ in range(_TRIES):
+            with suppress(Again):
+                return await self._permit(trace, caller, attempt)
+        raise Refusal(Stage.POLICY, Refused(Kind.CONFLICT, "the policies keep changing: try again"))
+
+    async def _permit(
+        self, trace: str, caller: Caller, attempt: Attempt
+    ) -> tuple[Case, Approval | None]:
+        """(2) to (5): returns only if the permit is on disk."""
+        # (2) Gather facts: all from our own records, none from the agent but tool and arguments.
+        case = await self._gather(trace, caller, attempt)
+        # (3) Decide. The mandate and the pin bind, whatever the policies say.
+        decision = self._decide(case)
+        self._questions.check_state(case, decision)
+        # (4) Where a person could turn this no into a yes: has one? Then decide again.
+        approval: Approval | None = None
+        if decision.effect is Effect.STEP_UP:
+            approval = await self._questions.approved(case, decision)
+            case, version = case.approved(approval), decision.version
+            decision = self._decide(case)
+            if decision.version != version:
+                raise Again  # the person approved under other policies
+        if decision.effect is not Effect.PERMIT:
+            denied = Refused(Kind.DENIED, decision.reason or "no policy permits this call")
+            raise Refusal(Stage.POLICY, denied, case=case, decision=decision)
+        # (5) Record: one transaction checks again, takes what is taken once, writes the leaf.
+        await self._record(case, decision, approval)
+        return case, approval
+
+    async def _act(self, case: Case, approval: Approval | None) -> Answered | Failed:
+        """(6) Call the upstream, with its own credential; (7) record what came of it."""
+        status, result, begun = "unknown", None, time.perf_counter()
+        try:
+            result = await case.governed.upstream.call(
+                case.tool.name, case.tool.pinned_digest or "", case.attempt.arguments
+            )
+            status = "tool-error" if result.get("isError") is True else "ok"
+            return Answered(case.trace, result)
+        except UpstreamError as error:
+            status = "upstream-error"
+            return Failed(case.trace, error.code, error.message, error.data)
+        except UpstreamLost as lost:
+            status = "unknown" if lost.sent else "not-executed"
+            data: JsonObject = {"executed": "unknown" if lost.sent else "no", "trace": case.trace}
+            return Failed(case.trace, INTERNAL_ERROR, lost.detail, data)
+        finally:
+            self._outcome(case, approval, status, result, time.perf_counter() - begun)
+
+    # -- (2), (3) -----------------------------------------------------------------------------
+
+    async def _gather(self, trace: str, caller: Caller, attempt: Attempt) -> Case:
+        governed = self._catalog.governed(attempt.server)
+        tool = None if governed is None else governed.server.tools.get(attempt.tool)
+        if governed is None or tool is None:
+            raise Refusal(Stage.TOOL, Refused(Kind.NOT_FOUND, "there is no such tool"))
+        with at(Stage.TOOL):
+            arguments_digest = digest(attempt.arguments)
+        judged = judge(
+            tool.overlay, (tool.pinned or tool.listed).get("annotations"), attempt.arguments
+        )
+        tier = await self._tier(caller.delegation)
+        facts = call_facts(caller, attempt, tool, judged, tier=tier)
+        return Case(trace, caller, attempt, governed, tool, judged, arguments_digest, facts)
+
+    async def _tier(self, delegation: Delegation) -> str:
+        """The tier of the agent as registered; it never changes under one name and epoch."""
+        key = (delegation.agent.agent_name or "", delegation.agent_epoch)
+        if (known := self._tiers.get(key)) is not None:
+            return known
+        with at(Stage.CREDENTIAL):
+            agent = await self._agents.show(key[0])
+        while len(self._tiers) >= _MAX_REMEMBERED:
+            self._tiers.pop(next(iter(self._tiers)))
+        return self._tiers.setdefault(key, agent.tier.value)
+
+    def _decide(self, case: Case) -> Decision:
+        """What the policies say; never more than the mandate grants and the operator pinned."""
+        decision = self._authorization.decide(to_request(case.facts))
+        if decision.effect is Effect.DENY:
+            return decision
+        if not case.facts.in_mandate:
+            why = f"outside the mandate: {case.facts.mandate_reason}"
+        elif not case.tool.is_pinned:
+            why = f"the tool's definition is not the approved one, it is {case.tool.state}"
+        else:
+            return decision
+        return replace(decision, effect=Effect.DENY, policies=(), reasons=(why,))
+
+    # -- (4), (5), (7): what is written ---------------------------------------------------------
+
+    async def _note_question(self, case: Case, decision: Decision, approval: Approval) -> None:
+        """The call waits for a person; its proof is spent, so it cannot be sent a second time."""
+        event = records.decided(case, decision, approval)
+
+        def unit(tx: Tx) -> None:
+            with at(Stage.CREDENTIAL, case):
+                self._take_proof(tx, case.caller)
+            with at(Stage.MANDATE, case):
+                self._delegation.check_live(tx, case.caller.delegation)
+            self._audit.append(tx, event)
+
+        with at(Stage.RECORD, case):
+            await self._database.write(unit)
+        case.caller.spent = True
+
+    async def _record(self, case: Case, decision: Decision, approval: Approval | None) -> None:
+        """The permit, on disk. All that may be taken once is taken here or not at all."""
+        caller, delegation = case.caller, case.caller.delegation
+        event = records.decided(case, decision, approval)
+
+        def unit(tx: Tx) -> None:
+            with at(Stage.CREDENTIAL, case):
+                self._take_proof(tx, caller)
+            with at(Stage.MANDATE, case):
+                self._delegation.consume(tx, delegation, amount=case.judged.amount)
+            with at(Stage.TOOL, case):
+                self._catalog.check_pinned(tx, case.tool)
+            with at(Stage.POLICY, case):
+                self._authorization.check_current(tx, decision.version)
+            if approval is not None:
+                with at(Stage.APPROVAL, case):
+                    self._approvals.consume(tx, approval.digest, str(delegation.agent))
+            self._audit.append(tx, event)
+
+        try:
+            with at(Stage.RECORD, case):
+                await self._database.write(unit)
+        except Refusal as refusal:
+            if refusal.stage is Stage.POLICY and refusal.refused.kind is Kind.CONFLICT:
+                raise Again from None
+            raise
+        caller.spent = True
+
+    async def _refused(
+        self, trace: str, caller: Caller, attempt: Attempt, refusal: Refusal
+    ) -> Denied:
+        """Write that the call was refused, and by which step; tell the caller."""
+        refused, case, decision = refusal.refused, refusal.case, refusal.decision
+        reaches = caller.delegation.authority.may_reach(attempt.server, attempt.tool)
+        denied = Denied(
+            trace if case is None else case.trace,
+            refusal.stage,
+            refused.kind,
+            refused.detail,
+            () if decision is None else decision.policies,
+            refused.code,
+            reaches=reaches,
+        )
+        if refused.kind is Kind.BUSY:
+            return denied  # what cannot be written down did not happen, not even this
+        event = records.refused(caller, attempt, denied, decision, case)
+
+        def unit(tx: Tx) -> None:
+            with suppress(Refused):  # used before: that is what is being written down
+                self._take_proof(tx, caller)
+            self._audit.append(tx, event)
+
+        try:
+            await self._database.write(unit)
+        except Refused as failure:
+            return replace(denied, stage=Stage.RECORD, kind=failure.kind, reason=failure.detail)
+        caller.spent = True
+        return denied
+
+    def _outcome(
+        self,
+        case: Case,
+        approval: Approval | None,
+        status: str,
+        result: JsonObject | None,
+        seconds: float,
+    ) -> None:
+        """Not waited for: a permit without an outcome is what a crash leaves as well."""
+        event = records.ended(case, approval, status, result, seconds)
+        try:
+            self._database.post(lambda tx: self._audit.append(tx, event))
+        except Refused as refused:
+            logger.error("outcome of %s was not recorded: %s", case.trace, refused.detail)  # noqa: TRY400 - a state, not a bug
+
+    # -- what needs no decision ----------------------------------------------------------------
+
+    def server(self, name: str) -> Server | None:
+        """The governed server of that name."""
+        governed = self._catalog.governed(name)
+        return None if governed is None else governed.server
+
+    def tool(self, caller: Caller, name: str) -> Tool | None:
+        """A tool of the caller's server, if the mandate may reach it."""
+        server = self.server(caller.server)
+        tool = None if server is None else server.tools.get(name)
+        return tool if tool is not None and _may_reach(caller, tool) else None
+
+    def tools(self, caller: Caller) -> list[JsonObject]:
+        """The approved definitions of the tools that the caller's mandate may reach."""
+        server = self.server(caller.server)
+        return [
+            tool.pinned
+            for tool in (server.tools.values() if server is not None else ())
+            if tool.pinned is not None and tool.is_pinned and _may_reach(caller, tool)
+        ]
+
+    async def spend(self, caller: Caller) -> None:
+        """Take the proof of a request that was no call.
+
+        Raises:
+            Refused: REPLAYED if it was used before.
+        """
+        await self._database.write(lambda tx: self._take_proof(tx, caller))
+        caller.spent = True
+
+    def _take_proof(self, tx: Tx, caller: Caller) -> None:
+        """The proof is used here or was used before; nothing to do where it is used already."""
+        if not caller.spent and caller.proof is not None:
+            self._delegation.spend_proof(tx, caller.proof)
+
+
+def _may_reach(caller: Caller, tool: Tool) -> bool:
+    return caller.delegation.authority.may_reach(tool.server, tool.name)

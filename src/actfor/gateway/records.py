@@ -1,0 +1,110 @@
+"""What the gateway writes into the log: one leaf when a call is decided, one when it has ended.
+
+In clear stands what an auditor needs and no person is identified by: agent, tool, effect, digests,
+policies, epochs. Arguments, the person and reasons are commitments in the leaf.
+"""
+
+from __future__ import annotations
+
+from actfor.approval import Approval
+from actfor.audit import Event, EventType
+from actfor.authorization.model import Decision
+from actfor.delegation import Delegation
+from actfor.errors import Refused
+from actfor.gateway.calls import Attempt, Denied
+from actfor.gateway.case import Caller, Case
+from actfor.wire.canonical import JsonObject, JsonValue, digest
+
+_MAX_NAME = 128
+
+
+def decided(case: Case, decision: Decision, approval: Approval | None) -> Event:
+    """The decision that permits a call, or that has it wait for a person."""
+    facts: dict[str, JsonValue] = {**_call(case), **decision.facts()}
+    if approval is not None:
+        facts["approval"] = approval.id
+        facts["call_digest"] = approval.digest
+    return Event(EventType.DECIDE, case.trace, facts, _private(case, decision))
+
+
+def refused(
+    caller: Caller, attempt: Attempt, denied: Denied, decision: Decision | None, case: Case | None
+) -> Event:
+    """A refusal, and the step that refused. ``case`` is None where it ended before the facts."""
+    facts = _authority(caller.delegation) if case is None else _call(case)
+    facts |= {"server": attempt.server, "tool": attempt.tool[:_MAX_NAME]}
+    facts |= decision.facts() if decision is not None else {}
+    facts |= {"decision": "deny", "stage": denied.stage.value, "reason": denied.kind.value}
+    private: dict[str, JsonValue] = {
+        "person": caller.delegation.person_id,
+        "detail": denied.reason,
+    }
+    if case is not None:
+        private["arguments"] = attempt.arguments
+    return Event(EventType.DECIDE, denied.trace, facts, private)
+
+
+def ended(
+    case: Case, approval: Approval | None, status: str, result: JsonObject | None, seconds: float
+) -> Event:
+    """What came of a permitted call. The result itself is not kept, only what it hashes to."""
+    facts: dict[str, JsonValue] = {
+        "agent": str(case.caller.delegation.agent),
+        "server": case.attempt.server,
+        "tool": case.tool.name,
+        "status": status,
+        "milliseconds": round(seconds * 1000),
+    }
+    if approval is not None:
+        facts["approval"] = approval.id
+    private: dict[str, JsonValue] = {}
+    if result is not None and (result_digest := _digest(result)) is not None:
+        private["result_digest"] = result_digest
+    return Event(EventType.OUTCOME, case.trace, facts, private)
+
+
+def _call(case: Case) -> dict[str, JsonValue]:
+    return {
+        **_authority(case.caller.delegation),
+        "server": case.attempt.server,
+        "tool": case.tool.name,
+        "tool_digest": case.tool.pinned_digest,
+        "effect": case.judged.effect.value,
+        "arguments_digest": case.arguments_digest,
+        "proof": case.caller.proof is not None,
+    }
+
+
+def _authority(delegation: Delegation) -> dict[str, JsonValue]:
+    mandate = delegation.mandate
+    return {
+        "agent": str(delegation.agent),
+        "instance": str(delegation.instance),
+        "chain": [str(link) for link in delegation.chain],
+        "mandate": mandate.id,
+        "authority_hash": mandate.authority_hash,
+        "grant": delegation.grant_id,
+        "jti": delegation.jti,
+        "manifest": delegation.manifest,
+        "epochs": {
+            "person": delegation.person_epoch,
+            "agent": delegation.agent_epoch,
+            "mandate": mandate.epoch,
+        },
+    }
+
+
+def _private(case: Case, decision: Decision) -> dict[str, JsonValue]:
+    return {
+        "person": case.caller.delegation.person_id,
+        "arguments": case.attempt.arguments,
+        "reasons": list(decision.reasons),
+    }
+
+
+def _digest(result: JsonObject) -> str | None:
+    """None for what has no canonical form; a server may answer with numbers nobody can hold."""
+    try:
+        return digest(result)
+    except Refused:
+        return None

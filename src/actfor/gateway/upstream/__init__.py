@@ -1,0 +1,47 @@
+"""The MCP servers behind the gateway: one long-lived connection each, restarted when it dies.
+
+`connect` makes the right kind for a transport. What all kinds promise stands in ``protocol``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from actfor.gateway.model import Stdio, Transport
+from actfor.gateway.upstream.http import HttpUpstream
+from actfor.gateway.upstream.protocol import (
+    Limits,
+    OnListed,
+    Upstream,
+    UpstreamError,
+    UpstreamLost,
+)
+from actfor.gateway.upstream.stdio import StdioUpstream
+
+__all__ = [
+    "Limits",
+    "OnListed",
+    "Upstream",
+    "UpstreamError",
+    "UpstreamLost",
+    "connect",
+]
+
+
+def connect(
+    name: str,
+    transport: Transport,
+    *,
+    on_listed: OnListed,
+    limits: Limits | None = None,
+    logs: Path | None = None,
+) -> Upstream:
+    """The upstream called ``name``. Nothing is started before it is first used.
+
+    ``logs`` is a folder for what stdio servers print on stderr; without it that is dropped.
+    """
+    bounds = limits or Limits()
+    if isinstance(transport, Stdio):
+        stderr = None if logs is None else logs / f"{name}.stderr.log"
+        return StdioUpstream(name, transport, on_listed=on_listed, limits=bounds, stderr=stderr)
+    return HttpUpstream(name, transport, on_listed=on_listed, limits=bounds)

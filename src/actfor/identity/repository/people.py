@@ -1,0 +1,306 @@
+"""People in the database: passkeys, sessions, one-time links, open ceremonies."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import bindparam, delete, func, select, update
+
+from actfor.errors import Kind, Refused
+from actfor.identity.model import LinkKind, Passkey, Person, PersonState, Role, Session, SetupLink
+from actfor.identity.repository.tables import (
+    ceremony,
+    insert_into,
+    passkey,
+    person,
+    setup_link,
+    web_session,
+)
+from actfor.store import Row, Tx, insert_ignore
+from actfor.wire.timestamps import from_ms, to_ms
+
+_PERSON_INSERT = insert_into(person)
+_PERSON_COUNT = select(func.count()).select_from(person)
+_PERSON_BY_ID = select(person).where(person.c.id == bindparam("key"))
+_PERSON_ALL = select(person).order_by(person.c.created_at, person.c.id)
+_PERSON_SWAP = (
+    update(person)
+    .where(person.c.id == bindparam("key"), person.c.epoch == bindparam("old_epoch"))
+    .values(roles=bindparam("roles"), state=bindparam("state"), epoch=bindparam("epoch"))
+)
+
+
+def person_count(tx: Tx) -> int:
+    """How many people there ever were."""
+    row = tx.one(_PERSON_COUNT)
+    return int(row[0]) if row else 0
+
+
+def person_by_id(tx: Tx, person_id: str) -> Person | None:
+    """The person with this id, whatever their state."""
+    row = tx.one(_PERSON_BY_ID, key=person_id)
+    return _person(row) if row else None
+
+
+def people(tx: Tx) -> list[Person]:
+    """Everyone, oldest first."""
+    return [_person(row) for row in tx.run(_PERSON_ALL)]
+
+
+def add_person(tx: Tx, new: Person) -> None:
+    """Insert a new person."""
+    tx.changed(
+        _PERSON_INSERT,
+        id=new.id,
+        name=new.name,
+        roles=" ".join(sorted(new.roles)),
+        state=new.state.value,
+        epoch=new.epoch,
+        created_at=to_ms(new.created_at),
+    )
+
+
+def swap_person(tx: Tx, old: Person, new: Person) -> bool:
+    """Replace roles and state; False when somebody else replaced them first."""
+    changed = tx.changed(
+        _PERSON_SWAP,
+        key=old.id,
+        old_epoch=old.epoch,
+        roles=" ".join(sorted(new.roles)),
+        state=new.state.value,
+        epoch=new.epoch,
+    )
+    return changed == 1
+
+
+def _person(row: Row) -> Person:
+    id_, name, roles, state, epoch, created = row
+    held = frozenset(Role(role) for role in roles.split())
+    return Person(id_, name, held, PersonState(state), epoch, from_ms(created))
+
+
+_PASSKEY_INSERT = insert_ignore(passkey).values(
+    {column.name: bindparam(column.name) for column in passkey.columns}
+)
+_PASSKEY_BY_ID = select(passkey).where(passkey.c.credential_id == bindparam("key"))
+_PASSKEYS_OF = (
+    select(passkey).where(passkey.c.person_id == bindparam("owner")).order_by(passkey.c.created_at)
+)
+_PASSKEY_USED = (
+    update(passkey)
+    .where(
+        passkey.c.credential_id == bindparam("key"), passkey.c.sign_count == bindparam("old_count")
+    )
+    .values(sign_count=bindparam("sign_count"), backed_up=bindparam("backed_up"))
+)
+
+
+def add_passkey(tx: Tx, new: Passkey) -> bool:
+    """False when the credential is registered already, to anyone."""
+    changed = tx.changed(
+        _PASSKEY_INSERT,
+        credential_id=new.credential_id,
+        person_id=new.person_id,
+        public_key=new.public_key,
+        sign_count=new.sign_count,
+        backup_eligible=int(new.backup_eligible),
+        backed_up=int(new.backed_up),
+        aaguid=new.aaguid,
+        transports=" ".join(new.transports),
+        created_at=to_ms(new.created_at),
+    )
+    return changed == 1
+
+
+def passkey_by_id(tx: Tx, credential_id: bytes) -> Passkey | None:
+    """The passkey with this credential id."""
+    row = tx.one(_PASSKEY_BY_ID, key=credential_id)
+    return _passkey(row) if row else None
+
+
+def passkeys_of(tx: Tx, person_id: str) -> list[Passkey]:
+    """A person's passkeys, oldest first."""
+    return [_passkey(row) for row in tx.run(_PASSKEYS_OF, owner=person_id)]
+
+
+def passkey_used(tx: Tx, key: Passkey, *, sign_count: int, backed_up: bool) -> bool:
+    """Advance the counter; False when another assertion advanced it first."""
+    changed = tx.changed(
+        _PASSKEY_USED,
+        key=key.credential_id,
+        old_count=key.sign_count,
+        sign_count=sign_count,
+        backed_up=int(backed_up),
+    )
+    return changed == 1
+
+
+def _passkey(row: Row) -> Passkey:
+    id_, owner, public, count, eligible, backed, aaguid, transports, created = row
+    return Passkey(
+        bytes(id_),
+        owner,
+        bytes(public),
+        count,
+        bool(eligible),
+        bool(backed),
+        aaguid,
+        tuple(transports.split()),
+        from_ms(created),
+    )
+
+
+_SESSION_INSERT = insert_into(web_session)
+_SESSION_BY_HASH = (
+    select(web_session, person)
+    .join(person, person.c.id == web_session.c.person_id)
+    .where(web_session.c.hash == bindparam("key"))
+)
+_SESSION_TOUCH = (
+    update(web_session)
+    .where(web_session.c.id == bindparam("key"))
+    .values(idle_at=bindparam("idle_at"))
+)
+_SESSION_END = delete(web_session).where(web_session.c.id == bindparam("key"))
+_SESSIONS_END = delete(web_session).where(web_session.c.person_id == bindparam("owner"))
+_SESSIONS_SWEEP = delete(web_session).where(web_session.c.expires_at <= bindparam("before"))
+
+
+def add_session(tx: Tx, new: Session, hash_: str) -> None:
+    """Insert a new session, and sweep out those that are over."""
+    tx.changed(_SESSIONS_SWEEP, before=to_ms(new.created_at))
+    tx.changed(
+        _SESSION_INSERT,
+        hash=hash_,
+        id=new.id,
+        person_id=new.person_id,
+        created_at=to_ms(new.created_at),
+        expires_at=to_ms(new.expires_at),
+        idle_at=to_ms(new.idle_at),
+        passkey=new.passkey,
+    )
+
+
+def session_by_hash(tx: Tx, hash_: str) -> tuple[Person, Session] | None:
+    """The session behind a cookie, with its person; not yet checked for expiry."""
+    row = tx.one(_SESSION_BY_HASH, key=hash_)
+    if row is None:
+        return None
+    _, id_, owner, created, expires, idle, key = row[:7]
+    session = Session(id_, owner, from_ms(created), from_ms(expires), from_ms(idle), bytes(key))
+    return _person(row[7:]), session
+
+
+def touch_session(tx: Tx, session_id: str, idle_at: datetime) -> None:
+    """Move the idle limit on."""
+    tx.changed(_SESSION_TOUCH, key=session_id, idle_at=to_ms(idle_at))
+
+
+def end_session(tx: Tx, session_id: str) -> bool:
+    """Delete a session; False when there was none."""
+    return tx.changed(_SESSION_END, key=session_id) == 1
+
+
+def end_sessions_of(tx: Tx, person_id: str) -> None:
+    """Delete all of a person's sessions."""
+    tx.changed(_SESSIONS_END, owner=person_id)
+
+
+_LINK_INSERT = insert_into(setup_link)
+_LINK_BY_HASH = select(setup_link).where(setup_link.c.hash == bindparam("key"))
+_LINK_USE = (
+    update(setup_link)
+    .where(setup_link.c.hash == bindparam("key"), setup_link.c.used_at.is_(None))
+    .values(used_at=bindparam("used_at"))
+)
+_LINK_VOID = (
+    update(setup_link)
+    .where(setup_link.c.kind == bindparam("only"), setup_link.c.used_at.is_(None))
+    .values(used_at=bindparam("used_at"))
+)
+
+
+def add_link(tx: Tx, new: SetupLink) -> None:
+    """Insert a new one-time link."""
+    tx.changed(
+        _LINK_INSERT,
+        hash=new.hash,
+        kind=new.kind.value,
+        name=new.name,
+        roles=" ".join(sorted(new.roles)),
+        person_id=new.person_id,
+        expires_at=to_ms(new.expires_at),
+        used_at=None,
+    )
+
+
+def link_by_hash(tx: Tx, hash_: str) -> SetupLink | None:
+    """The link with this hash, used or not."""
+    row = tx.one(_LINK_BY_HASH, key=hash_)
+    if row is None:
+        return None
+    key, kind, name, roles, owner, expires, used = row
+    held = frozenset(Role(role) for role in roles.split())
+    return SetupLink(key, LinkKind(kind), name, held, owner, from_ms(expires), used is not None)
+
+
+def use_link(tx: Tx, hash_: str) -> bool:
+    """Spend the link; False when it was spent before."""
+    return tx.changed(_LINK_USE, key=hash_, used_at=to_ms(tx.now)) == 1
+
+
+def void_links(tx: Tx, kind: LinkKind) -> None:
+    """Spend every open link of this kind."""
+    tx.changed(_LINK_VOID, only=kind.value, used_at=to_ms(tx.now))
+
+
+MAX_CEREMONIES = 5_000
+"""Open ceremonies at once; anyone may begin one, so their number is bounded."""
+
+_CEREMONY_INSERT = insert_into(ceremony)
+_CEREMONY_SWEEP = delete(ceremony).where(ceremony.c.expires_at <= bindparam("before"))
+_CEREMONY_COUNT = select(func.count()).select_from(ceremony)
+_CEREMONY_TAKE = (
+    delete(ceremony)
+    .where(ceremony.c.id == bindparam("key"), ceremony.c.kind == bindparam("only"))
+    .returning(ceremony.c.challenge, ceremony.c.subject, ceremony.c.context, ceremony.c.expires_at)
+)
+
+
+def add_ceremony(
+    tx: Tx,
+    id_: str,
+    kind: str,
+    challenge: bytes,
+    *,
+    subject: str,
+    context: str,
+    expires_at: datetime,
+) -> None:
+    """Keep a challenge until it is answered or too old.
+
+    Raises:
+        Refused: BUSY when too many are open.
+    """
+    tx.changed(_CEREMONY_SWEEP, before=to_ms(tx.now))
+    count = tx.one(_CEREMONY_COUNT)
+    if count is not None and count[0] >= MAX_CEREMONIES:
+        raise Refused(Kind.BUSY, "too many sign-ins are under way; try again in a minute")
+    tx.changed(
+        _CEREMONY_INSERT,
+        id=id_,
+        kind=kind,
+        challenge=challenge,
+        subject=subject,
+        context=context,
+        expires_at=to_ms(expires_at),
+    )
+
+
+def take_ceremony(tx: Tx, id_: str, kind: str) -> tuple[bytes, str, str, datetime] | None:
+    """Challenge, subject, context, expiry; whoever takes it is the only one."""
+    rows = tx.run(_CEREMONY_TAKE, key=id_, only=kind)
+    if not rows:
+        return None
+    challenge, subject, context, expires = rows[0]
+    return bytes(challenge), subject, context, from_ms(expires)

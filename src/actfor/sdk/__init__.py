@@ -1,0 +1,10 @@
+"""For agent builders: be an agent, call what you may, verify what happened.
+
+Needs the base install only; imports nothing of the server.
+"""
+
+from actfor.errors import Kind, Refused
+from actfor.sdk.agent import Agent, connect, connect_sync
+from actfor.sdk.auth import DelegatedAuth
+
+__all__ = ["Agent", "DelegatedAuth", "Kind", "Refused", "connect", "connect_sync"]

@@ -1,0 +1,221 @@
+"""The ASGI application: every room's routes under one edge."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Mount
+from starlette.types import ASGIApp
+
+from actfor import __version__, console
+from actfor.approval.http import router as approvals_router
+from actfor.audit import http as audit_http
+from actfor.authorization.http import authzen_routes, policies_router
+from actfor.delegation.http import delegation_routes, mandates_router
+from actfor.errors import Kind, Refused
+from actfor.gateway.http import servers_router
+from actfor.gateway.mcp import McpFront
+from actfor.identity import Person, Role
+from actfor.identity.http import (
+    CurrentPerson,
+    SessionCookie,
+    agents_router,
+    current_person,
+    people_router,
+    webauthn_routes,
+)
+from actfor.server import health
+from actfor.server.edge import Edge
+from actfor.wire.problem import PROBLEM_TYPE, problem
+
+if TYPE_CHECKING:
+    from actfor.server.wiring import Services
+
+PROBLEM_JSON = "application/problem+json"
+_READY_SECONDS = 2.0
+
+
+def asgi(services: Services) -> ASGIApp:
+    """Everything that is served, hot paths first."""
+    settings = services.settings
+    cookie = SessionCookie.for_url(settings.public_url)
+
+    async def with_token(request: Request) -> Person:
+        return await services.delegation.authenticate_person(
+            request.headers.get("authorization", ""),
+            proof=request.headers.get("dpop"),
+            method=request.method,
+            url=settings.public_url + request.scope["path"],
+        )
+
+    person = current_person(services.people, cookie, with_token)
+    front = McpFront(
+        services.enforcer,
+        services.gateway,
+        settings.public_url,
+        services.clock,
+        hosts=hosts(services),
+    )
+    routes: list[BaseRoute] = [
+        *front.routes,
+        *delegation_routes(services.delegation),
+        *authzen_routes(
+            services.authorization, authenticate_pep=_pep(with_token), base_url=settings.public_url
+        ),
+        *webauthn_routes(services.people, cookie),
+        *audit_http.log_routes(services.audit),
+        *health.routes(services.metrics, _checks(services)),
+        *console.routes(
+            console.Services(
+                people=services.people,
+                agents=services.agents,
+                delegation=services.delegation,
+                approvals=services.approvals,
+                audit=services.audit,
+                catalog=services.catalog,
+                issuer=settings.public_url,
+                clock=services.clock,
+            )
+        ),
+        Mount("/", management(services, person)),
+    ]
+    app = Starlette(routes=routes, exception_handlers=HANDLERS)
+    return Edge(app, hosts=hosts(services), metrics=services.metrics)
+
+
+def management(services: Services, person: CurrentPerson) -> FastAPI:
+    """``/v1`` and its OpenAPI document at ``/v1/openapi.json``."""
+    api = FastAPI(
+        title="actfor",
+        version=__version__,
+        summary="Agents, mandates, approvals, policies and the log.",
+        openapi_url="/v1/openapi.json",
+        docs_url=None,  # the stock page loads scripts from another host
+        redoc_url=None,
+        exception_handlers=HANDLERS,
+    )
+    admin = _with_role(person, Role.ADMIN)
+    for router in (
+        people_router(services.people, person, public_url=services.settings.public_url),
+        agents_router(services.agents, services.people, person),
+        mandates_router(services.delegation, person),
+        approvals_router(services.approvals, person),
+        servers_router(services.catalog, reader=person, admin=admin),
+        policies_router(services.authorization, reader=_id(person), admin=_id(admin)),
+        audit_http.router(services.audit, _with_role(person, Role.ADMIN, Role.APPROVER)),
+        _about(services, person),
+    ):
+        api.include_router(router)
+    return api
+
+
+def hosts(services: Services) -> set[str]:
+    """The Host headers we answer to: the public one, and in ``dev`` every name of loopback."""
+    settings = services.settings
+    public = urlsplit(settings.public_url).netloc.lower()
+    if settings.mode == "serve":
+        return {public, f"{settings.host}:{settings.port}"}
+    return {public, *(f"{name}:{settings.port}" for name in ("localhost", "127.0.0.1", "[::1]"))}
+
+
+def _about(services: Services, person: CurrentPerson) -> APIRouter:
+    routes = APIRouter(prefix="/v1", tags=["server"])
+
+    @routes.get("/server")
+    async def server(who: Annotated[Person, Depends(person)]) -> dict[str, Any]:
+        """Where this server is, for tools on the same machine."""
+        return {
+            "version": __version__,
+            "issuer": services.settings.public_url,
+            "trust_domain": services.settings.domain,
+            "attest_socket": str(services.attestation.path),
+        }
+
+    return routes
+
+
+def _with_role(person: CurrentPerson, *roles: Role) -> CurrentPerson:
+    async def dependency(request: Request) -> Person:
+        found = await person(request)
+        if not found.roles.intersection(roles):
+            found.require(roles[0])
+        return found
+
+    return dependency
+
+
+def _id(person: CurrentPerson) -> Callable[[Request], Awaitable[str]]:
+    async def dependency(request: Request) -> str:
+        return (await person(request)).id
+
+    return dependency
+
+
+def _pep(with_token: CurrentPerson) -> Callable[[Request], Awaitable[str]]:
+    """AuthZEN callers prove themselves with an admin's token, bound by DPoP."""
+
+    async def authenticate(request: Request) -> str:
+        found = await with_token(request)
+        found.require(Role.ADMIN)
+        return found.id
+
+    return authenticate
+
+
+def _checks(services: Services) -> dict[str, health.Check]:
+    async def policies() -> str | None:
+        return None if services.authorization.ready else "no policy is published"
+
+    async def store() -> str | None:
+        try:
+            await services.people.has_operator()
+        except Refused as refused:
+            return refused.detail
+        return None
+
+    async def log() -> str | None:
+        return None if await services.audit.latest_checkpoint() else "no checkpoint is signed"
+
+    return {"policies": policies, "store": store, "log": log}
+
+
+async def refused_response(request: Request, error: Exception) -> Response:
+    """A refusal as problem details (RFC 9457)."""
+    assert isinstance(error, Refused)  # noqa: S101 - registered for this type only
+    status, body = problem(error)
+    headers = {"cache-control": "no-store"}
+    if error.kind is Kind.BUSY:
+        headers["retry-after"] = "1"
+    return JSONResponse(body, status, headers=headers, media_type=PROBLEM_JSON)
+
+
+async def invalid_response(request: Request, error: Exception) -> Response:
+    """A body or query that does not fit: the first field that is wrong, and why."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type only
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+    detail = f"`{where[:100]}`: {str(first['msg']).lower()}"
+    return await refused_response(request, Refused(Kind.MALFORMED, detail))
+
+
+async def http_response(request: Request, error: Exception) -> Response:
+    """What the framework itself refuses: unknown paths and methods."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type only
+    kind = "not-found" if error.status_code == 404 else "malformed"
+    body = {"type": PROBLEM_TYPE + kind, "title": error.detail.lower(), "status": error.status_code}
+    return JSONResponse(body, error.status_code, headers=error.headers, media_type=PROBLEM_JSON)
+
+
+HANDLERS: Any = {  # Any: the framework's own annotation is narrower than what it calls
+    Refused: refused_response,
+    RequestValidationError: invalid_response,
+    HTTPException: http_response,
+}

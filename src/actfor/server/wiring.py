@@ -1,0 +1,232 @@
+"""The one place where the rooms meet: every service is built here, by plain arguments.
+
+Read it top to bottom: what is built later may use what was built before, never the reverse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import structlog
+from starlette.types import ASGIApp
+
+from actfor.approval import ApprovalService
+from actfor.audit import AuditLog
+from actfor.authorization import AuthorizationService
+from actfor.delegation import DelegationService
+from actfor.errors import Kind, Refused
+from actfor.gateway import Catalog, Enforcer, GatewaySettings
+from actfor.identity import AgentService, AttestationSocket, LocalProcessAttestor, PeopleService
+from actfor.server.app import asgi
+from actfor.server.keyring import Keyring, open_keyring
+from actfor.server.settings import Settings
+from actfor.server.telemetry import Metrics
+from actfor.store import Database
+
+Loop = Callable[[], Coroutine[None, None, None]]
+log = structlog.get_logger("actfor.server")
+RETAINED = "checkpoint"
+"""File in the data folder with the last checkpoint: shows when the database was rolled back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that was built, for the edge to serve and for tests to ask."""
+
+    settings: Settings
+    keys: Keyring
+    database: Database
+    audit: AuditLog
+    authorization: AuthorizationService
+    people: PeopleService
+    agents: AgentService
+    attestation: AttestationSocket
+    delegation: DelegationService
+    approvals: ApprovalService
+    catalog: Catalog
+    enforcer: Enforcer
+    gateway: GatewaySettings
+    metrics: Metrics
+    clock: Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A server that is ready to listen. Close it: queued records are made durable then."""
+
+    services: Services
+    asgi: ASGIApp
+    loops: Mapping[str, Loop]
+
+    async def setup_link(self) -> str | None:
+        """A fresh one-time link while there is no operator."""
+        people = self.services.people
+        if await people.has_operator():
+            return None
+        return f"{self.services.settings.public_url}/setup?t={await people.create_setup_link()}"
+
+    async def check_startable(self) -> None:
+        """Refuse what must not serve.
+
+        Raises:
+            Refused: there is no policy in force.
+        """
+        if not self.services.authorization.ready:
+            raise Refused(
+                Kind.CONFLICT,
+                "no policy is published, so everything would be denied: run `actfor init`"
+                f" --data {self.services.settings.data}",
+            )
+
+    async def close(self) -> None:
+        """End connections, sign the last checkpoint, keep it, close the database."""
+        services = self.services
+        await services.attestation.close()
+        await services.catalog.close()
+        try:
+            _retain(services.settings.data, await services.audit.checkpoint())
+        except Refused as refused:
+            log.warning("the last checkpoint was not signed", reason=refused.detail)
+        await services.database.close()
+
+
+async def build(settings: Settings, *, with_default_policies: bool) -> Application:
+    """Open the data folder and wire the services.
+
+    Raises:
+        Refused: a key file, the database, the log or the policies are not as they must be.
+    """
+    clock = _utc
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    origin = settings.domain + "/log"
+    secret = settings.seal_secret.get_secret_value() if settings.seal_secret else None
+    keys = open_keyring(settings.data / "keys", log_name=origin, seal=secret)
+    database = Database.open(settings.database_url, clock=clock)
+    try:
+        services = await _services(settings, keys, database, origin, clock, with_default_policies)
+    except BaseException:
+        await database.close()
+        raise
+    return Application(services, asgi(services), _loops(services))
+
+
+async def _services(
+    settings: Settings,
+    keys: Keyring,
+    database: Database,
+    origin: str,
+    clock: Callable[[], datetime],
+    with_default_policies: bool,  # noqa: FBT001 - called once, just above
+) -> Services:
+    audit = AuditLog(database, keys.log, origin, clock)
+    await audit.start(_retained(settings.data))
+
+    authorization = AuthorizationService(database, audit, clock)
+    await authorization.load()
+    if with_default_policies:
+        await authorization.ensure_default()
+
+    people = PeopleService(database, audit, settings.rp_id, _origins(settings), clock)
+    agents = AgentService(
+        database,
+        audit,
+        settings.domain,
+        settings.public_url,
+        keys.svids,
+        [LocalProcessAttestor()],
+        clock,
+    )
+    attestation = AttestationSocket(agents, settings.data.resolve() / "attest.sock")
+    agents.after_invalidated.append(attestation.notify)
+
+    catalog = Catalog(database, audit, clock, logs=settings.data / "logs")
+    gateway = GatewaySettings(
+        audience=f"{settings.public_url}/mcp", key=keys.seal, hold_seconds=settings.hold_seconds
+    )
+    delegation = DelegationService(
+        database,
+        audit,
+        people,
+        agents,
+        keys=(keys.tokens,),
+        issuer=settings.public_url,
+        trust_domain=settings.domain,
+        clock=clock,
+        audiences=lambda: {gateway.url(server.name): server.name for server in catalog.servers()},
+        policy_version=lambda: _version(authorization),
+    )
+    approvals = ApprovalService(
+        database,
+        audit,
+        people,
+        settings.public_url,
+        clock,
+        lifetime=timedelta(seconds=settings.approval_seconds),
+    )
+    agents.on_invalidated.append(approvals.cancel_for_agent)
+    enforcer = Enforcer(
+        database=database,
+        audit=audit,
+        agents=agents,
+        authorization=authorization,
+        delegation=delegation,
+        approvals=approvals,
+        catalog=catalog,
+        settings=gateway,
+        clock=clock,
+    )
+    await catalog.start()
+    await attestation.start()
+    return Services(
+        settings=settings,
+        keys=keys,
+        database=database,
+        audit=audit,
+        authorization=authorization,
+        people=people,
+        agents=agents,
+        attestation=attestation,
+        delegation=delegation,
+        approvals=approvals,
+        catalog=catalog,
+        enforcer=enforcer,
+        gateway=gateway,
+        metrics=Metrics(),
+        clock=clock,
+    )
+
+
+def _loops(services: Services) -> dict[str, Loop]:
+    return {
+        "checkpoints": services.audit.run,
+        "agents": services.agents.watch,
+        "approvals": services.approvals.run,
+        "upstreams": services.catalog.run,
+    }
+
+
+def _origins(settings: Settings) -> tuple[str, ...]:
+    return (settings.public_url,)
+
+
+def _version(authorization: AuthorizationService) -> str:
+    policies = authorization.snapshot
+    return "" if policies is None else policies.version
+
+
+def _retained(data: Path) -> str | None:
+    file = data / RETAINED
+    return file.read_text() if file.exists() else None
+
+
+def _retain(data: Path, note: str) -> None:
+    temporary = data / f".{RETAINED}"
+    temporary.write_text(note)
+    temporary.replace(data / RETAINED)
+
+
+def _utc() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,169 @@
+"""The face of the store: open, write, read, close."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from datetime import datetime
+from typing import TypeVar
+
+from actfor.store import sqlite
+from actfor.store.failures import StorageFailure, not_readable
+from actfor.store.schema import metadata
+from actfor.store.sequencer import Job, Sequencer
+from actfor.store.sqlite_writer import SqliteWriter
+from actfor.store.transaction import Tx
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Database:
+    """One database, its sequencer and its readers. Make it with ``open``."""
+
+    def __init__(self, location: sqlite.Location, clock: Callable[[], datetime]) -> None:
+        self._location = location
+        self._clock = clock
+        self._writer = SqliteWriter(location)
+        self._sequencer = Sequencer(self._writer, clock)
+        self._local = threading.local()  # each thread's own reading connection
+        self._readers: list[sqlite.SqliteConnection] = []  # all of them, to close
+        self._readers_lock = threading.Lock()
+
+    @classmethod
+    def open(cls, url: str, *, clock: Callable[[], datetime], create_all: bool = False) -> Database:
+        """Open the database, bring its schema up to date, start the sequencer.
+
+        ``clock`` returns the current time as an aware datetime; it stamps ``Tx.now``.
+        ``create_all`` makes the tables from ``metadata`` instead of running migrations: for tests
+        and tools that own the file; never for a database that another release has to read.
+
+        Raises:
+            Refused: MALFORMED for a bad url or setting (named), CONFLICT where durability is not
+                granted or the schema is newer than this release, BUSY where the file cannot be
+                opened or another writer holds it.
+        """
+        location = sqlite.Location.parse(url)
+        if create_all:
+            sqlite.create_all(location, metadata)
+        else:
+            from actfor.store.migrations import migrate
+
+            migrate(url)
+        return cls(location, clock)
+
+    async def write(self, unit: Callable[[Tx], T]) -> T:
+        """Run a unit in the sequencer; return when its effects are durable.
+
+        Units that wait together share one transaction and one fsync, each in its own savepoint.
+        If the caller is cancelled, the unit may or may not have happened.
+
+        Raises:
+            Refused: BUSY when the record could not be made durable; no effect is visible then.
+            Exception: whatever the unit raises; its own effects are rolled back.
+        """
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+
+        def settle(job: Job) -> None:
+            if answer.done():
+                return
+            if job.error is None:
+                answer.set_result(job.result)
+            else:
+                answer.set_exception(job.error)
+
+        self._sequencer.submit(Job(unit, settle, loop))
+        return await answer
+
+    def post(self, unit: Callable[[Tx], object]) -> None:
+        """Queue a unit that nobody waits for; ``close`` still commits it. Failures are logged.
+
+        Raises:
+            Refused: BUSY when it cannot even be queued.
+        """
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = None
+        self._sequencer.submit(Job(unit, _log_failure, loop))
+
+    def write_sync(self, unit: Callable[[Tx], T]) -> T:
+        """``write`` for code without an event loop: the CLI, recovery, tests."""
+        if self._sequencer.is_current_thread():
+            raise RuntimeError("a unit cannot wait for another unit")
+        answer: Future[T] = Future()
+
+        def settle(job: Job) -> None:
+            if job.error is None:
+                answer.set_result(job.result)
+            else:
+                answer.set_exception(job.error)
+
+        self._sequencer.submit(Job(unit, settle, None))
+        return answer.result()
+
+    async def read(self, unit: Callable[[Tx], T]) -> T:
+        """Run a unit on a snapshot of what is committed; it cannot write.
+
+        On SQLite it runs at once, on the event loop, without a thread: keep it small.
+
+        Raises:
+            Refused: BUSY when the database cannot be read.
+        """
+        return self.read_sync(unit)
+
+    def read_sync(self, unit: Callable[[Tx], T]) -> T:
+        """``read`` without an event loop."""
+        try:
+            return self._snapshot(self._reader(), unit)
+        except StorageFailure as cause:
+            logger.exception("the database could not be read")
+            raise not_readable() from cause
+
+    async def close(self) -> None:
+        """Commit what is queued, fold the write-ahead log into the file, close."""
+        await asyncio.to_thread(self.close_sync)
+
+    def close_sync(self) -> None:
+        """``close`` without an event loop."""
+        self._sequencer.close()
+        with self._readers_lock:
+            while self._readers:
+                self._readers.pop().close()
+        self._writer.close()
+
+    @property
+    def commits(self) -> int:
+        """How many transactions were committed since ``open``."""
+        return self._sequencer.commits
+
+    @property
+    def units(self) -> int:
+        """How many units those transactions held."""
+        return self._sequencer.units
+
+    def _snapshot(self, reader: sqlite.SqliteConnection, unit: Callable[[Tx], T]) -> T:
+        reader.control("BEGIN")
+        tx = Tx(reader, self._clock(), {})
+        try:
+            return unit(tx)
+        finally:
+            tx.close()
+            reader.control("ROLLBACK")
+
+    def _reader(self) -> sqlite.SqliteConnection:
+        known: sqlite.SqliteConnection | None = getattr(self._local, "reader", None)
+        if known is None:
+            known = self._local.reader = sqlite.open_reader(self._location)
+            with self._readers_lock:
+                self._readers.append(known)
+        return known
+
+
+def _log_failure(job: Job) -> None:
+    if job.error is not None:
+        logger.error("a posted unit failed", exc_info=job.error)

@@ -1,0 +1,84 @@
+"""Schema versions: forward only, packaged, run when a database is opened.
+
+All pending versions run in one transaction that excludes every other writer, so that a
+process killed in the middle leaves the schema it found. Rules for authors: expand first,
+contract a release later; yesterday's code must run on today's schema.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event
+from sqlalchemy.exc import DBAPIError
+
+from actfor.errors import Kind, Refused
+from actfor.store.sqlite import Location
+
+LOCK_WAIT_SECONDS = 30
+"""How long to wait for another process that is migrating the same database."""
+
+
+def migrate(url: str) -> None:
+    """Bring the database to this release's schema; does nothing if it is there already.
+
+    Raises:
+        Refused: CONFLICT if the schema is newer than this release; BUSY if the database
+            cannot be locked or written.
+    """
+    engine = engine_for(url)
+    try:
+        with engine.connect() as connection, connection.begin():
+            _upgrade(connection)
+    except DBAPIError as cause:
+        raise Refused(Kind.BUSY, "the database schema could not be brought up to date") from cause
+    finally:
+        engine.dispose()
+
+
+def engine_for(url: str) -> Engine:
+    """An engine for schema work, whose every transaction takes the write lock first."""
+    path = Location.parse(url).path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    engine = create_engine(
+        f"sqlite:///{path}", poolclass=NullPool, connect_args={"timeout": LOCK_WAIT_SECONDS}
+    )
+
+    # sqlite3 would commit before DDL; BEGIN is ours, so that DDL is part of the transaction.
+    @event.listens_for(engine, "connect")
+    def _by_hand(raw: sqlite3.Connection, _record: object) -> None:
+        raw.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def _lock(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def configuration(connection: Connection) -> Config:
+    """Alembic's configuration without an ini file: these scripts, this connection."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
+
+
+def _upgrade(connection: Connection) -> None:
+    config = configuration(connection)
+    script = ScriptDirectory.from_config(config)
+    current = MigrationContext.configure(connection).get_current_revision()
+    known = {revision.revision for revision in script.walk_revisions()}
+    if current is not None and current not in known:
+        raise Refused(
+            Kind.CONFLICT, f"the database has schema `{current}`, newer than this release"
+        )
+    if current != script.get_current_head():
+        command.upgrade(config, "head")

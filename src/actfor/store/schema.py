@@ -1,0 +1,46 @@
+"""The metadata on which every slice's ``repository`` declares its tables.
+
+Columns are TEXT, INTEGER (milliseconds, booleans, counts) or BLOB only: what the driver
+returns is what the row holds, on either database, and no result is converted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from sqlalchemy import MetaData, Table
+from sqlalchemy.dialects.postgresql import Insert
+
+metadata = MetaData(
+    # Named constraints, so that a later migration can drop or change them.
+    naming_convention={
+        "ix": "ix_%(column_0_N_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def insert_ignore(table: Table) -> Insert:
+    """An INSERT that leaves an existing row as it is; ``tx.changed(...) == 1`` says who was first.
+
+    ``ON CONFLICT DO NOTHING`` reads the same on SQLite and PostgreSQL.
+    """
+    return Insert(table).on_conflict_do_nothing()
+
+
+def repositories(package: Path) -> Iterator[str]:
+    """The modules below a package folder that declare tables: ``<package>.<slice>.repository``.
+
+    For tools that need the whole of ``metadata`` (migrations are written from it); a server gets
+    it by importing the slices it wires. Nothing is imported here.
+    """
+    for path in sorted(package.glob("*/repository*")):
+        name = f"{package.name}.{path.parent.name}.repository"
+        if path.suffix == ".py":
+            yield name
+        elif path.is_dir():
+            yield from (f"{name}.{inner.stem}" for inner in sorted(path.glob("[!_]*.py")))

@@ -1,0 +1,223 @@
+"""The one writer: what queued during the last fsync becomes the next transaction.
+
+Each unit runs in its own SAVEPOINT, so that one failing unit does not take its
+neighbours with it; all share one COMMIT and one fsync. There is no timer: a lone unit
+commits at once, a crowd commits together.
+
+INVARIANT: a unit's caller is answered only after the COMMIT that holds it returned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from queue import Empty, SimpleQueue
+from types import CoroutineType
+from typing import Any, Protocol
+
+from actfor.errors import Kind, Refused
+from actfor.store.failures import StorageFailure, not_durable
+from actfor.store.transaction import Connection, Participant, Tx
+
+logger = logging.getLogger(__name__)
+
+MAX_BATCH = 512
+"""Units in one transaction: bounds how long the first of them waits."""
+
+MAX_WAITING = 20_000
+"""Units in the queue; beyond that callers are refused rather than kept."""
+
+
+class Writer(Connection, Protocol):
+    """The writing connection of a dialect."""
+
+    def begin(self) -> None:
+        """Open a transaction that excludes every other writer."""
+        ...
+
+    def commit(self) -> None:
+        """Return only when the transaction is durable."""
+        ...
+
+    def rollback(self) -> None:
+        """End the transaction without effects; must leave the connection usable."""
+        ...
+
+    def savepoint(self) -> None:
+        """Begin one unit."""
+        ...
+
+    def release(self) -> None:
+        """Keep one unit."""
+        ...
+
+    def rollback_to(self) -> None:
+        """Undo one unit."""
+        ...
+
+
+class Job:
+    """One unit and where its answer goes. Owned by the sequencer's thread until settled."""
+
+    __slots__ = ("callbacks", "error", "loop", "result", "settle", "unit")
+
+    def __init__(
+        self,
+        unit: Callable[[Tx], Any],
+        settle: Callable[[Job], None],
+        loop: asyncio.AbstractEventLoop | None,
+    ) -> None:
+        self.unit = unit
+        self.settle = settle
+        self.loop = loop
+        self.result: Any = None  # Any: whatever the unit returns; `Database` restores its type
+        self.error: BaseException | None = None
+        self.callbacks: list[Callable[[], object]] = []
+
+    def finish(self) -> None:
+        """Run the callbacks of a durable unit, then answer. On the caller's loop if it has one."""
+        if self.error is None:
+            for callback in self.callbacks:
+                try:
+                    callback()
+                except Exception:
+                    logger.exception("a callback failed after its record was made durable")
+        self.settle(self)
+
+
+class Sequencer:
+    """A thread with a queue in front of the writing connection."""
+
+    def __init__(self, writer: Writer, clock: Callable[[], datetime]) -> None:
+        self._writer = writer  # used by the thread only
+        self._clock = clock
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._closing = threading.Lock()  # held while a job is queued and while closing
+        self._closed = False
+        self.commits = 0  # written by the thread; others may read a slightly old value
+        self.units = 0
+        self._thread = threading.Thread(target=self._run, name="actfor-sequencer", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job) -> None:
+        """Queue one unit.
+
+        Raises:
+            Refused: BUSY when too many units wait already or the database is closed.
+        """
+        if self._queue.qsize() >= MAX_WAITING:
+            raise Refused(Kind.BUSY, "too many records are waiting to be made durable")
+        with self._closing:
+            if self._closed:
+                raise Refused(Kind.BUSY, "the database is closed")
+            self._queue.put(job)
+
+    def is_current_thread(self) -> bool:
+        """Whether the caller is inside a unit; waiting for another unit there would never end."""
+        return threading.current_thread() is self._thread
+
+    def close(self) -> None:
+        """Commit what is queued, then stop the thread."""
+        with self._closing:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        going = True
+        while going:
+            batch, going = self._take()
+            if batch:
+                self._commit(batch)
+                _answer(batch)
+
+    def _take(self) -> tuple[list[Job], bool]:
+        """Wait for one job, then take whatever else is there."""
+        batch: list[Job] = []
+        job = self._queue.get()
+        while job is not None:
+            batch.append(job)
+            if len(batch) == MAX_BATCH:
+                return batch, True
+            try:
+                job = self._queue.get_nowait()
+            except Empty:
+                return batch, True
+        return batch, False
+
+    def _commit(self, batch: list[Job]) -> None:
+        participants: dict[object, Participant] = {}
+        try:
+            self._writer.begin()
+            for job in batch:
+                self._apply(job, participants)
+            flush = Tx(self._writer, self._clock(), participants)
+            for participant in list(participants.values()):
+                participant.flush(flush)
+            self._writer.commit()
+        except BaseException as cause:  # noqa: BLE001 - the boundary of the writer's thread, which must go on
+            self._give_up(batch, cause)
+        else:
+            self.commits += 1
+            self.units += len(batch)
+
+    def _apply(self, job: Job, participants: dict[object, Participant]) -> None:
+        marks = [(key, known.mark()) for key, known in participants.items()]
+        tx = Tx(self._writer, self._clock(), participants)
+        self._writer.savepoint()
+        try:
+            job.result = job.unit(tx)
+            if isinstance(job.result, CoroutineType):
+                job.result.close()
+                raise TypeError("a unit must be a plain function, not a coroutine")  # noqa: TRY301
+            job.callbacks = tx.callbacks
+        except StorageFailure:
+            raise
+        except BaseException as cause:  # noqa: BLE001 - the unit's own failure goes to its caller, whatever it is
+            job.error = cause
+            self._writer.rollback_to()
+            _rewind(participants, marks)
+        finally:
+            tx.close()
+        self._writer.release()
+
+    def _give_up(self, batch: list[Job], cause: BaseException) -> None:
+        """Nothing of this batch happened; each caller hears so (its own failure, if it had one)."""
+        logger.error("a transaction of %d units was not committed", len(batch), exc_info=cause)
+        for job in batch:
+            job.error = job.error or not_durable()
+        try:
+            self._writer.rollback()
+        except Exception:
+            logger.exception("the writing connection could not be reset")
+
+
+def _rewind(participants: dict[object, Participant], marks: list[tuple[object, object]]) -> None:
+    for key, mark in marks:
+        participants[key].rewind(mark)
+    for key in participants.keys() - {key for key, _ in marks}:
+        del participants[key]  # first used by the unit that failed
+
+
+def _answer(batch: list[Job]) -> None:
+    """Wake each event loop once, not once per unit."""
+    waiting: dict[asyncio.AbstractEventLoop, list[Job]] = {}
+    for job in batch:
+        if job.loop is None:
+            job.finish()
+        else:
+            waiting.setdefault(job.loop, []).append(job)
+    for loop, jobs in waiting.items():
+        try:
+            loop.call_soon_threadsafe(_finish_all, jobs)
+        except RuntimeError:
+            logger.warning("an event loop closed before %d units were answered", len(jobs))
+
+
+def _finish_all(jobs: list[Job]) -> None:
+    for job in jobs:
+        job.finish()

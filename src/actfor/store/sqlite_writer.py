@@ -1,0 +1,120 @@
+"""SQLite's writing connection: one per database, used by the sequencer's thread only."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+
+from actfor.errors import Kind, Refused
+from actfor.store.failures import StorageFailure
+from actfor.store.sqlite import Location, open_writer
+from actfor.store.statements import Scalar, Statement
+
+logger = logging.getLogger(__name__)
+
+
+class SqliteWriter:
+    """Transactions and savepoints, and the proof that the file is still ours.
+
+    A lock file next to the database keeps a second server away: snapshots of policies and
+    agents in memory are right only in the process that writes. The kernel drops the lock when
+    the process dies, however it dies.
+    """
+
+    def __init__(self, location: Location) -> None:
+        self._path = location.path
+        self._lock = _lock(location.path)
+        try:
+            self._connection = open_writer(location)
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self._files: list[tuple[Path, tuple[int, int]]] = []  # as they were when opened
+        self._broken = False
+
+    def run(self, statement: Statement, params: dict[str, Scalar], /) -> sqlite3.Cursor:
+        """See ``transaction.Connection``."""
+        return self._connection.run(statement, params)
+
+    def begin(self) -> None:
+        """IMMEDIATE: no other writer from here on, and what is read stays true until commit."""
+        if self._broken:
+            raise StorageFailure("the writing connection failed earlier; restart is needed")
+        self._connection.control("BEGIN IMMEDIATE")
+        self._check_files()
+
+    def commit(self) -> None:
+        """Return when the write-ahead log is fsynced and is still the one others will read."""
+        self._connection.control("COMMIT")
+        self._check_files()
+
+    def rollback(self) -> None:
+        """End the transaction. A connection that cannot even do that is never used again."""
+        try:
+            if self._connection.in_transaction:
+                self._connection.control("ROLLBACK")
+        except Exception:
+            self._broken = True
+            raise
+
+    def savepoint(self) -> None:
+        """Begin one unit."""
+        self._connection.control("SAVEPOINT unit")
+
+    def release(self) -> None:
+        """Keep one unit."""
+        self._connection.control("RELEASE unit")
+
+    def rollback_to(self) -> None:
+        """Undo one unit; its savepoint stays until ``release``."""
+        self._connection.control("ROLLBACK TO unit")
+
+    def close(self) -> None:
+        """Fold the write-ahead log into the database file and let go of it."""
+        try:
+            self._connection.control("PRAGMA wal_checkpoint(TRUNCATE)")
+        except (StorageFailure, sqlite3.Error):
+            # The log stays beside the file and is folded in by the next opening.
+            logger.warning("the write-ahead log was not folded in at closing", exc_info=True)
+        self._connection.close()
+        os.close(self._lock)
+
+    def _check_files(self) -> None:
+        """Refuse to acknowledge what went into a deleted or replaced file.
+
+        SQLite would go on writing to the unlinked inode: durable, and never found again.
+        """
+        if not self._files:
+            wal = self._path.with_name(self._path.name + "-wal")
+            self._files = [(path, _identity(path)) for path in (self._path, wal)]
+        for path, identity in self._files:
+            if _identity(path) != identity:
+                raise StorageFailure(f"{path.name} was deleted or replaced while in use")
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - twice per commit; Path.stat costs twice as much
+    except OSError as cause:
+        raise StorageFailure(f"{path.name} was deleted or replaced while in use") from cause
+    return status.st_dev, status.st_ino
+
+
+def _lock(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock_path = path.with_name(path.name + ".lock")
+    descriptor = -1
+    try:
+        descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as cause:
+        with suppress(OSError):
+            os.close(descriptor)
+        raise Refused(
+            Kind.BUSY, f"the database `{path.name}` is in use by another process or not writable"
+        ) from cause
+    return descriptor

@@ -1,0 +1,108 @@
+"""One unit's view of a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from actfor.store.statements import Row, Scalar, Statement
+
+T = TypeVar("T")
+
+
+class Cursor(Protocol):
+    """What a driver gives back: rows, and how many were changed."""
+
+    def fetchall(self) -> list[Row]: ...  # noqa: D102
+    def fetchone(self) -> Row | None: ...  # noqa: D102
+    @property
+    def rowcount(self) -> int: ...  # noqa: D102
+
+
+class Connection(Protocol):
+    """The seam between units and a driver (SQLite here, PostgreSQL beside it)."""
+
+    def run(self, statement: Statement, params: dict[str, Scalar], /) -> Cursor:
+        """Run one statement; raises ``ConstraintViolation`` or ``StorageFailure``."""
+        ...
+
+
+class Participant(Protocol):
+    """State shared by the units of one transaction, written once before it commits.
+
+    The audit log's tree head is one: each unit's leaves advance it in memory, a unit that
+    fails rewinds it, and one row is written for the batch.
+    """
+
+    def mark(self) -> object:
+        """A bookmark taken before each unit. Must be cheap."""
+        ...
+
+    def rewind(self, mark: object, /) -> None:
+        """Undo what the unit since this bookmark did: it was rolled back."""
+        ...
+
+    def flush(self, tx: Tx, /) -> None:
+        """Write the state; runs in the transaction, after the last unit."""
+        ...
+
+
+class Tx:
+    """A transaction as one unit sees it. Sync; used only inside the unit.
+
+    ``now`` is the time at which the sequencer began this unit (UTC): the order of units is the
+    order of their times, as far as the clock itself does not step back.
+    """
+
+    __slots__ = ("_connection", "_participants", "callbacks", "now")
+
+    def __init__(
+        self, connection: Connection, now: datetime, participants: dict[object, Participant]
+    ) -> None:
+        self._connection: Connection | None = connection
+        self._participants = participants
+        self.callbacks: list[Callable[[], object]] = []
+        self.now = now
+
+    def run(self, statement: Statement, /, **params: Scalar) -> list[Row]:
+        """All rows of a query (or of RETURNING).
+
+        Raises:
+            ConstraintViolation: the unit must not go on; it is rolled back as a whole.
+        """
+        return self._open().run(statement, params).fetchall()
+
+    def one(self, statement: Statement, /, **params: Scalar) -> Row | None:
+        """The first row, or None."""
+        return self._open().run(statement, params).fetchone()
+
+    def changed(self, statement: Statement, /, **params: Scalar) -> int:
+        """How many rows an INSERT, UPDATE or DELETE changed: the answer of a compare-and-swap."""
+        return self._open().run(statement, params).rowcount
+
+    def on_commit(self, callback: Callable[[], object]) -> None:
+        """Call this after the transaction is durable, before the writer's ``await`` returns.
+
+        It runs on the event loop that awaits the unit (on the sequencer's thread where there is
+        none), never after a rollback. What it raises is logged: the record stands.
+        """
+        self._open()
+        self.callbacks.append(callback)
+
+    def participant(self, key: object, make: Callable[[], T]) -> T:
+        """The transaction's shared state under ``key``, made on first use (see ``Participant``)."""
+        self._open()
+        known = self._participants.get(key)
+        if known is None:
+            known = self._participants[key] = make()  # type: ignore[assignment] # T is a Participant; a bound would need higher-kinded types to return it as T
+        return known  # type: ignore[return-value] # same key, same type
+
+    def close(self) -> None:
+        """The unit is over; a ``Tx`` that was kept refuses to work."""
+        self._connection = None
+
+    def _open(self) -> Connection:
+        if self._connection is None:
+            raise RuntimeError("a transaction was used after its unit had ended")
+        return self._connection

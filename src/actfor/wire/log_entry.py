@@ -1,0 +1,140 @@
+"""One entry of the log, and the commitments that keep personal data out of it.
+
+    {"at":ms,"commitments":{…},"facts":{…},"id":"evt_…","seq":n,"trace":"…","type":"…","v":1}
+
+in RFC 8785 bytes; these bytes are the leaf. ``facts`` stand in clear and for ever. Each
+member of ``commitments`` is HMAC-SHA256(salt, JCS(value)): whoever is given salt and value
+(an *opening*) can check them; once the salt is erased, the value cannot be guessed, and the
+proofs still hold.
+"""
+
+from __future__ import annotations
+
+import hmac
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Self, cast
+
+from actfor.errors import Kind, Refused
+from actfor.wire.canonical import MAX_DEPTH, JsonObject, JsonValue, canonical
+from actfor.wire.strict_json import load_object
+
+MAX_LEAF_BYTES: Final = 4096
+SALT_BYTES: Final = 32
+_MEMBERS: Final = {"v", "seq", "id", "type", "at", "trace", "facts", "commitments"}
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """An entry as it stands in the log. ``at`` is milliseconds since the epoch, ours."""
+
+    seq: int
+    id: str
+    type: str
+    at: int
+    trace: str
+    facts: JsonObject
+    commitments: Mapping[str, str]
+
+    def encode(self) -> bytes:
+        """The leaf.
+
+        Raises:
+            ValueError: it is larger than ``MAX_LEAF_BYTES``: a programmer put data among the facts.
+        """
+        leaf = canonical(
+            {
+                "v": 1,
+                "seq": self.seq,
+                "id": self.id,
+                "type": self.type,
+                "at": self.at,
+                "trace": self.trace,
+                "facts": self.facts,
+                "commitments": self.commitments,
+            }
+        )
+        if len(leaf) > MAX_LEAF_BYTES:
+            raise ValueError(f"a `{self.type}` leaf of {len(leaf)} bytes; {MAX_LEAF_BYTES} allowed")
+        return leaf
+
+    @classmethod
+    def decode(cls, leaf: bytes) -> Self:
+        """Read a leaf. Whether the log holds it is another question.
+
+        Raises:
+            Refused: MALFORMED if it is not a version 1 entry in canonical bytes.
+        """
+        value = load_object(leaf, max_depth=MAX_DEPTH)
+        if value.keys() != _MEMBERS or value["v"] != 1 or canonical(value) != leaf:
+            raise Refused(Kind.MALFORMED, "not a log entry")
+        facts, commitments = value["facts"], value["commitments"]
+        texts = (value["id"], value["type"], value["trace"])
+        if (
+            not isinstance(facts, dict)
+            or not isinstance(commitments, dict)
+            or type(value["seq"]) is not int
+            or type(value["at"]) is not int
+            or not all(isinstance(text, str) for text in (*texts, *commitments.values()))
+        ):
+            raise Refused(Kind.MALFORMED, "not a log entry")
+        return cls(
+            value["seq"],
+            *cast("tuple[str, str]", texts[:2]),
+            value["at"],
+            cast("str", texts[2]),
+            facts,
+            cast("dict[str, str]", commitments),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What turns a commitment back into its value."""
+
+    salt: bytes
+    value: JsonValue
+
+    def commitment(self) -> str:
+        """base64url(HMAC-SHA256(salt, JCS(value))), without padding."""
+        return _commitment(self.salt, canonical(self.value))
+
+    def to_json(self) -> JsonObject:
+        """The form in a receipt."""
+        return {"salt": _text(self.salt), "value": self.value}
+
+    @classmethod
+    def from_json(cls, value: JsonValue) -> Self:
+        """Read ``to_json``'s form; raises MALFORMED for anything else."""
+        if isinstance(value, dict) and value.keys() == {"salt", "value"}:
+            text = value["salt"]
+            if isinstance(text, str) and len(text) == 43 and text.isascii():
+                salt = urlsafe_b64decode(text + "=")
+                if _text(salt) == text:
+                    return cls(salt, value["value"])
+        raise Refused(Kind.MALFORMED, "not an opening of a commitment")
+
+
+def member_salt(event_salt: bytes, name: str) -> bytes:
+    """The salt of one member, from the event's: showing one opening does not open the others."""
+    return hmac.digest(event_salt, name.encode(), "sha256")
+
+
+def seal(private: JsonObject, event_salt: bytes) -> tuple[dict[str, str], str]:
+    """The commitments of an event's private members, and their plaintext as one JSON object."""
+    commitments: dict[str, str] = {}
+    parts: list[bytes] = []
+    for name, value in private.items():
+        encoded = canonical(value)
+        commitments[name] = _commitment(member_salt(event_salt, name), encoded)
+        parts.append(canonical(name) + b":" + encoded)
+    return commitments, (b"{" + b",".join(parts) + b"}").decode()
+
+
+def _commitment(salt: bytes, encoded: bytes) -> str:
+    return _text(hmac.digest(salt, encoded, "sha256"))
+
+
+def _text(raw: bytes) -> str:
+    return urlsafe_b64encode(raw).rstrip(b"=").decode()

@@ -1,0 +1,106 @@
+import json
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from actfor.server.edge import MAX_BODY, Edge
+from actfor.server.telemetry import Metrics, redact
+
+
+async def echo(request: Request) -> Response:
+    body = await request.body()
+    return JSONResponse({"size": len(body), "id": request.scope["request_id"]})
+
+
+async def broken(_: Request) -> Response:
+    raise RuntimeError("the database password is hunter2")
+
+
+@pytest.fixture
+def client() -> TestClient:
+    app = Starlette(
+        routes=[
+            Route("/v1/echo", echo, methods=["GET", "POST"]),
+            Route("/mcp/x", echo, methods=["POST"]),
+            Route("/v1/broken", broken),
+        ]
+    )
+    edge = Edge(app, hosts=["localhost:8700"], metrics=Metrics())
+    return TestClient(edge, base_url="http://localhost:8700", raise_server_exceptions=False)
+
+
+def test_each_answer_has_a_request_id(client: TestClient) -> None:
+    first, second = client.get("/v1/echo"), client.get("/v1/echo")
+    assert first.headers["x-request-id"] == first.json()["id"]
+    assert first.headers["x-request-id"] != second.headers["x-request-id"]
+
+
+def test_a_request_id_is_taken_over_only_if_it_is_harmless(client: TestClient) -> None:
+    kept = client.get("/v1/echo", headers={"x-request-id": "abc-1"})
+    assert kept.headers["x-request-id"] == "abc-1"
+    for hostile in ("a b", "x" * 65, "{}", ""):
+        answer = client.get("/v1/echo", headers={"x-request-id": hostile})
+        assert answer.headers["x-request-id"] != hostile
+
+
+@pytest.mark.parametrize("host", ["evil.test", "localhost:8701", "127.0.0.1", ""])
+def test_a_page_of_another_name_cannot_reach_us(client: TestClient, host: str) -> None:
+    assert client.get("/v1/echo", headers={"host": host}).status_code == 421
+
+
+def test_a_large_body_is_refused_before_it_is_read(client: TestClient) -> None:
+    answer = client.post("/v1/echo", content=b"x" * (MAX_BODY + 1))
+    assert answer.status_code == 413
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_large_body_without_a_length_is_refused_too(client: TestClient) -> None:
+    def chunks() -> object:
+        for _ in range(MAX_BODY // 1000 + 2):
+            yield b"x" * 1000
+
+    assert client.post("/v1/echo", content=chunks()).status_code == 413  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"sub":"a","sub":"admin"}', b"{", b'{"n":NaN}', b'"\\ud800"', b"\xff", b"[" * 100]
+)
+def test_json_with_two_readings_is_refused(client: TestClient, body: bytes) -> None:
+    answer = client.post("/v1/echo", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    assert answer.json()["status"] == 400
+
+
+def test_mcp_bodies_are_left_to_the_protocol(client: TestClient) -> None:
+    answer = client.post("/mcp/x", content=b"{", headers={"content-type": "application/json"})
+    assert answer.status_code == 200
+
+
+def test_the_body_arrives_whole(client: TestClient) -> None:
+    body = json.dumps({"a": "b" * 1000}).encode()
+    answer = client.post("/v1/echo", content=body, headers={"content-type": "application/json"})
+    assert answer.json()["size"] == len(body)
+
+
+def test_an_unexpected_failure_says_nothing(client: TestClient) -> None:
+    answer = client.get("/v1/broken")
+    assert answer.status_code == 500
+    assert "hunter2" not in answer.text
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    ("event", "hidden"),
+    [
+        ({"authorization": "DPoP abc"}, "abc"),
+        ({"path": "/setup?t=Kc9xKc9xKc9xKc9xKc9xKc9x"}, "Kc9x"),
+        ({"event": "token eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ4In0.sig refused"}, "eyJ"),
+        ({"token": "opaque"}, "opaque"),
+    ],
+)
+def test_no_token_reaches_a_log_line(event: dict[str, object], hidden: str) -> None:
+    assert hidden not in json.dumps(dict(redact(None, "info", event)))
