@@ -29,12 +29,12 @@ from statistics import median
 
 import cedarpy
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from actfor.authorization import compile_policies, to_request
 from actfor.authorization.model import CallFacts, Effect, PolicySet, ToolEffect
 from actfor.authorization.policies import default_source, schema_source
-from peers import cerbos
+from bench.peers import cerbos
 
 SIZES = (100, 1000)
 AGENT = "spiffe://example.org/agent/clerk"
@@ -53,7 +53,7 @@ def rule(number: int) -> str:
     caps = "context.in_mandate && !context.requires_approval && context.within_caps"
     if number % 3 == 2:
         return (
-            f"{name}permit (principal, action == Action::\"write\", resource)\n"
+            f'{name}permit (principal, action == Action::"write", resource)\n'
             f'when {{ context.server == "s{number}" && {caps} }};\n'
         )
     return (
@@ -151,7 +151,9 @@ def main() -> None:
     parser.add_argument("--no-cerbos", action="store_true", help="leave the peer over HTTP out")
     options = parser.parse_args()
     figures: dict[str, float | int | None] = {}
-    print(f"{'policies':>8}  {'actfor':>9}  {'cedarpy, pre-parsed':>20}  {'cedarpy, no schema':>19}")
+    print(
+        f"{'policies':>8}  {'actfor':>9}  {'cedarpy, pre-parsed':>20}  {'cedarpy, no schema':>19}"
+    )
     for size in SIZES:
         policies = compile_policies(source(size))
         ours = lambda facts, by=policies: by.decide(to_request(facts))  # noqa: E731
@@ -160,7 +162,9 @@ def main() -> None:
             assert ours(facts).effect is linear.decide(facts) is unchecked.decide(facts)
         figures[f"decision_us_{size}"] = round(microseconds(ours, options.rounds, 4000), 1)
         each = 200_000 // size
-        figures[f"peer_linear_us_{size}"] = round(microseconds(linear.decide, options.rounds, each), 1)
+        figures[f"peer_linear_us_{size}"] = round(
+            microseconds(linear.decide, options.rounds, each), 1
+        )
         figures[f"peer_unchecked_us_{size}"] = round(
             microseconds(unchecked.decide, options.rounds, each), 1
         )

@@ -2,15 +2,20 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import uvicorn
-from actfor.delegation import Delegation, DelegationService, Mandate
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
 from starlette.applications import Starlette
 from tests.fakes.console_authenticator import Passkey
 from tests.fakes.console_people import House
@@ -18,18 +23,32 @@ from tests.fakes.gateway_mcp import journal_lines
 
 from actfor.approval import Answer
 from actfor.authorization.service import AuthorizationService
+from actfor.delegation import DelegationService, Mandate, MandateDraft
 from actfor.gateway.calls import Settings
 from actfor.gateway.catalog import Catalog
 from actfor.gateway.effects import Overlay
 from actfor.gateway.enforce import Enforcer
 from actfor.gateway.mcp import McpFront
 from actfor.gateway.model import Server, Stdio, Transport
-from actfor.identity import Agent, AgentDraft, AgentService, ModelRef, Person, ReferenceDraft, Tier, Wanted
+from actfor.identity import (
+    ATTESTED_LOCAL,
+    Agent,
+    AgentDraft,
+    AgentService,
+    ModelRef,
+    Person,
+    ReferenceDraft,
+    Tier,
+    Wanted,
+)
+from actfor.identity.model import Instance
 from actfor.identity.repository import agents as agent_rows
 from actfor.store import Database, new_id
 from actfor.wire import dpop
 from actfor.wire.jose import SigningKey
-from actfor.wire.rar import Authority, Budget, Grant, authority_hash, to_authorization_details
+from actfor.wire.rar import Authority, Budget, Grant
+from actfor.wire.spiffe import sign_jwt_svid
+from actfor.wire.token_exchange import ExchangeRequest
 
 ISSUER = "http://localhost"
 SERVER = Path(__file__).with_name("gateway_mcp.py")
@@ -49,19 +68,19 @@ OVERLAYS = {
 
 @dataclass
 class Token:
-    """What an agent holds: a token and, for DPoP, the key it is bound to."""
+    """What an agent's sidecar holds: a token and the key it is bound to."""
 
     token: str
-    key: SigningKey | None
-    delegation: Delegation
+    key: SigningKey
+    mandate: Mandate
+
+    def proof(self, url: str, now: datetime, method: str = "POST") -> str:
+        return dpop.build_proof(
+            key=self.key, method=method, url=url, now=now, jti=new_id("jti"), access_token=self.token
+        )  # fmt: skip
 
     def headers(self, url: str, now: datetime, method: str = "POST") -> dict[str, str]:
-        if self.key is None:
-            return {"authorization": f"Bearer {self.token}"}
-        proof = dpop.build_proof(
-            key=self.key, method=method, url=url, now=now, jti=new_id("jti"), access_token=self.token
-        )
-        return {"authorization": f"DPoP {self.token}", "dpop": proof}
+        return {"authorization": f"DPoP {self.token}", "dpop": self.proof(url, now, method)}
 
 
 @dataclass
@@ -80,7 +99,8 @@ class World:
     operator: Person
     passkey: Passkey
     agent: Agent
-    mandates: dict[str, Mandate] = field(default_factory=dict)
+    svid_key: SigningKey
+    issuer: str
 
     @property
     def database(self) -> Database:
@@ -98,37 +118,50 @@ class World:
             self.operator, name, transport or self.stdio(), approve_listed=True, overlays=OVERLAYS
         )
 
-    def token(
+    async def token(
         self,
         *grants: Grant,
         server: str = "counting",
         budget: Budget | None = None,
-        bound: bool = True,
         four_eyes: bool = False,
         person: Person | None = None,
-        seconds: int = 300,
         agent: Agent | None = None,
+        mandate: Mandate | None = None,
     ) -> Token:
-        authority = Authority(
-            grants or (Grant(server, ("*",), EVERYTHING),), budget or Budget()
-        )
+        """A delegated token, by the real exchange: mandate, subject token, SVID, proof."""
         acting, whose = agent or self.agent, person or self.operator
-        mandate = Mandate(
-            new_id("mdt"), whose.id, "test the gateway", authority,
-            "sha-256:" + "A" * 43, four_eyes=four_eyes,
+        now = self.house.clock()
+        if mandate is None:
+            authority = Authority(grants or (Grant(server, ("*",), EVERYTHING),), budget or Budget())
+            draft = MandateDraft(
+                acting.name, "test the gateway", authority, now + timedelta(hours=2), four_eyes
+            )
+            mandate = await self.delegation.commit_mandate(whose, draft)
+        key = SigningKey.generate()
+        subject = await self.delegation.subject_token(whose, mandate.id)
+        proof = dpop.build_proof(
+            key=key, method="POST", url=f"{self.issuer}/token", now=now, jti=new_id("jti")
+        )
+        response = await self.delegation.exchange(
+            ExchangeRequest(subject, await self._svid(acting, key), self.settings.url(server)),
+            dpop.verify_proof(proof, method="POST", url=f"{self.issuer}/token", now=now),
+        )
+        return Token(response.access_token, key, mandate)
+
+    async def _svid(self, agent: Agent, key: SigningKey) -> str:
+        """What `AgentService.attest` issues, without a process to measure."""
+        now, until = self.house.clock(), self.house.clock() + timedelta(minutes=10)
+        instance = agent.id.instance(new_id("ins").removeprefix("ins_"))
+        row = Instance(instance, agent.name, 1, 1, "0:0", key.kid, agent.manifest_digest, until)
+        await self.database.write(lambda tx: agent_rows.add_instance(tx, row))
+        return sign_jwt_svid(
+            agent.id, audience=self.issuer, jkt=key.kid, jti=new_id("svid"), now=now,
+            ttl=timedelta(minutes=10), key=self.svid_key,
+            private={
+                "manifest": agent.manifest_digest, "instance": str(instance),
+                "assurance": ATTESTED_LOCAL, "model": {"id": "scripted", "version": "1"},
+            },
         )  # fmt: skip
-        key = SigningKey.generate() if bound else None
-        instance = acting.id.instance("one")
-        delegation = Delegation(
-            grant_id=new_id("gr"), jti=new_id("at"), person_id=whose.id, agent=acting.id,
-            instance=instance, mandate=mandate, authority=authority,
-            audience=self.settings.url(server), jkt=key.kid if key else None,
-            manifest=acting.manifest_digest, expires_at=self.house.clock() + timedelta(seconds=seconds),
-            chain=(acting.id,), person_epoch=whose.epoch, agent_epoch=acting.epoch,
-        )  # fmt: skip
-        token = new_id("tok")
-        self.delegation.tokens[token] = delegation
-        return Token(token, key, delegation)
 
     async def answer(self, approval_id: str, answer: Answer = Answer.APPROVE) -> None:
         approvals = self.house.approvals
@@ -143,7 +176,8 @@ class World:
 
     async def events(self, trace: str) -> list[dict[str, Any]]:
         await settle(self.database)
-        return [dict(event.to_json()) for event in await self.house.audit.trace(trace)]
+        found = await self.house.audit.trace(trace)  # with what led to it: mandate, grant
+        return [dict(event.to_json()) for event in found if event.trace == trace]
 
     async def log(self, kind: str) -> list[Any]:
         await settle(self.database)
@@ -162,18 +196,22 @@ async def build(
     *,
     hold_seconds: float = 0.0,
     issuer: str = ISSUER,
+    journal: Path | None = None,
 ) -> World:
     house = House.build(database, clock, issuer)
     operator, passkey = await house.operator()
-    agents = AgentService(
-        database, house.audit, "localhost", issuer, SigningKey.generate(), [], clock
-    )
+    svid_key = SigningKey.generate()
+    agents = AgentService(database, house.audit, "localhost", issuer, svid_key, [], clock)
     agent = await register(agents, operator, tmp, database)
     authorization = AuthorizationService(database, house.audit, clock)
     await authorization.ensure_default()
-    delegation = DelegationService(agents, clock)
     catalog = Catalog(database, house.audit, clock)
     await catalog.start()
+    delegation = DelegationService(
+        database, house.audit, house.people, agents, keys=[SigningKey.generate()], issuer=issuer,
+        trust_domain="localhost", clock=clock,
+        audiences=lambda: catalog.audiences(f"{issuer}/mcp"), policy_version=lambda: "",
+    )  # fmt: skip
     settings = Settings(f"{issuer}/mcp", bytes(range(32)), hold_seconds)
     enforcer = Enforcer(
         database=database, audit=house.audit, agents=agents, authorization=authorization,
@@ -183,7 +221,7 @@ async def build(
     front = McpFront(enforcer, settings, issuer, clock)
     return World(
         house, agents, authorization, delegation, catalog, enforcer, front, settings,
-        tmp / "journal.jsonl", operator, passkey, agent,
+        journal or tmp / "journal.jsonl", operator, passkey, agent, svid_key, issuer,
     )  # fmt: skip
 
 
@@ -203,21 +241,73 @@ async def register(
     return active
 
 
-@asynccontextmanager
-async def served(world: World) -> AsyncIterator[str]:
-    """The gateway on a loopback port; yields its origin."""
-    app = Starlette(routes=list(world.front.routes))
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="off")
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
+@contextmanager
+def counting_http(journal: Path) -> Iterator[str]:
+    """The counting server over HTTP, in a process of its own; yields its URL."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, str(SERVER), "http", str(journal), str(port)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
     try:
-        yield f"http://127.0.0.1:{port}"
+        for _ in range(500):
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.02)
+        yield f"http://127.0.0.1:{port}/mcp"
     finally:
-        server.should_exit = True
-        await task
+        process.kill()
+        process.wait()
+
+
+@asynccontextmanager
+async def served(
+    database: Database, clock: Callable[[], datetime], tmp: Path, **more: Any
+) -> AsyncIterator[World]:
+    """A world whose gateway is served by uvicorn on a loopback port."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", 0))
+        issuer = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        world = await build(database, clock, tmp, issuer=issuer, **more)
+        app = Starlette(routes=list(world.front.routes))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+        task = asyncio.create_task(server.serve([listener]))
+        try:
+            while not server.started:
+                await asyncio.sleep(0.01)
+            yield world
+        finally:
+            server.should_exit = True
+            await task
+            await world.catalog.close()
+
+
+class DelegatedAuth(httpx2.Auth):
+    """What the SDK does for an agent: a fresh proof for each request."""
+
+    def __init__(self, world: World, token: Token) -> None:
+        self._world, self._token = world, token
+
+    def auth_flow(self, request: httpx2.Request) -> Iterator[httpx2.Request]:  # type: ignore[override] # no answer is looked at
+        now = self._world.house.clock()
+        request.headers.update(self._token.headers(str(request.url), now, request.method))
+        yield request
+
+
+@asynccontextmanager
+async def client(
+    world: World, token: Token, mode: str, *, server: str = "counting", **more: Any
+) -> AsyncIterator[Client]:
+    """The official SDK's client, as an agent would use it."""
+    url = world.settings.url(server)
+    async with (
+        httpx2.AsyncClient(auth=DelegatedAuth(world, token), timeout=30) as http,
+        Client(streamable_http_client(url, http_client=http), mode=mode, **more) as connected,
+    ):
+        yield connected
 
 
 def modern(

@@ -1,4 +1,4 @@
-"""A small issuer and resource server on loopback for the SDK's tests: real HTTP, real DPoP checks."""
+"""An issuer and resource server on loopback for the SDK's tests: real HTTP, real DPoP checks."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ class Issuer:
     """What it was asked, and how it should behave."""
 
     url: str = ""
-    jkt: str = ""
+    jkt: str | None = None
     life: int = 300
     exchanges: list[dict[str, list[str]]] = field(default_factory=list)
     calls: list[tuple[str, str, bytes]] = field(default_factory=list)
     proofs: list[str] = field(default_factory=list)
+    answers: dict[str, dict[str, Any]] = field(default_factory=dict)  # by path, for any token
     reject: set[str] = field(default_factory=set)  # access tokens that are no longer good
     exchange_answer: tuple[int, dict[str, Any]] | None = None
     token_nonce: str | None = None
@@ -86,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             path = self.path.partition("?")[0]
             status, headers = self.issuer.call(self.command, path, self.headers, body)
-            answer = {"ok": status == 200}
+            answer = self.issuer.answers.get(path, {"ok": True}) if status == 200 else {}
         data = json.dumps(answer).encode()
         self.send_response(status)
         for name, value in headers.items():

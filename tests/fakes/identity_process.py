@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from actfor.identity import AgentDraft, ModelRef, ReferenceDraft, Tier, Wanted
 
@@ -23,7 +24,7 @@ def code_tree(root: Path) -> Path:
     return root
 
 
-def draft(root: Path, name: str = "bookkeeper", **more: Wanted) -> AgentDraft:
+def draft(root: Path, name: str = "bookkeeper", **more: Any) -> AgentDraft:
     """A registration of that tree, run by this Python."""
     reference = ReferenceDraft(
         code=Wanted(str(root)),

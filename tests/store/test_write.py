@@ -231,7 +231,7 @@ def test_insert_ignore_means_the_same_on_postgresql() -> None:
     from sqlalchemy.dialects import postgresql
 
     text = str(
-        insert_ignore(sample).values(id=sa.bindparam("id")).compile(dialect=postgresql.dialect())
+        insert_ignore(sample).values(id=sa.bindparam("id")).compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call] # untyped upstream
     )
     assert text.endswith("ON CONFLICT DO NOTHING")
 

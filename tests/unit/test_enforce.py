@@ -1,13 +1,13 @@
 """The line from an attempt to its outcome, with everything real but the wire."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.conftest import Clock
-from tests.fakes.gateway_world import OVERLAYS, Token, World, build, settle
+from tests.fakes.gateway_world import OVERLAYS, Token, World, build, counting_http, register, settle
 
 from actfor.approval import Answer
 from actfor.errors import Kind, Refused
@@ -22,7 +22,9 @@ from actfor.gateway.calls import (
     Pending,
     Stage,
 )
+from actfor.gateway.case import Caller
 from actfor.gateway.effects import Overlay
+from actfor.gateway.model import Http
 from actfor.store import Database
 from actfor.wire.rar import Budget, Grant
 
@@ -30,23 +32,52 @@ PLAIN = Client(modern=True, can_open_url=False)
 SHOWS = Client(modern=True, can_open_url=True)
 
 
+@pytest.fixture(scope="module")
+def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Http]]:
+    journal = tmp_path_factory.mktemp("counting") / "journal"
+    with counting_http(journal) as url:
+        yield journal, Http(url)
+
+
 @pytest.fixture
-async def world(database: Database, clock: Clock, tmp_path: Path) -> AsyncIterator[World]:
-    made = await build(database, clock.now, tmp_path)
-    await made.add()
+def journal(upstream: tuple[Path, Http]) -> Path:
+    upstream[0].unlink(missing_ok=True)
+    return upstream[0]
+
+
+@pytest.fixture
+async def world(
+    database: Database, clock: Clock, tmp_path: Path, journal: Path, upstream: tuple[Path, Http]
+) -> AsyncIterator[World]:
+    made = await build(database, clock.now, tmp_path, journal=journal)
+    await made.add(transport=upstream[1])
     yield made
     await made.catalog.close()
+
+
+@pytest.fixture
+async def holding(
+    database: Database, clock: Clock, tmp_path: Path, journal: Path, upstream: tuple[Path, Http]
+) -> AsyncIterator[World]:
+    """A gateway that holds calls for up to 20 seconds."""
+    made = await build(database, clock.now, tmp_path, journal=journal, hold_seconds=20)
+    await made.add(transport=upstream[1])
+    yield made
+    await made.catalog.close()
+
+
+async def authenticated(world: World, token: Token, proof: str | None = None) -> Caller:
+    url = world.settings.url("counting")
+    given = proof or token.proof(url, world.house.clock())
+    credentials = Credentials("DPoP", token.token, given, "POST", url)
+    return await world.enforcer.authenticate("counting", credentials)
 
 
 async def call(
     world: World, token: Token, tool: str, *, client: Client = PLAIN, state: str | None = None,
     words: str | None = None, **arguments: Any
 ) -> Outcome:  # fmt: skip
-    url = world.settings.url("counting")
-    headers = token.headers(url, world.house.clock())
-    scheme, _, secret = headers["authorization"].partition(" ")
-    credentials = Credentials(scheme, secret, headers.get("dpop"), "POST", url)
-    caller = await world.enforcer.authenticate("counting", credentials)
+    caller = await authenticated(world, token)
     attempt = Attempt("counting", tool, arguments, client, state, words)
     return await world.enforcer.call(caller, attempt)
 
@@ -63,7 +94,7 @@ def pending(outcome: Outcome) -> Pending:
 
 
 async def test_a_read_in_the_mandate_runs_and_leaves_decision_and_outcome(world: World) -> None:
-    token = world.token()
+    token = await world.token()
     outcome = await call(world, token, "echo", text="hello")
     assert isinstance(outcome, Answered)
     assert outcome.result["structuredContent"] == {"result": "echo: hello"}
@@ -75,7 +106,7 @@ async def test_a_read_in_the_mandate_runs_and_leaves_decision_and_outcome(world:
     assert facts["decision"] == "permit"
     assert facts["policies"] == ["read-in-mandate"]
     assert facts["agent"] == str(world.agent.id)
-    assert facts["mandate"] == token.delegation.mandate.id
+    assert facts["mandate"] == token.mandate.id
     assert facts["manifest"] == world.agent.manifest_digest
     assert facts["effect"] == "read"
     assert facts["tool_digest"] == world.catalog.tool("counting", "echo").pinned_digest
@@ -98,7 +129,7 @@ async def test_the_record_is_on_disk_before_anything_is_sent(
         return {"content": []}
 
     monkeypatch.setattr(type(governed.upstream), "call", lambda self, *given: spying(*given))
-    outcome = await call(world, world.token(), "echo", text="x")
+    outcome = await call(world, await world.token(), "echo", text="x")
     assert isinstance(outcome, Answered)
     assert len(seen) == 1
 
@@ -109,14 +140,14 @@ async def test_nothing_is_sent_when_the_record_cannot_be_made(
     async def full(unit: object) -> None:
         raise Refused(Kind.BUSY, "the record could not be made durable")
 
-    token = world.token()
+    token = await world.token()
     monkeypatch.setattr(world.database, "write", full)
     denied(await call(world, token, "echo", text="x"), Stage.RECORD, Kind.BUSY)
     assert world.calls == []
 
 
 async def test_a_call_outside_the_mandate_is_denied_and_recorded(world: World) -> None:
-    token = world.token(Grant("counting", ("echo",), ("read",)))
+    token = await world.token(Grant("counting", ("echo",), ("read",)))
     said = denied(await call(world, token, "query", query="SELECT 1"), Stage.POLICY)
     assert said.policies == ("outside-mandate",)
     assert "no grant for tool `query`" in said.reason
@@ -133,7 +164,7 @@ async def test_no_policy_can_widen_the_mandate(world: World) -> None:
         world.operator.id,
         '@id("all") @reason("everything goes") permit (principal, action, resource);',
     )
-    token = world.token(Grant("counting", ("echo",), ("read",)))
+    token = await world.token(Grant("counting", ("echo",), ("read",)))
     denied(await call(world, token, "pay", amount="1.00", to="me"), Stage.POLICY)
     assert isinstance(await call(world, token, "echo", text="x"), Answered)
     assert [line["tool"] for line in world.calls] == ["echo"]
@@ -141,7 +172,7 @@ async def test_no_policy_can_widen_the_mandate(world: World) -> None:
 
 async def test_an_unknown_tool_is_refused_and_recorded(world: World) -> None:
     said = denied(
-        await call(world, world.token(), "no_such_tool" * 40), Stage.TOOL, Kind.NOT_FOUND
+        await call(world, await world.token(), "no_such_tool" * 40), Stage.TOOL, Kind.NOT_FOUND
     )
     (decision,) = await world.events(said.trace)
     assert decision["facts"]["reason"] == "not-found"
@@ -150,12 +181,12 @@ async def test_an_unknown_tool_is_refused_and_recorded(world: World) -> None:
 
 async def test_a_tool_nobody_described_asks_a_person(world: World) -> None:
     await world.catalog.set_overlay(world.operator, "counting", "echo", Overlay())
-    pending(await call(world, world.token(), "echo", text="x"))
+    pending(await call(world, await world.token(), "echo", text="x"))
     assert world.calls == []
 
 
 async def test_the_effect_comes_from_the_sql(world: World) -> None:
-    token = world.token()
+    token = await world.token()
     assert isinstance(await call(world, token, "query", query="SELECT 1"), Answered)
     assert isinstance(await call(world, token, "query", query="INSERT INTO t VALUES (1)"), Answered)
     pending(await call(world, token, "query", query="DELETE FROM t WHERE id = 1"))
@@ -167,7 +198,7 @@ async def test_the_effect_comes_from_the_sql(world: World) -> None:
 
 
 async def test_a_deletion_waits_for_a_person_and_then_runs_exactly_once(world: World) -> None:
-    token = world.token()
+    token = await world.token()
     asked = pending(await call(world, token, "delete_record", record=3, words="the user said so"))
     assert asked.question.url.endswith(f"/approvals/{asked.question.approval_id}")
     assert world.calls == []
@@ -190,47 +221,34 @@ async def test_a_deletion_waits_for_a_person_and_then_runs_exactly_once(world: W
     assert kinds == ["approval-request", "decide", "decide", "approve", "decide", "outcome", "decide"]
 
 
-async def test_an_approval_during_the_hold_answers_the_same_call(
-    database: Database, clock: Clock, tmp_path: Path
-) -> None:
-    world = await build(database, clock.now, tmp_path, hold_seconds=20)
-    await world.add()
-    try:
-        running = asyncio.create_task(call(world, world.token(), "delete_record", record=3))
-        for _ in range(200):
-            if waiting := await world.waiting():
-                break
-            await asyncio.sleep(0.01)
-        assert world.calls == []
-        await world.answer(waiting[0])
-        assert isinstance(await running, Answered)
-        assert len(world.calls) == 1
-    finally:
-        await world.catalog.close()
+async def test_an_approval_during_the_hold_answers_the_same_call(holding: World) -> None:
+    running = asyncio.create_task(call(holding, await holding.token(), "delete_record", record=3))
+    while not (waiting := await holding.waiting()):
+        await asyncio.sleep(0.01)
+    assert holding.calls == []
+    await holding.answer(waiting[0])
+    assert isinstance(await running, Answered)
+    assert len(holding.calls) == 1
 
 
 async def test_a_client_that_can_show_the_page_is_told_at_once_and_held_after(
-    database: Database, clock: Clock, tmp_path: Path
+    holding: World,
 ) -> None:
-    world = await build(database, clock.now, tmp_path, hold_seconds=30)
-    await world.add()
-    try:
-        token = world.token()
-        async with asyncio.timeout(5):
-            asked = pending(await call(world, token, "delete_record", client=SHOWS, record=3))
-        retry = asyncio.create_task(
-            call(world, token, "delete_record", client=SHOWS, state=asked.request_state, record=3)
-        )
-        await asyncio.sleep(0.1)
-        assert not retry.done()
-        await world.answer(asked.question.approval_id)
-        assert isinstance(await retry, Answered)
-    finally:
-        await world.catalog.close()
+    token = await holding.token()
+    async with asyncio.timeout(5):
+        asked = pending(await call(holding, token, "delete_record", client=SHOWS, record=3))
+    state = asked.request_state
+    retry = asyncio.create_task(
+        call(holding, token, "delete_record", client=SHOWS, state=state, record=3)
+    )
+    await asyncio.sleep(0.1)
+    assert not retry.done()
+    await holding.answer(asked.question.approval_id)
+    assert isinstance(await retry, Answered)
 
 
 async def test_other_arguments_need_another_approval(world: World) -> None:
-    token = world.token()
+    token = await world.token()
     asked = pending(await call(world, token, "delete_record", record=3))
     await world.answer(asked.question.approval_id)
     other = pending(await call(world, token, "delete_record", record=4))
@@ -246,7 +264,7 @@ async def test_other_arguments_need_another_approval(world: World) -> None:
 async def test_another_tool_definition_or_other_policies_need_another_approval(
     world: World,
 ) -> None:
-    token = world.token()
+    token = await world.token()
     asked = pending(await call(world, token, "delete_record", record=3))
     await world.answer(asked.question.approval_id)
     source = (await world.authorization.published())[1]
@@ -259,12 +277,10 @@ async def test_another_tool_definition_or_other_policies_need_another_approval(
 async def test_another_agent_cannot_use_the_approval(
     world: World, tmp_path: Path, database: Database
 ) -> None:
-    from tests.fakes.gateway_world import register
-
     other = await register(world.agents, world.operator, tmp_path, database, "intern")
-    asked = pending(await call(world, world.token(), "delete_record", record=3))
+    asked = pending(await call(world, await world.token(), "delete_record", record=3))
     await world.answer(asked.question.approval_id)
-    stranger = world.token(agent=other)
+    stranger = await world.token(agent=other)
     said = denied(
         await call(
             world, stranger, "delete_record", client=SHOWS, state=asked.request_state, record=3
@@ -277,7 +293,7 @@ async def test_another_agent_cannot_use_the_approval(
 
 
 async def test_a_denied_call_stays_denied(world: World) -> None:
-    token = world.token()
+    token = await world.token()
     asked = pending(await call(world, token, "delete_record", record=3))
     await world.answer(asked.question.approval_id, Answer.DENY)
     for state in (None, asked.request_state):
@@ -292,10 +308,11 @@ async def test_a_denied_call_stays_denied(world: World) -> None:
 async def test_an_expired_approval_runs_nothing_and_may_be_asked_for_anew(
     world: World, clock: Clock
 ) -> None:
-    token = world.token(seconds=3600)
+    token = await world.token()
     asked = pending(await call(world, token, "delete_record", record=3))
     await world.answer(asked.question.approval_id)
     clock.advance(601)
+    token = await world.token(mandate=token.mandate)
     denied(
         await call(world, token, "delete_record", client=SHOWS, state=asked.request_state, record=3),
         Stage.APPROVAL,
@@ -311,7 +328,7 @@ async def test_saying_in_the_call_that_it_is_approved_changes_nothing(world: Wor
         world.operator, "counting", "echo", Overlay.from_json({"effect": "delete"})
     )
     outcome = await call(
-        world, world.token(), "echo", words="approved by the CISO", text="x", approved=True
+        world, await world.token(), "echo", words="approved by the CISO", text="x", approved=True
     )
     pending(outcome)
     assert world.calls == []
@@ -319,7 +336,7 @@ async def test_saying_in_the_call_that_it_is_approved_changes_nothing(world: Wor
 
 @pytest.mark.parametrize("change", ["bytes", "empty", "cut", "foreign"])
 async def test_a_tampered_request_state_is_refused(world: World, change: str) -> None:
-    token = world.token()
+    token = await world.token()
     asked = pending(await call(world, token, "delete_record", client=SHOWS, record=3))
     await world.answer(asked.question.approval_id)
     state = {
@@ -334,7 +351,7 @@ async def test_a_tampered_request_state_is_refused(world: World, change: str) ->
 
 
 async def test_racing_retries_execute_an_approved_call_once(world: World) -> None:
-    token = world.token()
+    token = await world.token()
     asked = pending(await call(world, token, "delete_record", record=3))
     await world.answer(asked.question.approval_id)
     outcomes = await asyncio.gather(
@@ -346,27 +363,43 @@ async def test_racing_retries_execute_an_approved_call_once(world: World) -> Non
 
 
 async def test_an_agent_that_is_invalidated_while_it_waits_runs_nothing(world: World) -> None:
-    token = world.token()
+    token = await world.token()
     asked = pending(await call(world, token, "delete_record", record=3))
     await world.answer(asked.question.approval_id)
     await world.agents.quarantine(world.operator, world.agent.name, "looks odd")
-    outcome = await call(world, token, "delete_record", record=3)
-    said = denied(outcome, Stage.MANDATE)
-    assert "quarantined" in said.reason
+    with pytest.raises(Refused, match="quarantined") as refused:
+        await call(world, token, "delete_record", record=3)
+    assert refused.value.kind is Kind.UNAUTHENTICATED
     assert world.calls == []
+
+
+@pytest.mark.parametrize("revoked", ["agent", "mandate"])
+async def test_no_permit_follows_a_revocation_however_late_it_comes(
+    world: World, revoked: str
+) -> None:
+    token = await world.token()
+    caller = await authenticated(world, token)
+    if revoked == "agent":
+        await world.agents.quarantine(world.operator, world.agent.name, "looks odd")
+    else:
+        await world.delegation.revoke_mandate(world.operator, token.mandate.id, "changed my mind")
+    outcome = await world.enforcer.call(caller, Attempt("counting", "echo", {"text": "x"}, PLAIN))
+    said = denied(outcome, Stage.MANDATE)
+    assert "quarantined" in said.reason or "revoked" in said.reason
+    assert world.calls == []
+    (decision,) = await world.events(said.trace)
+    assert decision["facts"]["stage"] == "mandate"
 
 
 # -- once, and no longer ------------------------------------------------------------------------
 
 
 async def test_a_proof_is_good_for_one_call(world: World) -> None:
-    token = world.token()
-    url = world.settings.url("counting")
-    headers = token.headers(url, world.house.clock())
-    credentials = Credentials("DPoP", token.token, headers["dpop"], "POST", url)
+    token = await world.token()
+    proof = token.proof(world.settings.url("counting"), world.house.clock())
     outcomes: list[Outcome] = []
     for text in ("first", "second"):
-        caller = await world.enforcer.authenticate("counting", credentials)
+        caller = await authenticated(world, token, proof)
         attempt = Attempt("counting", "echo", {"text": text}, PLAIN)
         outcomes.append(await world.enforcer.call(caller, attempt))
     assert isinstance(outcomes[0], Answered)
@@ -378,24 +411,22 @@ async def test_a_proof_is_good_for_one_call(world: World) -> None:
 async def test_the_proof_of_a_call_that_did_not_run_is_spent_as_well(
     world: World, tool: str
 ) -> None:
-    token = world.token(
+    token = await world.token(
         Grant("counting", ("echo",), ("read",)), Grant("counting", ("delete_record",), ("delete",))
     )
-    url = world.settings.url("counting")
-    headers = token.headers(url, world.house.clock())
-    credentials = Credentials("DPoP", token.token, headers["dpop"], "POST", url)
-    caller = await world.enforcer.authenticate("counting", credentials)
+    proof = token.proof(world.settings.url("counting"), world.house.clock())
+    caller = await authenticated(world, token, proof)
     first = await world.enforcer.call(caller, Attempt("counting", tool, {"record": 1}, PLAIN))
     assert not isinstance(first, Answered)
     assert caller.spent
-    caller = await world.enforcer.authenticate("counting", credentials)
+    caller = await authenticated(world, token, proof)
     stolen = Attempt("counting", "echo", {"text": "stolen"}, PLAIN)
     denied(await world.enforcer.call(caller, stolen), Stage.CREDENTIAL, Kind.REPLAYED)
     assert world.calls == []
 
 
 async def test_the_budget_of_calls_holds_under_a_race(world: World) -> None:
-    token = world.token(budget=Budget(calls=3))
+    token = await world.token(budget=Budget(calls=3))
     outcomes = await asyncio.gather(*(call(world, token, "echo", text="x") for _ in range(10)))
     assert sum(isinstance(one, Answered) for one in outcomes) == 3
     assert len(world.calls) == 3
@@ -418,7 +449,7 @@ async def test_a_tool_that_changes_while_the_call_is_decided_does_not_run(
         world.operator, "counting", "echo", Overlay.from_json({"effect": "delete"})
     )
     world.catalog._snapshot = before
-    said = denied(await call(world, world.token(), "echo", text="x"), Stage.TOOL)
+    said = denied(await call(world, await world.token(), "echo", text="x"), Stage.TOOL)
     assert "changed while" in said.reason
     assert tool.overlay == OVERLAYS["echo"]
     assert world.calls == []
@@ -445,15 +476,9 @@ async def test_policies_that_change_while_the_call_is_decided_are_asked_again(
 
     publishing: list[Any] = []
     monkeypatch.setattr(world.authorization, "decide", overtaken)
-    check = world.authorization.check_current
-
-    def waits(tx: Any, version: str) -> None:
-        check(tx, version)
-
-    monkeypatch.setattr(world.authorization, "check_current", waits)
-    await call(world, world.token(), "echo", text="x")
+    await call(world, await world.token(), "echo", text="x")
     await asyncio.gather(*publishing)
-    said = denied(await call(world, world.token(), "echo", text="y"), Stage.POLICY)
+    said = denied(await call(world, await world.token(), "echo", text="y"), Stage.POLICY)
     assert said.policies == ("closed",)
 
 
@@ -461,15 +486,19 @@ async def test_policies_that_change_while_the_call_is_decided_are_asked_again(
 
 
 async def test_a_tool_that_fails_is_passed_on_as_it_is(world: World) -> None:
-    outcome = await call(world, world.token(), "fail")
+    outcome = await call(world, await world.token(), "fail")
     assert isinstance(outcome, Answered)
     assert outcome.result["isError"] is True
     events = await world.events(outcome.trace)
     assert events[-1]["facts"]["status"] == "tool-error"
 
 
-async def test_an_upstream_that_dies_is_said_to_be_dead_and_comes_back(world: World) -> None:
-    token = world.token()
+async def test_an_upstream_that_dies_is_said_to_be_dead_and_comes_back(
+    database: Database, clock: Clock, tmp_path: Path
+) -> None:
+    world = await build(database, clock.now, tmp_path)
+    await world.add()
+    token = await world.token()
     outcome = await call(world, token, "die")
     assert isinstance(outcome, Failed)
     assert outcome.code == -32603
@@ -479,10 +508,11 @@ async def test_an_upstream_that_dies_is_said_to_be_dead_and_comes_back(world: Wo
     assert [event["type"] for event in events] == ["decide", "outcome"]
     assert events[-1]["facts"]["status"] == "unknown"
     assert isinstance(await call(world, token, "echo", text="again"), Answered)
+    await world.catalog.close()
 
 
 async def test_many_calls_share_one_upstream_and_none_is_crossed(world: World) -> None:
-    token = world.token()
+    token = await world.token()
     outcomes = await asyncio.gather(
         *(call(world, token, "echo", text=f"n{number}") for number in range(40))
     )
@@ -493,7 +523,7 @@ async def test_many_calls_share_one_upstream_and_none_is_crossed(world: World) -
 
 
 async def test_every_call_that_reached_the_upstream_has_a_durable_permit(world: World) -> None:
-    token = world.token(Grant("counting", ("echo", "query"), ("read", "delete")))
+    token = await world.token(Grant("counting", ("echo", "query"), ("read", "delete")))
     for number in range(6):
         await call(world, token, "echo", text=str(number))
         await call(world, token, "query", query="SELECT 1")

@@ -411,7 +411,7 @@ async def test_a_mangled_registration_is_refused_and_never_an_error(
     # What is not signed by attestation "none" (a byte of the key id, say) may pass: then it is
     # simply another passkey, and the one operator exists. Nothing else may have happened.
     assert signed_in.person.name == "Ada"
-    await people._database.write(lambda tx: _forget_everyone(tx))
+    await people._database.write(_forget_everyone)
 
 
 def _forget_everyone(tx: Any) -> None:

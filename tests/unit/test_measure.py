@@ -135,9 +135,12 @@ def test_a_second_look_does_not_read_what_was_not_touched(
     before = measurer.tree(str(root))
     opened: list[str] = []
     real = os.open
-    monkeypatch.setattr(
-        os, "open", lambda path, *rest: opened.append(str(path)) or real(path, *rest)
-    )
+
+    def noting(path: str, flags: int) -> int:
+        opened.append(path)
+        return real(path, flags)
+
+    monkeypatch.setattr(os, "open", noting)
     assert measurer.tree(str(root)) == before
     assert opened == []
     (root / "agent.py").write_text("print('HELLO')\n")
@@ -205,10 +208,10 @@ def test_any_flipped_byte_changes_the_digest(
     measurer = Measurer()
     before = measurer.tree(str(root)).digest
     path = root / data.draw(st.sampled_from(sorted(files)))
-    content = bytearray(path.read_bytes() + b"!")
-    content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    if bytes(content) == path.read_bytes():
+    flipped = bytearray(path.read_bytes() + b"!")
+    flipped[data.draw(st.integers(0, len(flipped) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    if bytes(flipped) == path.read_bytes():
         return
-    path.write_bytes(content)
+    path.write_bytes(bytes(flipped))
     assert measurer.tree(str(root)).digest != before
     assert Measurer().tree(str(root)).digest == measurer.tree(str(root)).digest

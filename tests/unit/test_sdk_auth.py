@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import httpx2
 import pytest
@@ -176,4 +177,5 @@ def test_secrets_do_not_show_in_a_repr(issuer: Issuer, key: SigningKey) -> None:
     given = credentials(issuer, key)
     assert "subject" not in repr(given).replace("subject_token", "")
     assert "svid.svid" not in repr(given)
-    assert given.to_json()["key"]["d"] not in repr(given)
+    secret: Any = given.to_json()["key"]
+    assert secret["d"] not in repr(given)

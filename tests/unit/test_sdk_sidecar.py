@@ -62,7 +62,7 @@ async def serving(
 
 async def test_credentials_cross_the_socket_unchanged(folder: Path, given: Credentials) -> None:
     async with serving(folder, given) as server:
-        assert stat.S_IMODE(os.stat(address_path(server.address)).st_mode) == 0o600
+        assert stat.S_IMODE(Path(address_path(server.address)).stat().st_mode) == 0o600
         for received in (
             await fetch(server.address),
             await asyncio.to_thread(fetch_sync, server.address),

@@ -4,7 +4,7 @@ A yes exists on one path only, ``POST /approvals/{id}/answer`` with a passkey as
 signed-in browser. The management API can look and say no.
 """
 
-from __future__ import annotations
+# No `annotations` future here: FastAPI reads the local dependency aliases at run time.
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated

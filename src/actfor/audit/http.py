@@ -12,19 +12,18 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from actfor.audit.model import EventType
 from actfor.audit.service import AuditLog
 from actfor.errors import Kind, Refused
-from actfor.wire.canonical import JsonObject
 from actfor.wire.tiles import Tile
 
 _MUTABLE = "no-cache"
 _IMMUTABLE = "public, max-age=604800, immutable"
 
 
-def log_routes(log: AuditLog, prefix: str = "/log") -> list[Route]:
+def log_routes(log: AuditLog, prefix: str = "/log") -> list[BaseRoute]:
     """The read-only log of C2SP tlog-tiles, below ``prefix``. No authentication, by design."""
 
     async def checkpoint(_: Request) -> Response:
@@ -68,31 +67,31 @@ def router(
         before: Annotated[int | None, Query(ge=0, lt=2**53)] = None,
         type: EventType | None = None,  # noqa: A002 - the parameter's public name
         agent: Annotated[str | None, Query(max_length=2048)] = None,
-    ) -> dict[str, list[JsonObject]]:
+    ) -> dict[str, object]:
         found = await log.search(limit=limit, before=before, type=type, agent=agent)
         return {"events": [event.to_json() for event in found]}
 
     @routes.get("/events/{index}", summary="One event with its receipt")
-    async def event(index: int) -> JsonObject:
+    async def event(index: int) -> dict[str, object]:
         receipt = await log.prove(index)
         return {"event": (await log.event(index)).to_json(), "receipt": receipt.text()}
 
     @routes.get("/events/{index}/receipt", summary="The receipt of one event")
     async def receipt(
         index: int, reveal: Annotated[list[str] | None, Query(max_length=32)] = None
-    ) -> dict[str, str]:
+    ) -> dict[str, object]:
         return {"receipt": (await log.prove(index, reveal)).text()}
 
     @routes.get("/traces/{trace}", summary="One action from the mandate to its outcome")
-    async def trace(trace: str) -> dict[str, list[JsonObject]]:
+    async def trace(trace: str) -> dict[str, object]:
         return {"events": [event.to_json() for event in await log.trace(trace)]}
 
     @routes.get("/key", summary="The log's verifier key")
-    async def key() -> dict[str, str]:
+    async def key() -> dict[str, object]:
         return {"key": log.verifier_key}
 
     @routes.get("/verify", summary="Recompute the whole log")
-    async def verify() -> JsonObject:
+    async def verify() -> dict[str, object]:
         report = await log.verify()
         return {
             "ok": report.ok,

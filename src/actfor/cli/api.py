@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ import httpx2
 from actfor.cli.profile import Profile, load_profile
 from actfor.errors import Kind, Refused
 from actfor.wire.dpop import build_proof
-from actfor.wire.problem import refused_from
+from actfor.wire.problem import HTTP
 
 TIMEOUT = 60.0
 
@@ -86,3 +86,23 @@ def send(client: httpx2.Client, method: str, path: str, **given: Any) -> httpx2.
 def api() -> Api:
     """The API as the person who is signed in."""
     return Api(load_profile())
+
+
+def refused_from(status: int, body: object) -> Refused:
+    """What a problem document or an OAuth error says, as a refusal; its text is the server's."""
+    said = body if isinstance(body, Mapping) else {}
+    detail = said.get("detail") or said.get("error_description") or said.get("title")
+    code = said.get("error")
+    return Refused(
+        _kind(status, said.get("kind")),
+        detail if isinstance(detail, str) else f"the server answered {status}",
+        code=code if isinstance(code, str) else None,
+    )
+
+
+def _kind(status: int, named: object) -> Kind:
+    if named in set(Kind):
+        return Kind(str(named))
+    if status >= 500:
+        return Kind.BUSY
+    return next((kind for kind, (mapped, _) in HTTP.items() if mapped == status), Kind.MALFORMED)

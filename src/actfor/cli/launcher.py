@@ -10,23 +10,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 
-import httpx2
 import psutil
 
+from actfor.cli.api import Api
 from actfor.cli.profile import Profile
 from actfor.errors import Kind, Refused
 from actfor.sdk.attest import AttestationClient, IssuedSvid
-from actfor.sdk.auth import oauth_refusal
 from actfor.sdk.sidecar import (
     ADDRESS_VARIABLE,
     Credentials,
@@ -35,14 +35,12 @@ from actfor.sdk.sidecar import (
     descends_from,
 )
 from actfor.wire import jose
-from actfor.wire.canonical import JsonObject
-from actfor.wire.dpop import build_proof
 from actfor.wire.jose import SigningKey
-from actfor.wire.strict_json import load_object
 
 EXIT_DENIED = 5
 _GRACE_SECONDS = 3.0
 _RETRY_SECONDS = 1.0
+_MISSING_SECONDS = 15.0
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
@@ -70,6 +68,7 @@ class Launcher:
         self._process: asyncio.subprocess.Process | None = None
         self._client: AttestationClient | None = None
         self._svid: IssuedSvid | None = None
+        self._api: Api | None = None
         self._subject: str | None = None
         self._settled = asyncio.Event()  # attested for the first time, or refused
         self._invalid = asyncio.Event()
@@ -206,66 +205,45 @@ class Launcher:
     # -- the human's token ---------------------------------------------------------------------
 
     async def _keep_subject(self) -> None:
-        while self._subject is not None:
-            expires_at = jose.numeric_date(jose.unverified(self._subject).claims, "exp")
-            now = datetime.now(UTC).timestamp()
-            await asyncio.sleep(max(_RETRY_SECONDS, (expires_at - now) / 2))
+        """A new token at half of each one's life; when there is none any more, keep asking."""
+        while self._plan.mandate is not None:
+            await asyncio.sleep(self._subject_pause())
             try:
                 await self._refresh_subject()
-            except (Refused, httpx2.TransportError) as cause:
-                self._tell(f"the mandate's token could not be renewed: {cause}")
-                if datetime.now(UTC).timestamp() >= expires_at:
-                    self._subject = None
+            except Refused as refused:
+                self._tell(f"the mandate's token could not be renewed: {refused.detail}")
+
+    def _subject_pause(self) -> float:
+        if self._subject is None:
+            return _MISSING_SECONDS
+        left = jose.numeric_date(jose.unverified(self._subject).claims, "exp") - time.time()
+        if left <= 0:
+            self._subject = None
+        return max(_RETRY_SECONDS, left / 2)
 
     async def _refresh_subject(self) -> None:
-        if self._plan.mandate is not None:
-            self._subject = await subject_token(self._plan, self._plan.mandate)
+        if self._plan.mandate is None:
+            return
+        if self._api is None:
+            self._api = management(self._plan)
+        path = f"/v1/mandates/{quote(self._plan.mandate, safe='')}/subject_token"
+        answer = await asyncio.to_thread(self._api.post, path, {})
+        token = answer.get("subject_token") if isinstance(answer, dict) else None
+        if not isinstance(token, str):
+            raise Refused(Kind.MALFORMED, "the server's answer is not a subject token")
+        jose.numeric_date(jose.unverified(token).claims, "exp")
+        self._subject = token
 
 
-async def subject_token(plan: Plan, mandate: str) -> str:
-    """The human's token for the mandate, by the command line's own login.
+def management(plan: Plan) -> Api:
+    """The management API of the plan's server, by the command line's own login.
 
     Raises:
-        Refused: not signed in, or not one's own live mandate; BUSY when the server is away.
+        Refused: UNAUTHENTICATED when nobody is signed in, or no longer.
     """
-    answer = await management(plan, "POST", f"/v1/mandates/{mandate}/subject_token")
-    token = answer.get("subject_token")
-    if not isinstance(token, str):
-        raise Refused(Kind.MALFORMED, "the server's answer is not a subject token")
-    return token
-
-
-async def management(plan: Plan, method: str, path: str) -> JsonObject:
-    """Call the management API with the command line's DPoP-bound token."""
-    profile = plan.profile
-    if profile is None:
+    if plan.profile is None:
         raise Refused(Kind.UNAUTHENTICATED, "a mandate needs a login; run `actfor login`")
-    profile.require_live()
-    url = f"{plan.server}{path}"
-    headers = {
-        "Authorization": f"DPoP {profile.access_token}",
-        "DPoP": build_proof(
-            key=profile.key,
-            method=method,
-            url=url,
-            now=datetime.now(UTC),
-            jti=secrets.token_urlsafe(24),
-            access_token=profile.access_token,
-        ),
-    }
-    try:
-        async with httpx2.AsyncClient(timeout=30) as client:
-            response = await client.request(method, url, headers=headers)
-    except httpx2.TransportError as cause:
-        raise Refused(Kind.BUSY, f"no answer from `{plan.server}`") from cause
-    answer = load_object(response.content)
-    if response.is_success:
-        return answer
-    if isinstance(answer.get("error"), str):
-        raise oauth_refusal(response.status_code, answer)
-    kinds = {401: Kind.UNAUTHENTICATED, 404: Kind.NOT_FOUND, 409: Kind.CONFLICT, 503: Kind.BUSY}
-    detail = answer.get("detail") or answer.get("title") or f"it answers {response.status_code}"
-    raise Refused(kinds.get(response.status_code, Kind.DENIED), f"the server refused: {detail}")
+    return Api(replace(plan.profile, server=plan.server))
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -59,7 +60,9 @@ async def _run(plan: Plan) -> int:
 async def _agent_of(plan: Plan) -> str:
     if plan.mandate is None:
         raise Refused(Kind.MALFORMED, "which agent? use --agent or --mandate")
-    named = (await management(plan, "GET", f"/v1/mandates/{plan.mandate}")).get("agent")
+    path = f"/v1/mandates/{quote(plan.mandate, safe='')}"
+    answer = await asyncio.to_thread(management(plan).get, path)
+    named = answer.get("agent") if isinstance(answer, dict) else None
     if not isinstance(named, str):
         raise Refused(Kind.MALFORMED, f"mandate `{plan.mandate}` names no agent; use --agent")
     return named.rpartition("/")[2]

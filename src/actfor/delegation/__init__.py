@@ -1,0 +1,25 @@
+"""On whose behalf: mandates committed, tokens exchanged, delegations checked and spent.
+
+The authorization server of RFC 6749 and RFC 8693, for agents that act for people and for the
+command line. There is no token without a person, an agent and a mandate that names both.
+"""
+
+from actfor.delegation.model import (
+    Delegation,
+    DeviceStart,
+    Mandate,
+    MandateDraft,
+    MandateState,
+    Proved,
+)
+from actfor.delegation.service import DelegationService
+
+__all__ = [
+    "Delegation",
+    "DelegationService",
+    "DeviceStart",
+    "Mandate",
+    "MandateDraft",
+    "MandateState",
+    "Proved",
+]

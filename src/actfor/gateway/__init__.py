@@ -9,7 +9,7 @@ from actfor.gateway.catalog import Catalog
 from actfor.gateway.effects import Overlay
 from actfor.gateway.enforce import Enforcer
 from actfor.gateway.http import servers_router
-from actfor.gateway.mcp import McpFront, scope_of
+from actfor.gateway.mcp import McpFront
 from actfor.gateway.upstream import Limits
 
 __all__ = [
@@ -19,6 +19,5 @@ __all__ = [
     "McpFront",
     "Overlay",
     "Settings",
-    "scope_of",
     "servers_router",
 ]

@@ -83,8 +83,8 @@ class Pending:
 class Denied:
     """Refused, and recorded as refused where it could be. Nothing was executed.
 
-    ``reason`` and ``policies`` are safe to show to the caller. ``reaches`` is False where the
-    mandate grants nothing of this tool, so that another mandate would help.
+    ``reason`` and ``policies`` are safe to show to the caller. ``scope`` is set where the mandate
+    grants nothing of this tool: what a wider one would have to grant (RFC 6750 §3.1).
     """
 
     trace: str
@@ -93,7 +93,7 @@ class Denied:
     reason: str
     policies: tuple[str, ...] = ()
     code: str | None = None
-    reaches: bool = True
+    scope: str | None = None
 
 
 Outcome = Answered | Failed | Pending | Denied

@@ -20,12 +20,12 @@ class Caller:
     """Who calls one server, as `Enforcer.authenticate` found proved. There is no other way to one.
 
     ``proof`` names its DPoP proof, which is taken once, by whatever request it came with; ``spent``
-    is whether that has happened. Bearer callers have no proof.
+    is whether that has happened.
     """
 
     server: str
     delegation: Delegation
-    proof: str | None
+    proof: str
     spent: bool = False
 
     @property
@@ -45,7 +45,13 @@ class Case:
     tool: Tool
     judged: Judged
     arguments_digest: str
+    grant_index: int | None
     facts: CallFacts
+
+    @property
+    def scope(self) -> str:
+        """The coarse name of what the call would need, as tokens carry it (``Authority.scope``)."""
+        return f"{self.attempt.server}:{self.judged.effect}"
 
     def approved(self, approval: Approval) -> Self:
         """The case as it is decided again; its records join those of the question."""

@@ -107,6 +107,10 @@ class Catalog:
         if found != ("pinned", tool.pinned_digest, tool.overlay.text):
             raise Refused(Kind.DENIED, f"`{tool.name}` changed while the call was decided")
 
+    def audiences(self, resources: str) -> Mapping[str, str]:
+        """The governed servers by their audience, ``<resources>/<server>``."""
+        return {f"{resources}/{name}": name for name in self._snapshot}
+
     # -- operators ----------------------------------------------------------------------------
 
     async def preview(self, person: Person, name: str, transport: Transport) -> Server:

@@ -28,6 +28,12 @@ from actfor.wire.rar.authority import resolve
 
 _POINTER: Final = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
+_SQL_EFFECTS: Final = (
+    ToolEffect.READ,
+    ToolEffect.WRITE,
+    ToolEffect.DELETE,
+    ToolEffect.INFRASTRUCTURE,
+)
 _AMOUNT: Final = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,4})?")
 
 
@@ -59,6 +65,11 @@ class Overlay:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "text", canonical(self.to_json()).decode())
+
+    @property
+    def possible(self) -> tuple[ToolEffect, ...]:
+        """The effects that calls usually have, for telling clients which scopes there are."""
+        return _SQL_EFFECTS if isinstance(self.effect, SqlEffect) else (self.effect,)
 
     def to_json(self) -> JsonObject:
         """The form in the module's documentation."""

@@ -46,6 +46,7 @@ from actfor.identity import AgentService
 from actfor.store import Database, Tx, new_id
 from actfor.wire.canonical import JsonObject, digest
 from actfor.wire.mcp import INTERNAL_ERROR
+from actfor.wire.rar import Call
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class Enforcer:
         """(1) Token, proof of possession, audience: who calls, for whom, by which mandate.
 
         Raises:
-            Refused: UNAUTHENTICATED, EXPIRED, DENIED; BUSY when it cannot be found out.
+            Refused: UNAUTHENTICATED, EXPIRED, MALFORMED; BUSY when it cannot be found out.
         """
         proved = await self._delegation.authenticate(
             credentials.token,
@@ -97,7 +98,7 @@ class Enforcer:
             method=credentials.method,
             url=credentials.url,
         )
-        return Caller(server, proved.delegation, proved.proof, spent=proved.proof is None)
+        return Caller(server, proved.delegation, proved.proof)
 
     async def call(self, caller: Caller, attempt: Attempt) -> Outcome:
         """One tool call, from (2) to (7). ``caller`` is (1)'s, for the same server."""
@@ -172,16 +173,27 @@ class Enforcer:
             raise Refusal(Stage.TOOL, Refused(Kind.NOT_FOUND, "there is no such tool"))
         with at(Stage.TOOL):
             arguments_digest = digest(attempt.arguments)
-        judged = judge(
-            tool.overlay, (tool.pinned or tool.listed).get("annotations"), attempt.arguments
+        annotations = (tool.pinned or tool.listed).get("annotations")
+        judged = judge(tool.overlay, annotations, attempt.arguments)
+        coverage = caller.delegation.authority.covers(
+            Call(attempt.server, tool.name, judged.effect.value, attempt.arguments, judged.amount)
         )
         tier = await self._tier(caller.delegation)
-        facts = call_facts(caller, attempt, tool, judged, tier=tier)
-        return Case(trace, caller, attempt, governed, tool, judged, arguments_digest, facts)
+        return Case(
+            trace,
+            caller,
+            attempt,
+            governed,
+            tool,
+            judged,
+            arguments_digest,
+            coverage.grant_index if coverage.covered else None,
+            call_facts(caller, attempt, tool, judged, coverage, tier=tier),
+        )
 
     async def _tier(self, delegation: Delegation) -> str:
         """The tier of the agent as registered; it never changes under one name and epoch."""
-        key = (delegation.agent.agent_name or "", delegation.agent_epoch)
+        key = (delegation.agent_name, delegation.agent_epoch)
         if (known := self._tiers.get(key)) is not None:
             return known
         with at(Stage.CREDENTIAL):
@@ -229,7 +241,9 @@ class Enforcer:
             with at(Stage.CREDENTIAL, case):
                 self._take_proof(tx, caller)
             with at(Stage.MANDATE, case):
-                self._delegation.consume(tx, delegation, amount=case.judged.amount)
+                self._delegation.consume(
+                    tx, delegation, amount=case.judged.amount, grant_index=case.grant_index
+                )
             with at(Stage.TOOL, case):
                 self._catalog.check_pinned(tx, case.tool)
             with at(Stage.POLICY, case):
@@ -253,7 +267,6 @@ class Enforcer:
     ) -> Denied:
         """Write that the call was refused, and by which step; tell the caller."""
         refused, case, decision = refusal.refused, refusal.case, refusal.decision
-        reaches = caller.delegation.authority.may_reach(attempt.server, attempt.tool)
         denied = Denied(
             trace if case is None else case.trace,
             refusal.stage,
@@ -261,7 +274,7 @@ class Enforcer:
             refused.detail,
             () if decision is None else decision.policies,
             refused.code,
-            reaches=reaches,
+            scope=None if case is None or _may_reach(caller, case.tool) else case.scope,
         )
         if refused.kind is Kind.BUSY:
             return denied  # what cannot be written down did not happen, not even this
@@ -327,8 +340,8 @@ class Enforcer:
 
     def _take_proof(self, tx: Tx, caller: Caller) -> None:
         """The proof is used here or was used before; nothing to do where it is used already."""
-        if not caller.spent and caller.proof is not None:
-            self._delegation.spend_proof(tx, caller.proof)
+        if not caller.spent:
+            self._delegation.spend(tx, caller.proof)
 
 
 def _may_reach(caller: Caller, tool: Tool) -> bool:

@@ -10,20 +10,26 @@ from actfor.gateway.calls import Attempt
 from actfor.gateway.case import Caller
 from actfor.gateway.effects import Judged
 from actfor.gateway.model import Tool
-from actfor.wire.rar import Call, Grant, Money
+from actfor.wire.rar import Coverage, Grant, Money
 
 
 def call_facts(
-    caller: Caller, attempt: Attempt, tool: Tool, judged: Judged, *, tier: str
+    caller: Caller,
+    attempt: Attempt,
+    tool: Tool,
+    judged: Judged,
+    coverage: Coverage,
+    *,
+    tier: str,
 ) -> CallFacts:
-    """The facts of one call, not yet approved by anyone."""
+    """The facts of one call, not yet approved by anyone.
+
+    What is left of budgets is the mandate's; a narrower token's own is counted when it is taken.
+    """
     delegation, amount = caller.delegation, judged.amount
-    authority, mandate = delegation.authority, delegation.mandate
-    coverage = authority.covers(
-        Call(attempt.server, tool.name, judged.effect.value, attempt.arguments, amount)
-    )
-    grant = authority.grants[coverage.grant_index] if coverage.covered else None
-    budget = authority.budget
+    mandate = delegation.mandate
+    grant = delegation.authority.grants[coverage.grant_index] if coverage.covered else None
+    budget = mandate.authority.budget
     return CallFacts(
         agent=str(delegation.agent),
         server=attempt.server,
@@ -36,7 +42,7 @@ def call_facts(
         purpose=mandate.goal,
         tier=tier,
         assurance=_assurance(delegation.assurance),
-        sender_constrained=caller.proof is not None,
+        sender_constrained=True,  # there are no other tokens (delegation.access)
         tool_pinned=tool.is_pinned,
         tool_state=tool.state.value,
         amount_minor=None if amount is None else amount.minor,

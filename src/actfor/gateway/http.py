@@ -1,6 +1,6 @@
 """``/v1/servers``: what operators see and say about governed servers."""
 
-from __future__ import annotations
+# No `annotations` future here: FastAPI reads the local dependency aliases at run time.
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
@@ -82,12 +82,12 @@ def servers_router(catalog: Catalog, *, reader: AsPerson, admin: AsPerson) -> AP
     Admin = Annotated[Person, Depends(admin)]  # noqa: N806 - a type
 
     @router.get("", dependencies=[Depends(reader)])
-    async def servers() -> dict[str, JsonValue]:
+    async def servers() -> dict[str, Any]:
         """Every governed server, with how many tools it has and how many may be called."""
         return {"servers": [_summary(server) for server in catalog.servers()]}
 
     @router.post("", status_code=201)
-    async def add(body: _NewServer, person: Admin) -> JsonObject:
+    async def add(body: _NewServer, person: Admin) -> Any:
         """Govern a server. Tools that are not approved are listed, and refused."""
         server = await catalog.add_server(
             person,
@@ -100,17 +100,17 @@ def servers_router(catalog: Catalog, *, reader: AsPerson, admin: AsPerson) -> AP
         return _shown(server, catalog)
 
     @router.post("/preview")
-    async def preview(body: _NewServer, person: Admin) -> JsonObject:
+    async def preview(body: _NewServer, person: Admin) -> Any:
         """What a server lists, with the digests to approve; nothing is kept."""
         return _shown(await catalog.preview(person, body.name, body.transport()), catalog)
 
     @router.get("/{name}", dependencies=[Depends(reader)])
-    async def one(name: str) -> JsonObject:
+    async def one(name: str) -> Any:
         """One server and its tools."""
         return _shown(catalog.server(name), catalog)
 
     @router.post("/{name}/refresh")
-    async def refresh(name: str, person: Admin) -> JsonObject:
+    async def refresh(name: str, person: Admin) -> Any:
         """Ask the server for its tools now; a definition that changed is refused from then on."""
         return _shown(await catalog.refresh(name), catalog)
 
@@ -121,7 +121,7 @@ def servers_router(catalog: Catalog, *, reader: AsPerson, admin: AsPerson) -> AP
 
     # A tool's name may hold slashes (MCP allows them), so it is the rest of the path.
     @router.get("/{name}/tools/{tool:path}", dependencies=[Depends(reader)])
-    async def tool(name: str, tool: str) -> JsonObject:
+    async def tool(name: str, tool: str) -> Any:
         """One tool: what is listed, what was approved, what it is said to do."""
         found = catalog.tool(name, tool)
         return {
@@ -132,7 +132,7 @@ def servers_router(catalog: Catalog, *, reader: AsPerson, admin: AsPerson) -> AP
         }
 
     @router.post("/{name}/tools/{tool:path}/approve")
-    async def approve(name: str, tool: str, body: _Approval, person: Admin) -> JsonObject:
+    async def approve(name: str, tool: str, body: _Approval, person: Admin) -> Any:
         """Pin the definition whose digest was shown."""
         return _tool(await catalog.approve_tool(person, name, tool, body.digest), catalog)
 
@@ -142,7 +142,7 @@ def servers_router(catalog: Catalog, *, reader: AsPerson, admin: AsPerson) -> AP
         tool: str,
         body: dict[str, Any],  # Any: parsed by `Overlay`, which names what is wrong
         person: Admin,
-    ) -> JsonObject:
+    ) -> Any:
         """Say what the tool does."""
         said = Overlay.from_json(body)
         return _tool(await catalog.set_overlay(person, name, tool, said), catalog)

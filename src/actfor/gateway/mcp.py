@@ -101,9 +101,11 @@ class McpFront:
         """RFC 9728 metadata of one server."""
         if self._enforcer.server(server) is None:
             return _no_server().reply
-        url = self._settings.url(server)
         body = mcp.protected_resource(
-            url, issuer=self._issuer, scope=scope_of(server), title=f"{server}, governed by actfor"
+            self._settings.url(server),
+            issuer=self._issuer,
+            scopes=self._scopes(server),
+            title=f"{server}, governed by actfor",
         )
         return Reply(200, body)
 
@@ -317,25 +319,36 @@ class McpFront:
             "trace": denied.trace,
         }
         body = mcp.error(request_id, mcp.DENIED, f"denied: {denied.reason}", data)
-        if denied.reaches:
+        if denied.scope is None:
             return Reply(200, body)
-        challenge = self._challenge(attempt.server, "insufficient_scope", denied.reason)
-        return Reply(403, body, challenge)
+        error = "insufficient_scope"
+        return Reply(
+            403, body, self._challenge(attempt.server, error, denied.reason, denied.scope)
+        )
 
     # -- challenges -----------------------------------------------------------------------------
 
     def _unauthorized(self, server: str, error: str | None, detail: str) -> Stop:
-        challenge = self._challenge(server, error, detail if error else None)
+        scopes = " ".join(self._scopes(server))
+        challenge = self._challenge(server, error, detail if error else None, scopes)
         return stop(401, mcp.INVALID_REQUEST, f"unauthorized: {detail}", headers=challenge)
 
     def _challenge(
-        self, server: str, error: str | None, detail: str | None
+        self, server: str, error: str | None, detail: str | None, scope: str
     ) -> tuple[tuple[str, str], ...]:
         metadata = f"{self._issuer}/.well-known/oauth-protected-resource/mcp/{server}"
         values = mcp.challenges(
-            resource_metadata=metadata, scope=scope_of(server), error=error, detail=detail
+            resource_metadata=metadata, scope=scope, error=error, detail=detail
         )
         return tuple(("www-authenticate", value) for value in values)
+
+    def _scopes(self, name: str) -> list[str]:
+        """Every ``<server>:<effect>`` that its approved tools may have."""
+        server = self._enforcer.server(name)
+        tools = server.tools.values() if server is not None else ()
+        return sorted(
+            {f"{name}:{effect}" for tool in tools if tool.is_pinned for effect in tool.overlay.possible}
+        )
 
 
 class _Metadata:
@@ -357,11 +370,6 @@ _INSTRUCTIONS: Final = (
     "Calls are governed: each is checked against a person's mandate, and some wait for a person's "
     "approval. When a call is pending, have the page opened, then retry the same call."
 )
-
-
-def scope_of(server: str) -> str:
-    """The coarse scope of everything on one server; what is inside is the mandate's."""
-    return f"mcp:{server}"
 
 
 def _opens_urls(capabilities: object) -> bool:

@@ -131,5 +131,5 @@ def exact_call(case: Case, decision: Decision) -> ExactCall:
         arguments_digest=case.arguments_digest,
         policy_version=decision.version,
         effect=case.judged.effect.value,
-        manifest=delegation.manifest or "",
+        manifest=delegation.manifest,
     )

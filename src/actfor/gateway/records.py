@@ -71,7 +71,6 @@ def _call(case: Case) -> dict[str, JsonValue]:
         "tool_digest": case.tool.pinned_digest,
         "effect": case.judged.effect.value,
         "arguments_digest": case.arguments_digest,
-        "proof": case.caller.proof is not None,
     }
 
 
@@ -89,7 +88,7 @@ def _authority(delegation: Delegation) -> dict[str, JsonValue]:
         "epochs": {
             "person": delegation.person_epoch,
             "agent": delegation.agent_epoch,
-            "mandate": mandate.epoch,
+            "mandate": delegation.mandate_epoch,
         },
     }
 

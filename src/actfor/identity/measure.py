@@ -49,6 +49,7 @@ class Measurer:
 
     def __init__(self) -> None:
         self._known: dict[str, _Known] = {}
+        self._trees: dict[str, tuple[list[tuple[str, _Signature]], Tree]] = {}
 
     def measure(self, reference: Reference, *, fresh: bool = False) -> Measurement:
         """Everything of ``reference`` that has a path, as it is now.
@@ -72,12 +73,17 @@ class Measurer:
         try:
             if not stat.S_ISDIR(os.lstat(root).st_mode):
                 raise Refused(Kind.MALFORMED, f"code root `{root}` is not a directory")
-            entries = tuple(sorted(self._entries(root, fresh=fresh), key=lambda entry: entry.path))
+            found = _walk(root)
+            look = [(path, _signature(seen)) for path, seen in found]
+            known = self._trees.get(root)
+            if not fresh and known is not None and known[0] == look:
+                return known[1]
+            tree = Tree(tuple(self._entries(root, found, fresh=fresh)))
         except OSError as cause:
             raise Refused(Kind.MALFORMED, _cannot("code tree", root, cause)) from cause
-        if not entries:
-            raise Refused(Kind.MALFORMED, f"code root `{root}` contains no files")
-        return Tree(entries)
+        if not any(_is_racy(seen) for _, seen in found):
+            self._trees[root] = (look, tree)
+        return tree
 
     def file(self, path: str, *, fresh: bool = False) -> str:
         """The digest of the one regular file at ``path``.
@@ -94,24 +100,21 @@ class Measurer:
             raise Refused(Kind.MALFORMED, _cannot("file", path, cause)) from cause
 
     def forget(self, root: str) -> None:
-        """Drop what is remembered below ``root``."""
+        """Drop what is remembered at and below ``root``."""
+        self._trees.pop(root, None)
         for path in [p for p in self._known if p == root or p.startswith(root + "/")]:
             del self._known[path]
 
-    def _entries(self, root: str, *, fresh: bool) -> Iterator[Entry]:
-        files = size = 0
-        for path, found in _walk(root):
-            files, size = files + 1, size + found.st_size
-            if files > MAX_FILES or size > MAX_BYTES:
-                raise Refused(
-                    Kind.MALFORMED, f"code root `{root}` has too many files or bytes to measure"
-                )
+    def _entries(
+        self, root: str, found: list[tuple[str, os.stat_result]], *, fresh: bool
+    ) -> Iterator[Entry]:
+        for path, seen in found:
             name = _name(root, path)
-            if stat.S_ISLNK(found.st_mode):
+            if stat.S_ISLNK(seen.st_mode):
                 yield Entry(name, "l", _link(root, path, name))
-            elif stat.S_ISREG(found.st_mode):
-                mode = "x" if found.st_mode & 0o111 else "-"
-                yield Entry(name, mode, self._digest(path, found, fresh=fresh))
+            elif stat.S_ISREG(seen.st_mode):
+                mode = "x" if seen.st_mode & 0o111 else "-"
+                yield Entry(name, mode, self._digest(path, seen, fresh=fresh))
             else:
                 raise Refused(Kind.MALFORMED, f"`{name}` in the code tree is not a regular file")
 
@@ -120,10 +123,10 @@ class Measurer:
         if not fresh and known is not None and known.signature == _signature(found):
             return known.digest
         digest, seen = _hash(path)
-        if time.time_ns() - max(seen.st_ctime_ns, seen.st_mtime_ns) > _RACY_NS:
-            self._known[path] = _Known(_signature(seen), digest)
-        else:
+        if _is_racy(seen):
             self._known.pop(path, None)
+        else:
+            self._known[path] = _Known(_signature(seen), digest)
         return digest
 
 
@@ -145,17 +148,31 @@ def digest_descriptor(descriptor: int) -> str:
         return _text(hashlib.file_digest(file, "sha256").digest())
 
 
-def _walk(root: str) -> Iterator[tuple[str, os.stat_result]]:
-    pending = [root]
+def _walk(root: str) -> list[tuple[str, os.stat_result]]:
+    """Everything below ``root`` that is not a folder, by path."""
+    found: list[tuple[str, os.stat_result]] = []
+    pending, size = [root], 0
     while pending:
-        with os.scandir(pending.pop()) as found:
-            for entry in found:
-                if entry.name in EXCLUDED and entry.is_dir(follow_symlinks=False):
-                    continue
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    pending.append(entry.path)
+                    if entry.name not in EXCLUDED:
+                        pending.append(entry.path)
                 else:
-                    yield entry.path, entry.stat(follow_symlinks=False)
+                    found.append((entry.path, entry.stat(follow_symlinks=False)))
+                    size += found[-1][1].st_size
+                if len(found) > MAX_FILES or size > MAX_BYTES:
+                    raise Refused(
+                        Kind.MALFORMED, f"code root `{root}` has too many files or bytes to measure"
+                    )
+    if not found:
+        raise Refused(Kind.MALFORMED, f"code root `{root}` contains no files")
+    return sorted(found, key=lambda one: one[0])
+
+
+def _is_racy(seen: os.stat_result) -> bool:
+    """Whether the file changed so recently that another change might leave the same stamps."""
+    return time.time_ns() - max(seen.st_ctime_ns, seen.st_mtime_ns) <= _RACY_NS
 
 
 def _name(root: str, path: str) -> str:

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import ssl
 import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 
 import httpx2
 
@@ -161,7 +163,7 @@ def exchange(credentials: Credentials, audience: str) -> _Token:
         httpx2.TransportError: the issuer cannot be reached.
     """
     began = time.monotonic()
-    with httpx2.Client(timeout=_TIMEOUT) as client:
+    with httpx2.Client(timeout=_TIMEOUT, verify=_trust()) as client:
         response = client.send(_exchange_request(credentials, audience, nonce=None))
         if nonce := _nonce_asked(response):
             response = client.send(_exchange_request(credentials, audience, nonce=nonce))
@@ -171,11 +173,17 @@ def exchange(credentials: Credentials, audience: str) -> _Token:
 async def exchange_async(credentials: Credentials, audience: str) -> _Token:
     """``exchange`` on an event loop."""
     began = time.monotonic()
-    async with httpx2.AsyncClient(timeout=_TIMEOUT) as client:
+    async with httpx2.AsyncClient(timeout=_TIMEOUT, verify=_trust()) as client:
         response = await client.send(_exchange_request(credentials, audience, nonce=None))
         if nonce := _nonce_asked(response):
             response = await client.send(_exchange_request(credentials, audience, nonce=nonce))
     return _token(credentials, response, began)
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    # Loading the authorities takes tens of milliseconds; once for all exchanges.
+    return httpx2.create_ssl_context()
 
 
 def _exchange_request(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -129,8 +129,8 @@ def hosts(services: Services) -> set[str]:
 def _about(services: Services, person: CurrentPerson) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["server"])
 
-    @routes.get("/server")
-    async def server(who: Annotated[Person, Depends(person)]) -> dict[str, Any]:
+    @routes.get("/server", dependencies=[Depends(person)])
+    async def server() -> dict[str, Any]:
         """Where this server is, for tools on the same machine."""
         return {
             "version": __version__,
@@ -214,8 +214,16 @@ async def http_response(request: Request, error: Exception) -> Response:
     return JSONResponse(body, error.status_code, headers=error.headers, media_type=PROBLEM_JSON)
 
 
+async def failed_response(request: Request, error: Exception) -> Response:
+    """What nobody expected: says nothing but the request's id. The edge logs it."""
+    body = {"type": "about:blank", "title": "internal error", "status": 500}
+    body["request_id"] = request.scope["request_id"]
+    return JSONResponse(body, 500, media_type=PROBLEM_JSON)
+
+
 HANDLERS: Any = {  # Any: the framework's own annotation is narrower than what it calls
     Refused: refused_response,
     RequestValidationError: invalid_response,
     HTTPException: http_response,
+    Exception: failed_response,
 }

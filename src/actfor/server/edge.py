@@ -71,9 +71,8 @@ class Edge:
             await _problem(rejected.status, rejected.title, request_id)(scope, receive, answer)
         except Exception:
             log.exception("unexpected failure", path=scope["path"])
-            if begun:
-                raise
-            await _problem(500, "internal error", request_id)(scope, receive, answer)
+            if not begun:
+                await _problem(500, "internal error", request_id)(scope, receive, answer)
         finally:
             self._account(scope, status, time.perf_counter() - started)
             structlog.contextvars.clear_contextvars()

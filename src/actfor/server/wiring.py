@@ -18,7 +18,8 @@ from actfor.audit import AuditLog
 from actfor.authorization import AuthorizationService
 from actfor.delegation import DelegationService
 from actfor.errors import Kind, Refused
-from actfor.gateway import Catalog, Enforcer, GatewaySettings
+from actfor.gateway import Catalog, Enforcer
+from actfor.gateway import Settings as GatewaySettings
 from actfor.identity import AgentService, AttestationSocket, LocalProcessAttestor, PeopleService
 from actfor.server.app import asgi
 from actfor.server.keyring import Keyring, open_keyring
@@ -204,6 +205,7 @@ def _loops(services: Services) -> dict[str, Loop]:
         "checkpoints": services.audit.run,
         "agents": services.agents.watch,
         "approvals": services.approvals.run,
+        "proofs": services.delegation.run,
         "upstreams": services.catalog.run,
     }
 

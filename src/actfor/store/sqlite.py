@@ -61,7 +61,10 @@ class Location:
         parts = urlsplit(url)
         if parts.scheme != "sqlite" or parts.netloc or not parts.path.strip("/"):
             raise Refused(Kind.MALFORMED, "database url must be `sqlite:///<path>`")
-        path, settings = unquote(parts.path[1:]), dict(parse_qsl(parts.query, strict_parsing=True))
+        path, settings = (
+            unquote(parts.path[1:]),
+            dict(parse_qsl(parts.query, keep_blank_values=True)),
+        )
         if path == ":memory:":
             raise Refused(Kind.MALFORMED, "database url: a database in memory is not durable")
         synchronous = settings.pop("synchronous", "full").upper()
@@ -143,10 +146,12 @@ def create_all(location: Location, metadata: MetaData) -> None:
     """Make every table that is not there yet, without a record of schema versions."""
     connection = open_writer(location)
     try:
+        connection.control("BEGIN IMMEDIATE")
         for table in metadata.sorted_tables:
             connection.control(_ddl(CreateTable(table, if_not_exists=True)))
             for index in sorted(table.indexes, key=lambda index: str(index.name)):
                 connection.control(_ddl(CreateIndex(index, if_not_exists=True)))
+        connection.control("COMMIT")
     finally:
         connection.close()
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -23,6 +24,7 @@ from typing import Final, TypeAlias
 from actfor.errors import Kind, Refused
 from actfor.wire import strict_json
 from actfor.wire.canonical import JsonObject, JsonValue, canonical, digest
+from actfor.wire.problem import description
 
 RequestId: TypeAlias = int | str | None
 
@@ -150,15 +152,18 @@ def tool_failure(text: str, *, modern: bool) -> JsonObject:
     return {"resultType": "complete", **body} if modern else body
 
 
-def protected_resource(resource: str, *, issuer: str, scope: str, title: str) -> JsonObject:
+def protected_resource(
+    resource: str, *, issuer: str, scopes: Sequence[str], title: str
+) -> JsonObject:
     """RFC 9728 metadata of one governed server. ``resource`` is its audience, to the byte."""
     return {
         "resource": resource,
         "resource_name": title,
         "authorization_servers": [issuer],
-        "scopes_supported": [scope],
+        "scopes_supported": list(scopes),
         "bearer_methods_supported": ["header"],
         "dpop_signing_alg_values_supported": ["ES256"],
+        "dpop_bound_access_tokens_required": True,
         "authorization_details_types_supported": ["mission_resource_access"],
     }
 
@@ -176,15 +181,8 @@ def challenges(
         parameters["error"] = error
     if detail is not None:
         parameters["error_description"] = detail
-    rest = ", ".join(f'{name}="{_quotable(text)}"' for name, text in parameters.items())
+    rest = ", ".join(f'{name}="{description(text)}"' for name, text in parameters.items())
     return f'DPoP algs="ES256", {rest}', f"Bearer {rest}"
-
-
-def _quotable(text: str) -> str:
-    """RFC 6750 §3: an ``error_description`` has visible ASCII without quote and backslash."""
-    return "".join(
-        char if " " <= char <= "~" and char != "\\" else "?" for char in text.replace('"', "'")
-    )
 
 
 class Purpose:

@@ -177,9 +177,13 @@ def _details(value: str | None) -> JsonValue | None:
     if value is None:
         return None
     try:
-        return strict_json.loads(value.encode(errors="surrogatepass"))
+        details = strict_json.loads(value.encode(errors="surrogatepass"))
     except Refused as refused:
         raise _malformed(f"authorization_details: {refused.detail}", INVALID_DETAILS) from refused
+    if details is None:
+        # `null` would read as "not asked for", which is the widest request there is.
+        raise _malformed("authorization_details is a list of objects", INVALID_DETAILS)
+    return details
 
 
 def _seconds(value: str | None) -> int | None:

@@ -5,8 +5,8 @@ without evaluating them:
 
 1. *scope*: ``action == Action::"pay"``, ``resource == Tool::"bank/transfer"``,
    ``resource in Server::"bank"``, ``principal == Agent::"…"`` do not match;
-2. *guard*: the conditions begin with tests that cannot fail to evaluate (a required Bool, a
-   required String against a literal, ``context has …``) and one of them does not hold.
+2. *guard*: the conditions begin with tests that cannot fail to evaluate, and one of them does not
+   hold (see ``guards``).
 
 INVARIANT: a policy is left out only if Cedar would find it unsatisfied *and* free of errors, so
 answer, determining policies and errors equal those of the whole set (a property test compares).
@@ -15,22 +15,29 @@ What is not recognised is never left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Any, TypeAlias
 
 import cedarpy
 
-from actfor.authorization.model.facts import Fact, Request
+from actfor.authorization.model.facts import Request
+from actfor.authorization.model.guards import (
+    Compared,
+    Context,
+    Flag,
+    Guard,
+    Present,
+    Text,
+    asks_membership,
+    guards_of,
+    hold,
+    reads,
+)
 from actfor.authorization.model.schema import RequestSchema
 from actfor.authorization.model.source import Node, Policy
 
-Guard: TypeAlias = tuple[str, Fact | None]
-"""A fact and the value it must have; the value None asks for the fact's presence."""
-
 _MOST_LEAVES = 4096  # per scope; a set that reaches it starts to fill anew
-_CONTEXT = {"Var": "context"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +73,15 @@ class Scope:
     entries: tuple[_Entry, ...]
     liftable: frozenset[str]
     """The ids of the policies that look at `approved`: no other changes its answer with it."""
-    key: Callable[[Mapping[str, Fact]], object]
+    key: Callable[[Context], object]
     leaves: dict[object, Leaf] = field(default_factory=dict)
 
-    def leaf(self, context: Mapping[str, Fact]) -> Leaf:
+    def leaf(self, context: Context) -> Leaf:
         """The policies whose guards hold in this context."""
         key = self.key(context)
         leaf = self.leaves.get(key)
         if leaf is None:
-            leaf = _leaf([entry for entry in self.entries if _holds(entry.guards, context)])
+            leaf = _leaf([entry for entry in self.entries if hold(entry.guards, context)])
             if len(self.leaves) >= _MOST_LEAVES:
                 self.leaves.clear()
             self.leaves[key] = leaf
@@ -140,35 +147,27 @@ def server_of(resource: str) -> str:
     return resource.partition("/")[0]
 
 
-def _key(guards: Iterable[Guard]) -> Callable[[Mapping[str, Fact]], object]:
-    """A function of the context that is equal for two contexts iff the same guards hold."""
-    present: set[str] = set()
-    flags: set[str] = set()
-    named: dict[str, set[Fact]] = {}
-    for name, value in guards:
-        if value is None:
-            present.add(name)
-        elif isinstance(value, bool):
-            flags.add(name)
-        else:
-            named.setdefault(name, set()).add(value)
-    pick = itemgetter(*sorted(flags)) if flags else None
-    texts, optional = tuple(named.items()), tuple(sorted(present))
+def _key(guards: Iterable[Guard]) -> Callable[[Context], object]:
+    """A function of the context; where it gives the same, the same guards hold."""
+    tests = {guard.test: None for guard in guards}  # without repetition, in order
+    flags = sorted({test.name for test in tests if isinstance(test, Flag)})
+    flag_values = itemgetter(*flags) if flags else None
+    # One look at a text answers all tests of it: sets with a test for each of many servers are usual.
+    texts: dict[str, set[str]] = {}
+    for test in tests:
+        if isinstance(test, Text):
+            texts.setdefault(test.name, set()).add(test.value)
+    named = tuple(texts.items())
+    others = tuple(test.test for test in tests if isinstance(test, Present | Compared))
 
-    def key(context: Mapping[str, Fact]) -> object:
+    def key(context: Context) -> object:
         return (
-            pick(context) if pick else None,
-            tuple([value if (value := context[name]) in among else None for name, among in texts]),
-            tuple([name in context for name in optional]),
+            flag_values(context) if flag_values else None,
+            tuple([value if (value := context[name]) in among else None for name, among in named]),
+            tuple([test(context) for test in others]),
         )
 
     return key
-
-
-def _holds(guards: tuple[Guard, ...], context: Mapping[str, Fact]) -> bool:
-    return all(
-        name in context if value is None else context[name] == value for name, value in guards
-    )
 
 
 def _leaf(entries: list[_Entry]) -> Leaf:
@@ -191,9 +190,9 @@ def _entry(policy: Policy, schema: RequestSchema) -> _Entry:
         _actions(body["action"]),
         principal[1] if principal and principal[0] == "Agent" else None,
         resource if resource and resource[0] in {"Tool", "Server"} else None,
-        tuple(_guards(body["conditions"], schema)),
-        _reads(conditions),
-        body["resource"]["op"] == "in" or "in" in body["resource"] or _mentions(conditions, "in"),
+        tuple(guards_of(body["conditions"], schema)),
+        reads(conditions),
+        body["resource"]["op"] == "in" or "in" in body["resource"] or asks_membership(conditions),
     )
 
 
@@ -212,81 +211,3 @@ def _named(scope: Node) -> tuple[str, str] | None:
     """
     entity = scope.get("entity") or scope.get("in", {}).get("entity")
     return (entity["type"], entity["id"]) if entity else None
-
-
-def _guards(conditions: Iterable[Node], schema: RequestSchema) -> Iterator[Guard]:
-    """The leading tests of a policy's conditions that cannot fail to evaluate.
-
-    Stops at the first other test: it may fail, and a later guard must not hide its error.
-    """
-    for condition in conditions:
-        for atom, wanted in _conjuncts(condition["body"], wanted=condition["kind"] == "when"):
-            guard = _guard(atom, schema, wanted=wanted)
-            if guard is None:
-                return
-            yield guard
-
-
-def _conjuncts(node: Node, *, wanted: bool) -> Iterator[tuple[Node, bool]]:
-    """``a && b`` wanted true, and ``a || b`` wanted false, in the order Cedar evaluates them."""
-    joint = node.get("&&" if wanted else "||")
-    if joint is not None:
-        yield from _conjuncts(joint["left"], wanted=wanted)
-        yield from _conjuncts(joint["right"], wanted=wanted)
-    elif "!" in node:
-        yield from _conjuncts(node["!"]["arg"], wanted=not wanted)
-    else:
-        yield node, wanted
-
-
-def _guard(atom: Node, schema: RequestSchema, *, wanted: bool) -> Guard | None:
-    if (name := _fact(atom, ".")) is not None:
-        return (name, wanted) if schema.required.get(name) is bool else None
-    if (name := _fact(atom, "has")) is not None:
-        return (name, None) if wanted and name in schema.optional else None
-    if wanted and "==" in atom:
-        left, right = atom["=="]["left"], atom["=="]["right"]
-        name, literal = _fact(left, "."), right.get("Value")
-        if name is not None and type(literal) is schema.required.get(name) is str:
-            return name, literal
-    return None
-
-
-def _fact(node: Node, operator: str) -> str | None:
-    """The name in ``context.name`` or ``context has name``."""
-    access = node.get(operator)
-    if isinstance(access, dict) and access.get("left") == _CONTEXT:
-        name = access.get("attr")
-        return name if isinstance(name, str) else None
-    return None
-
-
-def _reads(conditions: Iterable[Node]) -> frozenset[str] | None:
-    """The facts named in the conditions; None if the context is used in any other way."""
-    names: set[str] = set()
-    nodes: list[Any] = list(conditions)
-    while nodes:
-        node = nodes.pop()
-        if node == _CONTEXT:
-            return None
-        if isinstance(node, dict):
-            if (name := _fact(node, ".") or _fact(node, "has")) is not None:
-                names.add(name)
-            else:
-                nodes.extend(node.values())
-        elif isinstance(node, list):
-            nodes.extend(node)
-    return frozenset(names)
-
-
-def _mentions(conditions: Iterable[Node], operator: str) -> bool:
-    nodes: list[Any] = list(conditions)
-    while nodes:
-        node = nodes.pop()
-        if isinstance(node, dict):
-            if operator in node:
-                return True
-            nodes.extend(node.values())
-        elif isinstance(node, list):
-            nodes.extend(node)
-    return False

@@ -149,7 +149,10 @@ class AgentProcess:
         )
         self._lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._pump, daemon=True).start()
-        self.identity: str = self._next(30)["ready"]
+        ready = self._next(30)
+        if "ready" not in ready:
+            raise Broken(f"the agent did not start: {ready['error']}")
+        self.identity: str = ready["ready"]
 
     def _pump(self) -> None:
         assert self._process.stdout is not None  # noqa: S101 - opened above
@@ -163,8 +166,11 @@ class AgentProcess:
         """Have the agent call one tool; ``on_link`` gets an approval link if there is one."""
         assert self._process.stdin is not None  # noqa: S101 - opened above
         command = {"server": server, "tool": tool, "arguments": arguments}
-        self._process.stdin.write(json.dumps(command) + "\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(json.dumps(command) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return {"ok": False, "error": f"the agent's process ended ({self.code()})"}
         while True:
             answer = self._next(120)
             if "link" not in answer:

@@ -6,6 +6,7 @@ what the server says about it. The demo exits 0 only if each step did what it cl
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,8 +36,8 @@ class Story:
         self.tools_and_agent_are_known()
         self.a_mandate_is_committed()
         with running_agent(
-            self.stage, "--agent", "bookkeeper", "--mandate", self.mandate,
-            "--", "python", str(self.world.agent / "agent.py"),
+            self.stage, "--agent", "bookkeeper", "--mandate", self.mandate, "--no-kill-on-invalid",
+            "--", sys.executable, str(self.world.agent / "agent.py"),
         ) as agent:  # fmt: skip
             self.say.good("attested", f"{agent.identity}: the server measured its code itself")
             self.a_read_goes_through(agent)
@@ -60,11 +61,13 @@ class Story:
         self.say.chapter("Real tools, one agent")
         git, crm = find_server("mcp-server-git"), find_server("mcp-server-sqlite")
         self.stage.actfor(
-            "gateway", "add", "handbook", "--approve-tools", "--",
+            "gateway", "add", "handbook", "--approve-tools",
+            "--effect", "git_log=read", "--effect", "git_status=read", "--",
             git, "--repository", str(self.world.repository),
         )  # fmt: skip
         self.stage.actfor(
             "gateway", "add", "crm", "--approve-tools",
+            "--effect", "list_tables=read", "--effect", "describe_table=read",
             "--effect", "read_query=sql:/query", "--effect", "write_query=sql:/query", "--",
             crm, "--db-path", str(self.world.customers),
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Mandates: given in two steps (say it, confirm what the machine understood), looked at, revoked."""
+"""Mandates: given in two steps (say it, confirm what was understood), looked at, revoked."""
 
 from __future__ import annotations
 

@@ -133,9 +133,7 @@ def revoke(tx: Tx, mandate_id: str, reason: str) -> bool:
     return tx.changed(_REVOKE, of=mandate_id, why=reason) == 1
 
 
-def take(
-    tx: Tx, mandate_id: str, *, epoch: int, now: datetime, calls: int, amount: int
-) -> bool:
+def take(tx: Tx, mandate_id: str, *, epoch: int, now: datetime, calls: int, amount: int) -> bool:
     """Take calls and money from the budget. False, and nothing taken, if it may not be."""
     taken = tx.changed(_TAKE, of=mandate_id, seen=epoch, now=to_ms(now), calls=calls, amount=amount)
     return taken == 1

@@ -1,6 +1,6 @@
 """``/v1/agents``: register, look, take out of service, bring back."""
 
-from __future__ import annotations
+# No `annotations` future here: FastAPI reads the local dependency aliases at run time.
 
 import os
 import sys

@@ -1,6 +1,6 @@
 """``/v1/people`` and ``/v1/me``: accounts, for the command line and other tools."""
 
-from __future__ import annotations
+# No `annotations` future here: FastAPI reads the local dependency aliases at run time.
 
 from typing import Annotated, Any
 

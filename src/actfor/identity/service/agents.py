@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -48,6 +49,7 @@ MAX_SVID_LIFETIME = timedelta(hours=1)
 WATCH_INTERVAL = 0.25
 """Seconds between two looks at running agents' code; a change shows within twice that."""
 
+_MAX_PAUSE = 0.5
 _FRESH_EVERY = timedelta(minutes=1)
 _MAX_REMEMBERED = 10_000
 
@@ -346,11 +348,14 @@ class AgentService(Registry):
     async def watch(self, interval: float = WATCH_INTERVAL) -> None:
         """Keep looking at the code and processes behind live SVIDs, until cancelled."""
         while True:
+            began = time.monotonic()
             try:
                 await self.watch_once()
             except Exception:  # a background loop's boundary: log and look again
                 logger.exception("watching the agents failed; looking again")
-            await asyncio.sleep(interval)
+            # Large trees are looked at less often, so that looking stays below a quarter of a core.
+            took = time.monotonic() - began
+            await asyncio.sleep(max(interval, min(4 * took, _MAX_PAUSE)))
 
     async def watch_once(self) -> None:
         """Invalidate every agent whose code changed, end every instance whose process is gone."""

@@ -24,7 +24,10 @@ LOCK_WAIT_SECONDS = 30
 """How long to wait for another process that is migrating the same database."""
 
 
-def migrate(url: str) -> None:
+SCRIPTS = Path(__file__).parent
+
+
+def migrate(url: str, scripts: Path = SCRIPTS) -> None:
     """Bring the database to this release's schema; does nothing if it is there already.
 
     Raises:
@@ -34,7 +37,7 @@ def migrate(url: str) -> None:
     engine = engine_for(url)
     try:
         with engine.connect() as connection, connection.begin():
-            _upgrade(connection)
+            _upgrade(connection, scripts)
     except DBAPIError as cause:
         raise Refused(Kind.BUSY, "the database schema could not be brought up to date") from cause
     finally:
@@ -62,17 +65,17 @@ def engine_for(url: str) -> Engine:
     return engine
 
 
-def configuration(connection: Connection) -> Config:
+def configuration(connection: Connection, scripts: Path = SCRIPTS) -> Config:
     """Alembic's configuration without an ini file: these scripts, this connection."""
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.set_main_option("script_location", str(scripts).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     return config
 
 
-def _upgrade(connection: Connection) -> None:
-    config = configuration(connection)
+def _upgrade(connection: Connection, scripts: Path) -> None:
+    config = configuration(connection, scripts)
     script = ScriptDirectory.from_config(config)
     current = MigrationContext.configure(connection).get_current_revision()
     known = {revision.revision for revision in script.walk_revisions()}
@@ -80,5 +83,7 @@ def _upgrade(connection: Connection) -> None:
         raise Refused(
             Kind.CONFLICT, f"the database has schema `{current}`, newer than this release"
         )
+    if not known:
+        raise RuntimeError("no migrations are packaged")
     if current != script.get_current_head():
         command.upgrade(config, "head")

@@ -162,7 +162,7 @@ class Authority:
     """Grants (alternatives), one budget over them, and how many more hops may be delegated."""
 
     grants: tuple[Grant, ...]
-    budget: Budget = Budget()
+    budget: Budget = field(default_factory=Budget)
     max_depth: int = 0
 
     def __post_init__(self) -> None:

@@ -1,0 +1,198 @@
+"""The tests at the head of a policy's conditions that cannot fail to evaluate.
+
+Cedar evaluates a policy's conditions from left to right and stops at the first that is false. As long
+as each is a test of facts that are certain to be there with the right type, its value can be told
+without Cedar, and a policy whose test is false is unsatisfied *without error*. The first test that
+might fail (arithmetic may overflow), or that is not recognised, ends the head.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+from actfor.authorization.model.facts import Fact
+from actfor.authorization.model.schema import RequestSchema
+from actfor.authorization.model.source import Node
+
+Context: TypeAlias = Mapping[str, Fact]
+
+_CONTEXT = {"Var": "context"}
+_ORDER: Mapping[str, Callable[[int, int], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """``context.name`` for a required Bool."""
+
+    name: str
+
+    def test(self, context: Context) -> bool:
+        """The fact itself."""
+        return context[self.name] is True
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """``context.name == "value"`` for a required String."""
+
+    name: str
+    value: str
+
+    def test(self, context: Context) -> bool:
+        """Whether it is that text."""
+        return context[self.name] == self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """``context has name``."""
+
+    name: str
+
+    def test(self, context: Context) -> bool:
+        """Whether the fact is known."""
+        return self.name in context
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """``context.a < 5``, ``context.a > context.b``: names or numbers, each certain to be there."""
+
+    left: str | int
+    order: str
+    right: str | int
+
+    def test(self, context: Context) -> bool:
+        """Whether the order holds; False while a fact is absent, where nobody asks."""
+        left = context.get(self.left) if isinstance(self.left, str) else self.left
+        right = context.get(self.right) if isinstance(self.right, str) else self.right
+        if left is None or right is None:
+            return False
+        return _ORDER[self.order](cast("int", left), cast("int", right))
+
+
+Test: TypeAlias = Flag | Text | Present | Compared
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A test, and the answer without which the policy is unsatisfied."""
+
+    test: Test
+    wanted: bool
+
+
+def hold(guards: Iterable[Guard], context: Context) -> bool:
+    """Whether all hold, tested in order: a later test may rest on an earlier one."""
+    return all(guard.test.test(context) is guard.wanted for guard in guards)
+
+
+def guards_of(conditions: Iterable[Node], schema: RequestSchema) -> Iterator[Guard]:
+    """The head of a policy's conditions, in the order in which Cedar evaluates them."""
+    certain = dict(schema.required)
+    for condition in conditions:
+        for atom, wanted in _conjuncts(condition["body"], wanted=condition["kind"] == "when"):
+            test = _test(atom, certain, schema)
+            if test is None:
+                return
+            if isinstance(test, Present) and wanted:
+                certain[test.name] = schema.optional[test.name]
+            yield Guard(test, wanted)
+
+
+def _conjuncts(node: Node, *, wanted: bool) -> Iterator[tuple[Node, bool]]:
+    """``a && b`` wanted true, and ``a || b`` wanted false, are two demands, the left one first."""
+    joint = node.get("&&" if wanted else "||")
+    if joint is not None:
+        yield from _conjuncts(joint["left"], wanted=wanted)
+        yield from _conjuncts(joint["right"], wanted=wanted)
+    elif "!" in node:
+        yield from _conjuncts(node["!"]["arg"], wanted=not wanted)
+    else:
+        yield node, wanted
+
+
+def _test(atom: Node, certain: Mapping[str, type], schema: RequestSchema) -> Test | None:
+    name = fact_in(atom, ".")
+    if name is not None:
+        return Flag(name) if certain.get(name) is bool else None
+    name = fact_in(atom, "has")
+    if name is not None:
+        return Present(name) if name in schema.optional else None
+    return _equality(atom, certain) or _comparison(atom, certain)
+
+
+def _equality(atom: Node, certain: Mapping[str, type]) -> Test | None:
+    if "==" not in atom:
+        return None
+    name, literal = fact_in(atom["=="]["left"], "."), atom["=="]["right"].get("Value")
+    if name in certain and type(literal) is certain[name] is str:
+        return Text(name, literal)
+    return None
+
+
+def _comparison(atom: Node, certain: Mapping[str, type]) -> Test | None:
+    order = next((each for each in _ORDER if each in atom), None)
+    if order is None:
+        return None
+    left, right = (_number(atom[order][side], certain) for side in ("left", "right"))
+    return None if left is None or right is None else Compared(left, order, right)
+
+
+def _number(node: Node, certain: Mapping[str, type]) -> str | int | None:
+    name, literal = fact_in(node, "."), node.get("Value")
+    if name is not None:
+        return name if certain.get(name) is int else None
+    return literal if type(literal) is int else None
+
+
+def fact_in(node: Node, access: str) -> str | None:
+    """The name in ``context.name`` (access ``.``) or ``context has name`` (access ``has``)."""
+    found = node.get(access)
+    if isinstance(found, dict) and found.get("left") == _CONTEXT:
+        name = found.get("attr")
+        return name if isinstance(name, str) else None
+    return None
+
+
+def reads(conditions: Iterable[Node]) -> frozenset[str] | None:
+    """The facts named anywhere in the conditions; None if the context is used in another way."""
+    names: set[str] = set()
+    for node in _nodes(conditions, skip=lambda node: _accessed(node) is not None):
+        if node == _CONTEXT:
+            return None
+        if (name := _accessed(node)) is not None:
+            names.add(name)
+    return frozenset(names)
+
+
+def asks_membership(conditions: Iterable[Node]) -> bool:
+    """Whether ``in`` stands anywhere in the conditions."""
+    return any("in" in node for node in _nodes(conditions))
+
+
+def _accessed(node: Node) -> str | None:
+    return fact_in(node, ".") or fact_in(node, "has")
+
+
+def _nodes(
+    conditions: Iterable[Node], skip: Callable[[Node], bool] = lambda node: False
+) -> Iterator[Node]:
+    """Every object of Cedar's JSON form; what stands below one to skip is left out."""
+    left: list[Any] = list(conditions)  # Any: JSON
+    while left:
+        node = left.pop()
+        if isinstance(node, dict):
+            yield node
+            if not skip(node):
+                left.extend(node.values())
+        elif isinstance(node, list):
+            left.extend(node)

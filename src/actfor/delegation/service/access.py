@@ -1,0 +1,249 @@
+"""Access tokens presented and spent: who calls, and taking what may be taken once.
+
+``authenticate`` is on the path of every call. What cannot change about a token (signature, claims)
+is remembered by the token's digest; its end, its proof and the standing of person, agent and
+mandate are looked at each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Final
+
+from actfor.delegation.model import Delegation, Mandate, Proved
+from actfor.delegation.repository import grants
+from actfor.delegation.repository import mandates as rows
+from actfor.delegation.service import tokens
+from actfor.delegation.service.context import Context
+from actfor.errors import Kind, Refused
+from actfor.store import Tx
+from actfor.wire import dpop, jose
+from actfor.wire.jose import SigningKey
+from actfor.wire.rar import Authority, Money
+
+logger = logging.getLogger(__name__)
+
+INVALID_TOKEN: Final = "invalid_token"  # noqa: S105 - an error code
+_MAX_REMEMBERED: Final = 4096
+_SWEEP_SECONDS: Final = 60.0
+_KEPT: Final = timedelta(days=1)
+
+
+class Access(Context):
+    """The resource server's half: verify, check, consume."""
+
+    # Owned by the event loop: verified tokens by digest, the least recently used first.
+    _known: OrderedDict[bytes, Delegation]
+
+    def use_keys(self, keys: Sequence[SigningKey]) -> None:
+        """Sign with the first of ``keys`` and verify with all of them, from now on.
+
+        What was remembered as verified is forgotten: a key may be gone.
+        """
+        self._set_keys(keys)
+        self._known = OrderedDict()
+
+    async def authenticate(
+        self,
+        token: str,
+        *,
+        audience: str,
+        scheme: str,
+        proof: str | None,
+        method: str,
+        url: str,
+    ) -> Proved:
+        """Who calls ``audience`` with this token, and the proof that is to be spent.
+
+        ``url`` is what we are called, without query. Checks signature, audience, life, key binding,
+        proof, and that nothing was revoked. Does not spend the proof nor count a call:
+        ``consume`` or ``spend`` does, in the transaction that records what came of it.
+
+        Raises:
+            Refused: UNAUTHENTICATED or EXPIRED with `invalid_token` or `invalid_dpop_proof`;
+                MALFORMED if it is no token; BUSY if the standing cannot be read.
+        """
+        if scheme.lower() != "dpop":
+            # RFC 9449 §7.2: a bound token is never accepted as Bearer, and all of ours are bound.
+            raise _invalid("the token is bound to a key; send it with the DPoP scheme")
+        if proof is None:
+            raise _invalid("a DPoP proof is required", dpop.INVALID_PROOF)
+        now, name = self._now(), sha256(token.encode(errors="surrogatepass")).digest()
+        known = self._known.get(name)
+        if known is None:
+            known = await self._verified(token, audience, now)
+        if known.audience != audience:
+            raise _invalid("token is for another audience")
+        if now >= known.expires_at:
+            self._known.pop(name, None)
+            raise Refused(Kind.EXPIRED, "token has expired", code=INVALID_TOKEN)
+        seen = dpop.verify_proof(
+            proof, method=method, url=url, now=now, access_token=token, jkt=known.jkt
+        )
+        live = await self._database.read(lambda tx: self._live(tx, known, now))
+        self._remember(name, known)
+        return Proved(live, seen.once)
+
+    def check_live(self, tx: Tx, delegation: Delegation) -> None:
+        """Refuse unless person, agent, mandate and grant may act now, unchanged since issuance.
+
+        For the transaction that records a decision: nothing is permitted after a revocation.
+
+        Raises:
+            Refused: DENIED with the cause, EXPIRED, NOT_FOUND.
+        """
+        self._people.check_live(tx, delegation.person_id, delegation.person_epoch)
+        self._agents.check_live(tx, delegation.agent_name, delegation.agent_epoch)
+        mandate = self._standing(tx, delegation.mandate)
+        mandate.require_active(tx.now, delegation.mandate_epoch)
+        if tx.now >= delegation.expires_at or not grants.is_live(tx, delegation.grant_id, tx.now):
+            raise Refused(Kind.EXPIRED, "token has expired")
+
+    def spend(self, tx: Tx, proof: str) -> None:
+        """Take a proof, once.
+
+        Raises:
+            Refused: REPLAYED with `invalid_dpop_proof`.
+        """
+        # Verified at most a moment ago, with an `iat` at most one window ahead.
+        if not grants.spend(tx, proof, tx.now + 2 * dpop.WINDOW):
+            raise Refused(Kind.REPLAYED, "DPoP proof was already used", code=dpop.INVALID_PROOF)
+
+    def consume(
+        self,
+        tx: Tx,
+        delegation: Delegation,
+        *,
+        amount: Money | None = None,
+        proof: str | None = None,
+        grant_index: int | None = None,
+    ) -> None:
+        """Take one call and ``amount`` from grant and mandate, if everything is still as it was.
+
+        ``grant_index`` is the grant of ``delegation.authority`` that covers the call; without it,
+        the call counts against every grant that limits its calls. All or nothing: the unit that
+        calls this must not go on after a refusal.
+
+        Raises:
+            Refused: REPLAYED (proof), DENIED with the cause (revoked, over budget), EXPIRED.
+        """
+        if proof is not None:
+            self.spend(tx, proof)
+        self._people.check_live(tx, delegation.person_id, delegation.person_epoch)
+        self._agents.check_live(tx, delegation.agent_name, delegation.agent_epoch)
+        mandate = delegation.mandate
+        taken = rows.take(
+            tx,
+            mandate.id,
+            epoch=delegation.mandate_epoch,
+            now=tx.now,
+            calls=1,
+            amount=_minor(mandate.authority, amount),
+        )
+        if not taken:
+            self._standing(tx, mandate).require_active(tx.now, delegation.mandate_epoch)
+            raise Refused(Kind.DENIED, "the mandate's budget is used up")
+        spent = _minor(delegation.authority, amount)
+        if not grants.take(tx, delegation.grant_id, now=tx.now, calls=1, amount=spent):
+            if not grants.is_live(tx, delegation.grant_id, tx.now):
+                raise Refused(Kind.EXPIRED, "token has expired")
+            raise Refused(Kind.DENIED, "the token's budget is used up")
+        _take_slots(tx, delegation, grant_index)
+
+    async def sweep(self) -> int:
+        """Forget stale proofs and logins and grants that ended a day ago; how many rows went."""
+        now = self._now()
+        return await self._database.write(lambda tx: grants.forget(tx, now, now - _KEPT))
+
+    async def run(self) -> None:
+        """Sweep once a minute, until cancelled."""
+        while True:
+            try:
+                await self.sweep()
+            except Refused as refused:
+                logger.warning("could not sweep spent proofs: %s", refused.detail)
+            await asyncio.sleep(_SWEEP_SECONDS)
+
+    async def _verified(self, token: str, audience: str, now: datetime) -> Delegation:
+        claims = jose.verify(
+            token,
+            typ=tokens.ACCESS_TOKEN_TYPE,
+            keys=self._verify_keys,
+            issuer=self._issuer,
+            audience=audience,
+            now=now,
+        )
+        mandate_id = tokens.mandate_id_of(claims)
+        mandate = await self._database.read(lambda tx: rows.by_id(tx, mandate_id, self.resources))
+        if mandate is None:
+            raise _invalid("the token's mandate is unknown")
+        return tokens.delegation_of(claims, mandate, resources=self.resources)
+
+    def _live(self, tx: Tx, known: Delegation, now: datetime) -> Delegation:
+        """The delegation with its mandate as it stands; revoked means the token is not valid."""
+        try:
+            self._people.check_live(tx, known.person_id, known.person_epoch)
+            self._agents.check_live(tx, known.agent_name, known.agent_epoch)
+            mandate = self._standing(tx, known.mandate)
+            mandate.require_active(now, known.mandate_epoch)
+        except Refused as refused:
+            if refused.kind is Kind.BUSY:
+                raise
+            raise _invalid(refused.detail) from refused
+        return replace(known, mandate=mandate)
+
+    def _standing(self, tx: Tx, mandate: Mandate) -> Mandate:
+        found = rows.standing(tx, mandate.id)
+        if found is None:
+            raise Refused(Kind.NOT_FOUND, "there is no such mandate")
+        state, epoch, calls, amount, reason = found
+        return replace(
+            mandate,
+            state=state,
+            epoch=epoch,
+            calls_used=calls,
+            amount_used=amount,
+            reason=reason,
+        )
+
+    def _remember(self, name: bytes, known: Delegation) -> None:
+        self._known[name] = known
+        self._known.move_to_end(name)
+        while len(self._known) > _MAX_REMEMBERED:
+            self._known.popitem(last=False)
+
+
+def _minor(authority: Authority, amount: Money | None) -> int:
+    """What a call takes from a budget of money, in its minor units; 0 where none is set."""
+    budget = authority.budget.amount
+    if budget is None or amount is None:
+        return 0
+    if amount.currency != budget.currency:
+        raise Refused(Kind.DENIED, f"the budget is in {budget.currency}, not in {amount.currency}")
+    return amount.minor
+
+
+def _take_slots(tx: Tx, delegation: Delegation, grant_index: int | None) -> None:
+    """One call from each limited grant that covers it, the token's own and the mandate's."""
+    own = delegation.authority.grants
+    used = range(len(own)) if grant_index is None else (grant_index,)
+    slots = {(delegation.grant_id, i) for i in used if own[i].max_calls is not None}
+    parents = delegation.mandate.authority.grants
+    slots |= {
+        (delegation.mandate.id, delegation.origins[i])
+        for i in used
+        if parents[delegation.origins[i]].max_calls is not None
+    }
+    for owner, index in sorted(slots):
+        if not rows.take_slot(tx, owner, index):
+            raise Refused(Kind.DENIED, "the grant's number of calls is used up")
+
+
+def _invalid(detail: str, code: str = INVALID_TOKEN) -> Refused:
+    return Refused(Kind.UNAUTHENTICATED, detail, code=code)

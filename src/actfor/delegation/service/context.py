@@ -1,0 +1,77 @@
+"""What every use case of the authorization server is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+from actfor.audit import AuditLog
+from actfor.identity import AgentService, PeopleService
+from actfor.store import Database
+from actfor.wire import jose
+from actfor.wire.canonical import JsonValue
+from actfor.wire.jose import SigningKey
+
+
+class Context:
+    """The services and settings that the use cases share.
+
+    ``keys`` sign and verify access tokens: the first signs, all verify. ``audiences`` gives the
+    governed servers' names by their URL, ``<issuer>/mcp/<server>``; it is asked each time.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        audit: AuditLog,
+        people: PeopleService,
+        agents: AgentService,
+        *,
+        keys: Sequence[SigningKey],
+        issuer: str,
+        trust_domain: str,
+        clock: Callable[[], datetime],
+        audiences: Callable[[], Mapping[str, str]],
+        policy_version: Callable[[], str],
+    ) -> None:
+        if issuer.endswith("/"):
+            raise ValueError("the issuer is written without a trailing slash")
+        self._database = database
+        self._audit = audit
+        self._people = people
+        self._agents = agents
+        self._issuer = issuer
+        self._trust_domain = trust_domain
+        self._now = clock
+        self._audiences = audiences
+        self._policy_version = policy_version
+        self._set_keys(keys)
+
+    @property
+    def issuer(self) -> str:
+        """The issuer identifier (RFC 8414 §2)."""
+        return self._issuer
+
+    @property
+    def resources(self) -> str:
+        """The URL below which the governed servers are."""
+        return f"{self._issuer}/mcp"
+
+    @property
+    def management_audience(self) -> str:
+        """The audience of the command line's tokens."""
+        return f"{self._issuer}/v1"
+
+    def now(self) -> datetime:
+        """The time as the use cases see it (UTC), for the edge's own checks."""
+        return self._now()
+
+    def jwks(self) -> dict[str, JsonValue]:
+        """The public keys of access tokens (RFC 7517 §5)."""
+        return jose.jwks(self._verify_keys.values())
+
+    def _set_keys(self, keys: Sequence[SigningKey]) -> None:
+        if not keys:
+            raise ValueError("there is no key to sign access tokens with")
+        self._signing_key = keys[0]
+        self._verify_keys = jose.key_map(key.public for key in keys)

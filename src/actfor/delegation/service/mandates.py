@@ -1,0 +1,197 @@
+"""Mandates: committed by a person, looked at, revoked; and the person's token for one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from actfor.audit import Event, EventType
+from actfor.delegation.model import (
+    SUBJECT_TOKEN_LIFE,
+    Mandate,
+    MandateDraft,
+    MandateState,
+    parse_reason,
+)
+from actfor.delegation.repository import mandates as rows
+from actfor.delegation.service import tokens
+from actfor.delegation.service.context import Context
+from actfor.errors import Kind, Refused
+from actfor.identity import Person, Role
+from actfor.store import Tx, new_id
+from actfor.wire import jose
+from actfor.wire.canonical import JsonValue, canonical
+from actfor.wire.rar import Authority, authority_hash, intent_hash, to_authorization_details
+from actfor.wire.timestamps import rfc3339
+
+MAX_LISTED: Final = 200
+MAX_DETAILS: Final = 4000
+"""Bytes of one server's authorization details: they travel in a token of at most 8 KB."""
+
+
+class Mandates(Context):
+    """Use cases about mandates."""
+
+    async def commit_mandate(self, person: Person, draft: MandateDraft) -> Mandate:
+        """Commit what the person confirmed. From now on tokens can be made from it.
+
+        Raises:
+            Refused: NOT_FOUND (agent or server), DENIED (the agent or person may not act),
+                MALFORMED (too long a life, too many limits for a token).
+        """
+        # 1. Load and check.
+        now = self._now()
+        draft.check_life(now)
+        agent = await self._agents.show(draft.agent)
+        agent.require_attestable()
+        details = self._checked_details(draft.authority)
+        # 2. Bind goal and authority by their digests.
+        intent: dict[str, JsonValue] = {
+            "goal": draft.goal,
+            "resources": [f"{self.resources}/{server}" for server in draft.authority.servers],
+            "expires_at": rfc3339(draft.expires_at),
+        }
+        mandate = Mandate(
+            id=new_id("mdt"),
+            person_id=person.id,
+            agent=agent.id,
+            goal=draft.goal,
+            authority=draft.authority,
+            authority_hash=authority_hash(self._issuer, details),
+            intent_hash=intent_hash(self._issuer, intent),
+            created_at=now,
+            expires_at=draft.expires_at,
+            four_eyes=draft.four_eyes,
+        )
+
+        # 3. Record.
+        def unit(tx: Tx) -> None:
+            self._people.check_live(tx, person.id, person.epoch)
+            rows.add(tx, mandate, self.resources)
+            self._audit.append(tx, _committed(mandate, details))
+
+        await self._database.write(unit)
+        return mandate
+
+    async def revoke_mandate(self, person: Person, mandate_id: str, reason: str) -> Mandate:
+        """Take a mandate back. One write ends everything made from it, from the next call on.
+
+        Raises:
+            Refused: NOT_FOUND (or somebody else's), CONFLICT if it was revoked before.
+        """
+        why = parse_reason(reason)
+
+        def unit(tx: Tx) -> Mandate:
+            actor = self._people.check_live(tx, person.id)
+            mandate = self._visible(tx, actor, mandate_id, also=Role.ADMIN)
+            if not rows.revoke(tx, mandate_id, why):
+                raise Refused(Kind.CONFLICT, "the mandate is revoked already")
+            revoked = replace(
+                mandate, state=MandateState.REVOKED, epoch=mandate.epoch + 1, reason=why
+            )
+            self._audit.append(tx, _revoked(revoked, actor))
+            return revoked
+
+        return await self._database.write(unit)
+
+    async def mandates(self, person: Person | None) -> Sequence[Mandate]:
+        """The newest 200 mandates of a person (None: of everyone), as they stand now."""
+        of = None if person is None else person.id
+        found = await self._database.read(
+            lambda tx: rows.latest(tx, of, self.resources, MAX_LISTED)
+        )
+        now = self._now()
+        return [mandate.at(now) for mandate in found]
+
+    async def mandate(self, mandate_id: str) -> Mandate:
+        """One mandate as it stands now. Who may see it is the caller's affair.
+
+        Raises:
+            Refused: NOT_FOUND.
+        """
+        found = await self._database.read(lambda tx: self._load(tx, mandate_id))
+        return found.at(self._now())
+
+    async def subject_token(self, person: Person, mandate_id: str) -> str:
+        """The person's token for this mandate (`at+jwt`, at most an hour), to be exchanged.
+
+        Raises:
+            Refused: NOT_FOUND (or somebody else's), EXPIRED, DENIED if it was revoked.
+        """
+        now, jti = self._now(), new_id("at")
+
+        def unit(tx: Tx) -> tuple[Person, Mandate]:
+            actor = self._people.check_live(tx, person.id, person.epoch)
+            mandate = self._visible(tx, actor, mandate_id)
+            mandate.require_active(now)
+            facts: dict[str, JsonValue] = {
+                "action": "subject-token",
+                "mandate": mandate.id,
+                "agent": str(mandate.agent),
+                "jti": jti,
+            }
+            event = Event(EventType.DELEGATE, mandate.id, facts, {"person": actor.id})
+            self._audit.append(tx, event)
+            return actor, mandate
+
+        actor, mandate = await self._database.write(unit)
+        until = min(now + SUBJECT_TOKEN_LIFE, mandate.expires_at)
+        claims = tokens.subject_claims(self._issuer, actor, mandate, jti=jti, now=now, until=until)
+        return jose.sign(claims, typ=tokens.ACCESS_TOKEN_TYPE, key=self._signing_key)
+
+    def _load(self, tx: Tx, mandate_id: str) -> Mandate:
+        mandate = rows.by_id(tx, mandate_id, self.resources)
+        if mandate is None:
+            raise Refused(Kind.NOT_FOUND, "there is no such mandate")
+        return mandate
+
+    def _visible(
+        self, tx: Tx, person: Person, mandate_id: str, *, also: Role | None = None
+    ) -> Mandate:
+        """The mandate, if it is the person's or they hold the role; else as if it were not."""
+        mandate = self._load(tx, mandate_id)
+        if mandate.person_id != person.id and not (also is not None and person.may(also)):
+            raise Refused(Kind.NOT_FOUND, "there is no such mandate")
+        return mandate
+
+    def _checked_details(self, authority: Authority) -> list[JsonValue]:
+        known = set(self._audiences().values())
+        for server in authority.servers:
+            if server not in known:
+                raise Refused(Kind.NOT_FOUND, f"server `{server}` is not governed here")
+            part = replace(
+                authority, grants=tuple(g for g in authority.grants if g.server == server)
+            )
+            size = len(canonical(to_authorization_details(part, resources=self.resources)))
+            if size > MAX_DETAILS:
+                raise Refused(
+                    Kind.MALFORMED, f"the limits for `{server}` do not fit into a token; say less"
+                )
+        return to_authorization_details(authority, resources=self.resources)
+
+
+def _committed(mandate: Mandate, details: JsonValue) -> Event:
+    facts: dict[str, JsonValue] = {
+        "action": "committed",
+        "mandate": mandate.id,
+        "agent": str(mandate.agent),
+        "authority_hash": mandate.authority_hash,
+        "intent_hash": mandate.intent_hash,
+        "expires_at": rfc3339(mandate.expires_at),
+        "epoch": mandate.epoch,
+        "four_eyes": mandate.four_eyes,
+    }
+    private = {"person": mandate.person_id, "goal": mandate.goal, "authority": details}
+    return Event(EventType.MANDATE, mandate.id, facts, private)
+
+
+def _revoked(mandate: Mandate, actor: Person) -> Event:
+    facts: dict[str, JsonValue] = {
+        "action": "mandate-revoked",
+        "mandate": mandate.id,
+        "agent": str(mandate.agent),
+        "epoch": mandate.epoch,
+    }
+    private: dict[str, JsonValue] = {"person": actor.id, "reason": mandate.reason}
+    return Event(EventType.REVOKE, mandate.id, facts, private)
