@@ -37,7 +37,9 @@ class World:
         self.url = f"http://localhost:{self._port}"
         self.token_url = f"{self.url}/token"
         self.mcp_url = f"{self.url}/mcp/{SERVER}"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("ACTFOR_")}
+        # PYTHONPATH and its kin would make the agent run code that was not measured.
+        foreign = ("ACTFOR_", "PYTHON")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         self._environment = {**kept, "XDG_CONFIG_HOME": str(root / "config"), "NO_COLOR": "1"}
         self.server = Process(
             [*ACTFOR, "dev", "--data", str(root / "data"), "--port", str(self._port)],
@@ -145,7 +147,7 @@ class World:
         log = (self._root / "agent.log").open("w")
         argv = [*ACTFOR, "run", "--agent", "bench", "--mandate", mandate]
         self._agent = subprocess.Popen(
-            [*pinned(cores()[1]), *argv, "--", "python", str(code / "agent.py")],
+            [*pinned(cores()[1]), *argv, "--", sys.executable, str(code / "agent.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -185,7 +185,7 @@ async def test_a_client_without_elicitation_is_held_and_answered_in_the_same_cal
 @MODES
 async def test_without_a_token_the_stock_client_is_refused(world: World, mode: str) -> None:
     await world.add()
-    with pytest.raises(BaseException) as refused:  # noqa: PT011 - the SDK raises a group
+    with pytest.raises(BaseException) as refused:
         async with (
             httpx2.AsyncClient(timeout=10) as http,
             Client(
@@ -210,11 +210,14 @@ async def test_the_published_sqlite_server_is_governed_by_what_the_sql_does(
     token = await world.token(
         Grant("crm", ("read_query",), ("read",)),
         Grant("crm", ("write_query",), ("write", "delete")),
+        server="crm",
     )
     async with client(world, token, mode, server="crm") as agent:
         names = [tool.name for tool in (await agent.list_tools()).tools]
         assert names == ["read_query", "write_query"]
-        assert "Alan" in text(await agent.call_tool("read_query", {"query": "SELECT * FROM customers"}))
+        assert "Alan" in text(
+            await agent.call_tool("read_query", {"query": "SELECT * FROM customers"})
+        )
         insert = {"query": "INSERT INTO customers VALUES (3, 'Grace')"}
         assert not (await agent.call_tool("write_query", insert)).is_error
         assert customers(crm) == [1, 2, 3]
@@ -258,7 +261,9 @@ async def test_the_published_git_server_is_governed(
         overlays={"git_log": Overlay.from_json({"effect": "read"})},
     )
     token = await world.token(
-        Grant("handbook", ("git_log",), ("read",)), Grant("handbook", ("git_reset",), ("read",))
+        Grant("handbook", ("git_log",), ("read",)),
+        Grant("handbook", ("git_reset",), ("read",)),
+        server="handbook",
     )
     async with client(world, token, mode, server="handbook") as agent:
         log = await agent.call_tool("git_log", {"repo_path": str(repository)})

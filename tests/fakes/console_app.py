@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import uvicorn
+from tests.fakes.console_authenticator import Passkey
+from tests.fakes.console_people import exact_call
+from tests.fakes.gateway_world import SERVER
 
 from actfor.approval import Approval, ExactCall
 from actfor.gateway.effects import Overlay
 from actfor.gateway.model import Stdio
 from actfor.identity import Agent, AgentDraft, ModelRef, Person, ReferenceDraft, Tier, Wanted
-from actfor.server.settings import Settings
+from actfor.server.settings import load
 from actfor.server.wiring import Application, Services, build
 from actfor.wire.canonical import JsonObject
-from tests.fakes.console_authenticator import Passkey
-from tests.fakes.console_people import exact_call
-from tests.fakes.gateway_world import SERVER
 
 T = TypeVar("T")
 TRACE = "dec_" + "c" * 26
@@ -117,7 +117,7 @@ def running_site(tmp: Path) -> Iterator[Site]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    settings = Settings(data=tmp / "data", port=port, log_level="error")
+    settings = load(data=tmp / "data", port=port, log_level="error")
     started: threading.Event = threading.Event()
     found: dict[str, Any] = {}
 

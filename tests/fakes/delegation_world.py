@@ -148,7 +148,7 @@ class World:
         )
 
     async def exchange(
-        self, holder: Holder, subject: str, *, proof: DpopProof | None = None, **params: str
+        self, holder: Holder, subject: str, *, proof: DpopProof | None = None, **params: Any
     ) -> TokenResponse:
         asked = token_exchange.parse(form(holder, subject, **params))
         return await self.delegation.exchange(asked, proof or self.verified(holder.key))

@@ -1,9 +1,9 @@
 """Everything the gateway stands on, real, with a counting MCP server behind it."""
 
 import asyncio
-import sys
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -132,7 +132,9 @@ class World:
         acting, whose = agent or self.agent, person or self.operator
         now = self.house.clock()
         if mandate is None:
-            authority = Authority(grants or (Grant(server, ("*",), EVERYTHING),), budget or Budget())
+            authority = Authority(
+                grants or (Grant(server, ("*",), EVERYTHING),), budget or Budget()
+            )
             draft = MandateDraft(
                 acting.name, "test the gateway", authority, now + timedelta(hours=2), four_eyes
             )

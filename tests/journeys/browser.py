@@ -1,4 +1,4 @@
-"""A real headless Chromium for journeys, with a virtual passkey, and ears for what must not happen."""
+"""A real headless Chromium with a virtual passkey, and ears for what must not happen."""
 
 import os
 from collections.abc import Iterator

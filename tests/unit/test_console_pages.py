@@ -3,6 +3,7 @@
 import re
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -126,7 +127,7 @@ def _request(body: bytes, kind: str = "application/x-www-form-urlencoded") -> Re
         return {"type": "http.request", "body": body, "more_body": False}
 
     headers = [(b"content-type", kind.encode())]
-    return Request({"type": "http", "method": "POST", "headers": headers}, receive)  # type: ignore[arg-type] # enough of a scope
+    return Request({"type": "http", "method": "POST", "headers": headers}, receive)
 
 
 async def test_a_form_is_read_as_it_was_filled_in() -> None:
@@ -179,3 +180,29 @@ def test_an_agent_is_called_by_its_name(given_id: str, shown: str) -> None:
 def test_seen_never_breaks_out_of_an_attribute(text: str) -> None:
     for title in re.findall(r'title="([^"]*)"', str(seen(text))):
         assert "<" not in title
+
+
+def _commands() -> list[str]:
+    found: set[str] = set()
+    for template in TEMPLATES:
+        text = template.read_text()
+        found |= set(re.findall(r"actfor [a-z][^<\n]*?(?=<|\" ~|\"\) |\" \)|'\) |$)", text))
+    return sorted(found)
+
+
+@pytest.mark.parametrize("line", _commands())
+def test_every_command_on_a_page_exists(line: str) -> None:
+    import shlex
+
+    from typer.main import get_command
+
+    from actfor.cli.app import app
+
+    command: Any = get_command(app)
+    words = shlex.split(re.sub(r"{{.*?}}", "X", line).replace("actfor ", "", 1))
+    while words and hasattr(command, "commands"):
+        assert words[0] in command.commands, line
+        command = command.commands[words.pop(0)]
+    own = words[: words.index("--")] if "--" in words else words
+    known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    assert {word for word in own if word.startswith("-")} <= known

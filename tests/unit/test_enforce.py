@@ -218,7 +218,15 @@ async def test_a_deletion_waits_for_a_person_and_then_runs_exactly_once(world: W
     assert len(world.calls) == 1
 
     kinds = [event["type"] for event in await world.events(asked.trace)]
-    assert kinds == ["approval-request", "decide", "decide", "approve", "decide", "outcome", "decide"]
+    assert kinds == [
+        "approval-request",
+        "decide",
+        "decide",
+        "approve",
+        "decide",
+        "outcome",
+        "decide",
+    ]
 
 
 async def test_an_approval_during_the_hold_answers_the_same_call(holding: World) -> None:
@@ -254,7 +262,9 @@ async def test_other_arguments_need_another_approval(world: World) -> None:
     other = pending(await call(world, token, "delete_record", record=4))
     assert other.question.approval_id != asked.question.approval_id
     said = denied(
-        await call(world, token, "delete_record", client=SHOWS, state=asked.request_state, record=4),
+        await call(
+            world, token, "delete_record", client=SHOWS, state=asked.request_state, record=4
+        ),
         Stage.APPROVAL,
     )
     assert "another call" in said.reason
@@ -314,7 +324,9 @@ async def test_an_expired_approval_runs_nothing_and_may_be_asked_for_anew(
     clock.advance(601)
     token = await world.token(mandate=token.mandate)
     denied(
-        await call(world, token, "delete_record", client=SHOWS, state=asked.request_state, record=3),
+        await call(
+            world, token, "delete_record", client=SHOWS, state=asked.request_state, record=3
+        ),
         Stage.APPROVAL,
         Kind.EXPIRED,
     )

@@ -423,9 +423,7 @@ async def test_step_up_in_the_modern_era(world: World, agent: Caller) -> None:
     )
     assert done.json()["result"]["content"][0]["text"] == "deleted 3"
     assert len(world.calls) == 1
-    replay = await agent.modern(
-        "tools/call", url=True, **call, requestState=asked["requestState"]
-    )
+    replay = await agent.modern("tools/call", url=True, **call, requestState=asked["requestState"])
     assert error(replay) == (200, -32001)
     assert replay.json()["error"]["data"]["kind"] == "replayed"
     assert len(world.calls) == 1
@@ -484,7 +482,9 @@ async def test_outside_the_mandate_is_403_with_the_scope_it_would_take(
 async def test_an_argument_beyond_its_limit_is_denied_without_a_scope_challenge(
     world: World, web: httpx2.AsyncClient
 ) -> None:
-    grant = Grant("counting", ("echo",), ("read",), {"/text": constraint_from_json({"const": "hi"})})
+    grant = Grant(
+        "counting", ("echo",), ("read",), {"/text": constraint_from_json({"const": "hi"})}
+    )
     narrow = Caller(world, web, await world.token(grant))
     response = await narrow.modern("tools/call", name="echo", arguments={"text": "ho"})
     assert error(response) == (200, -32001)

@@ -66,7 +66,7 @@ class Launcher:
         self._tell = tell
         self._key = SigningKey.generate()
         self._process: asyncio.subprocess.Process | None = None
-        self._client: AttestationClient | None = None
+        self._client: AttestationClient
         self._svid: IssuedSvid | None = None
         self._api: Api | None = None
         self._subject: str | None = None
@@ -82,17 +82,20 @@ class Launcher:
         """
         # 1. What can fail without the agent fails before the agent runs.
         self._client = await self._connect()
-        await self._refresh_subject()
-        with tempfile.TemporaryDirectory(prefix="actfor-", dir=_runtime_folder()) as folder:
-            sidecar = CredentialServer(
-                Path(folder, "agent.sock"), allow=self._allow, supply=self._supply
-            )
-            await sidecar.start()
-            try:
-                return await self._supervise(sidecar.address, Path(folder))
-            finally:
-                await sidecar.close()
-                await self._client.close()
+        try:
+            await self._refresh_subject()
+            with tempfile.TemporaryDirectory(prefix="actfor-", dir=_runtime_folder()) as folder:
+                return await self._serve(Path(folder))
+        finally:
+            await self._client.close()
+
+    async def _serve(self, folder: Path) -> int:
+        sidecar = CredentialServer(folder / "agent.sock", allow=self._allow, supply=self._supply)
+        await sidecar.start()
+        try:
+            return await self._supervise(sidecar.address, folder)
+        finally:
+            await sidecar.close()
 
     async def _supervise(self, address: str, folder: Path) -> int:
         # 2. Start it; it waits at the socket until it is attested.
@@ -174,7 +177,8 @@ class Launcher:
                 continue
 
     async def _attest(self, pid: int) -> None:
-        if self._client is None or self._client.closed:
+        if self._client.closed:
+            await self._client.close()
             self._client = await self._connect()
         svid = await self._client.attest(self._plan.agent, pid=pid, key=self._key)
         if self._invalid.is_set():

@@ -7,7 +7,7 @@ returns a response. Whatever is refused becomes a page that says so in plain wor
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from actfor.approval import ApprovalService
-from actfor.audit import AuditLog
+from actfor.audit import AuditLog, LoggedEvent
 from actfor.console.forms import Form
 from actfor.console.guard import Guard, Visitor
 from actfor.console.html import HEADERS, page
@@ -131,9 +131,16 @@ class Desk:
         return LogState(head.size, b64encode(head.root).decode() if head.size else None)
 
     def whose(self, visitor: Visitor) -> Person | None:
-        """Whose mandates a visitor may see: everyone's (None) or their own."""
+        """Whose affairs a visitor may see: everyone's (None) or their own."""
         person = visitor.person
         return None if person.may(Role.ADMIN) or person.may(Role.APPROVER) else person
+
+    def concerns(self, visitor: Visitor, events: Sequence[LoggedEvent]) -> list[LoggedEvent]:
+        """The events that a visitor may see; what is not theirs does not exist for them."""
+        own = self.whose(visitor)
+        if own is None:
+            return list(events)
+        return [event for event in events if event.private.get("person") == own.id]
 
     async def names(self) -> dict[str, str]:
         """Everyone's name, by id."""

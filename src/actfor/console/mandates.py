@@ -244,7 +244,7 @@ def _money(text: str) -> JsonObject:
     return {"value": value, "currency": currency.strip().upper()}
 
 
-def in_words(authority: Authority) -> list[str]:
+def in_words(authority: Authority, *, four_eyes: bool) -> list[str]:
     """All that is checked of a call under this authority, one sentence each."""
     words = [_grant_words(grant) for grant in authority.grants]
     budget = authority.budget
@@ -252,6 +252,8 @@ def in_words(authority: Authority) -> list[str]:
         words.append(f"In all: at most {budget.calls} calls.")
     if budget.amount is not None:
         words.append(f"In all: at most {budget.amount}.")
+    if four_eyes:
+        words.append("Whoever approves a call is not the person it is made for.")
     if authority.max_depth:
         words.append(f"It may pass this on, at most {authority.max_depth} agents deep.")
     else:

@@ -22,7 +22,7 @@ from actfor.gateway.model import (
     transport_from_json,
 )
 from actfor.identity import Person
-from actfor.wire.canonical import JsonObject, JsonValue
+from actfor.wire.canonical import JsonObject
 from actfor.wire.timestamps import rfc3339
 
 AsPerson = Callable[..., Awaitable[Person]]

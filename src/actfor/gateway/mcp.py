@@ -322,9 +322,7 @@ class McpFront:
         if denied.scope is None:
             return Reply(200, body)
         error = "insufficient_scope"
-        return Reply(
-            403, body, self._challenge(attempt.server, error, denied.reason, denied.scope)
-        )
+        return Reply(403, body, self._challenge(attempt.server, error, denied.reason, denied.scope))
 
     # -- challenges -----------------------------------------------------------------------------
 
@@ -337,9 +335,7 @@ class McpFront:
         self, server: str, error: str | None, detail: str | None, scope: str
     ) -> tuple[tuple[str, str], ...]:
         metadata = f"{self._issuer}/.well-known/oauth-protected-resource/mcp/{server}"
-        values = mcp.challenges(
-            resource_metadata=metadata, scope=scope, error=error, detail=detail
-        )
+        values = mcp.challenges(resource_metadata=metadata, scope=scope, error=error, detail=detail)
         return tuple(("www-authenticate", value) for value in values)
 
     def _scopes(self, name: str) -> list[str]:
@@ -347,7 +343,12 @@ class McpFront:
         server = self._enforcer.server(name)
         tools = server.tools.values() if server is not None else ()
         return sorted(
-            {f"{name}:{effect}" for tool in tools if tool.is_pinned for effect in tool.overlay.possible}
+            {
+                f"{name}:{effect}"
+                for tool in tools
+                if tool.is_pinned
+                for effect in tool.overlay.possible
+            }
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -49,7 +50,7 @@ def _claims(server: str, mandate: str, audience: str) -> dict[str, Any]:
         "mission": {"id": mandate, "issuer": server},
         "iat": now,
         "exp": now + 300,
-        "jti": "forged",
+        "jti": "at_forged",
     }
 
 
@@ -61,7 +62,7 @@ def _call_with(server: str, mandate: str, key: SigningKey) -> str:
         key=key,
         method="POST",
         url=url,
-        jti="forged",
+        jti=secrets.token_urlsafe(16),
         now=datetime.now(UTC),
         access_token=token,
     )
@@ -88,7 +89,7 @@ def _exchange(server: str, mandate: str, key: SigningKey, *, actor: bool) -> str
         form |= {"actor_token": sign(svid, typ="JWT", key=key), "actor_token_type": JWT}
     url = f"{server}/token"
     proof = build_proof(
-        key=key, method="POST", url=url, jti=f"forged-{actor}", now=datetime.now(UTC)
+        key=key, method="POST", url=url, jti=secrets.token_urlsafe(16), now=datetime.now(UTC)
     )
     answer = httpx2.post(url, data=form, headers={"dpop": proof})
     _must_be(answer, 400, 401)

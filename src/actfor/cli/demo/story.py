@@ -164,7 +164,7 @@ class Story:
         self.say.chapter("Anyone can check it afterwards, without the server")
         receipt = self.world.root / "deletion.receipt"
         key = self.world.root / "log.vkey"
-        self.stage.actfor("audit", "receipt", self.deletion_trace, "--out", str(receipt))
+        self.stage.actfor("audit", "receipt", self._permit_of_deletion(), "--out", str(receipt))
         key.write_text(self.stage.actfor("audit", "key"))
         verify = ("audit", "verify", str(receipt), "--key", str(key))
         self.stage.actfor(*verify)
@@ -173,6 +173,15 @@ class Story:
         self.stage.actfor(*verify, code=8)
         self.say.good("tampered", "one character changed: exit 8, verification failed")
         self.say.block(self.stage.actfor("trace", "show", self.deletion_trace))
+
+    def _permit_of_deletion(self) -> str:
+        events = self.stage.json("trace", "show", self.deletion_trace)["events"]
+        (permit,) = (
+            one
+            for one in events
+            if one["trace"] == self.deletion_trace and one["facts"].get("decision") == "permit"
+        )
+        return str(permit["index"])
 
     def _tamper(self, receipt: Path) -> None:
         text = receipt.read_text()

@@ -33,7 +33,7 @@ def routes(desk: Desk) -> list[Route]:
             visitor,
             "decisions.html",
             "decisions",
-            latest=[story.summary(event) for event in found],
+            latest=[story.summary(event) for event in desk.concerns(visitor, found)],
             agent=agent,
             older=found[-1].index if len(found) == _PAGE else None,
         )
@@ -41,7 +41,7 @@ def routes(desk: Desk) -> list[Route]:
     async def trace(request: Request, visitor: Visitor) -> Response:
         key = request.path_params["trace"]
         events = await services.audit.trace(key)
-        if not events:
+        if not desk.concerns(visitor, events):
             raise Refused(Kind.NOT_FOUND, "the log has nothing about that")
         steps = story.steps(events, await desk.names())
         return await desk.page(visitor, "decision.html", "decisions", trace=key, steps=steps)

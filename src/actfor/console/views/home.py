@@ -23,7 +23,7 @@ def routes(desk: Desk) -> list[Route]:
     async def home(request: Request, visitor: Visitor) -> Response:
         now = services.clock()
         inbox = await services.approvals.inbox(visitor.person, limit=100)
-        decisions = await services.audit.search(limit=_MOST, type="decide")
+        decisions = desk.concerns(visitor, await services.audit.search(limit=_MOST, type="decide"))
         recent = [event for event in decisions if event.at > now - timedelta(hours=1)]
         counts = story.count(recent)
         counts.more = len(recent) == _MOST

@@ -62,7 +62,7 @@ def routes(desk: Desk) -> list[Route]:
             "mandate.html",
             "mandates",
             one=_shown(one),
-            plain=in_words(one.authority),
+            plain=in_words(one.authority, four_eyes=one.four_eyes),
             calls_limit=budget.calls,
             amount_limit=budget.amount,
             amount_used=Money.of_minor(one.amount_used, budget.amount.currency)
@@ -114,7 +114,7 @@ async def _review(desk: Desk, visitor: Visitor, filled: Filled) -> Response:
         "mandates",
         draft=draft,
         form=filled,
-        plain=in_words(draft.authority),
+        plain=in_words(draft.authority, four_eyes=draft.four_eyes),
         expires_at=draft.expires_at,
         wire=wire,
         authority_hash=shown,

@@ -41,12 +41,13 @@ def routes(desk: Desk) -> list[Route]:
 
 
 async def _page(desk: Desk, visitor: Visitor, **context: Any) -> Response:
+    admin = visitor.person.may(Role.ADMIN)
     defaults = {"link": None, "invited": "", "problem": None}
     return await desk.page(
         visitor,
         "people.html",
         "people",
-        people=await desk.services.people.people(),
-        may_invite=visitor.person.may(Role.ADMIN),
+        people=await desk.services.people.people() if admin else [visitor.person],
+        may_invite=admin,
         **{**defaults, **context},
     )
