@@ -13,7 +13,7 @@ from actfor.store.schema import repositories
 
 # While slices are being written: tables from their repositories, without a migration.
 # At integration: False, and every test runs on the migrated schema.
-CREATE_ALL = True
+CREATE_ALL = False
 
 
 def import_tables() -> list[str]:

@@ -3,8 +3,8 @@
     python gateway_mcp.py stdio JOURNAL        serve over stdin and stdout
     python gateway_mcp.py http JOURNAL PORT    serve Streamable HTTP of both eras at /mcp
 
-Every call is one JSON line in JOURNAL, with the HTTP headers it came with. The description of `echo`
-is the content of JOURNAL.description, if there is such a file, when the process starts.
+Every call is one JSON line in JOURNAL, with the HTTP headers it came with. The description of
+`echo` is the content of JOURNAL.description, if there is such a file, when the process starts.
 """
 
 import asyncio

@@ -76,8 +76,13 @@ class Token:
 
     def proof(self, url: str, now: datetime, method: str = "POST") -> str:
         return dpop.build_proof(
-            key=self.key, method=method, url=url, now=now, jti=new_id("jti"), access_token=self.token
-        )  # fmt: skip
+            key=self.key,
+            method=method,
+            url=url,
+            now=now,
+            jti=new_id("jti"),
+            access_token=self.token,
+        )
 
     def headers(self, url: str, now: datetime, method: str = "POST") -> dict[str, str]:
         return {"authorization": f"DPoP {self.token}", "dpop": self.proof(url, now, method)}
@@ -212,7 +217,8 @@ async def build(
     delegation = DelegationService(
         database, house.audit, house.people, agents, keys=[SigningKey.generate()], issuer=issuer,
         trust_domain="localhost", clock=clock,
-        audiences=lambda: catalog.audiences(f"{issuer}/mcp"), policy_version=lambda: "",
+        audiences=lambda: {f"{issuer}/mcp/{one.name}": one.name for one in catalog.servers()},
+        policy_version=lambda: "",
     )  # fmt: skip
     settings = Settings(f"{issuer}/mcp", bytes(range(32)), hold_seconds)
     enforcer = Enforcer(

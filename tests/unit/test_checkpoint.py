@@ -14,7 +14,11 @@ from actfor.wire.tiles import Tile, decode_entries, encode_entries, tiles_of
 
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "log.json").read_text())
 NOTE = VECTORS["note"]
-SIGNER = NoteSigner.generate("log.example/one")
+# A key of this test alone, fixed because it names the cases below.
+SIGNER = NoteSigner.from_text(
+    "PRIVATE+KEY+log.example/one+9a4f8d8a+AYofY5DZmDaGttwxAPO3GnWlVX5whH/qrSgfRPMusftN
+"
+)
 HEAD = Checkpoint("log.example/one", 7, bytes(range(32)))
 SIGNED = SIGNER.sign(HEAD.text())
 

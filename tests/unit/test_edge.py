@@ -7,6 +7,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from actfor.server.app import HANDLERS
 from actfor.server.edge import MAX_BODY, Edge
 from actfor.server.telemetry import Metrics, redact
 
@@ -27,7 +28,8 @@ def client() -> TestClient:
             Route("/v1/echo", echo, methods=["GET", "POST"]),
             Route("/mcp/x", echo, methods=["POST"]),
             Route("/v1/broken", broken),
-        ]
+        ],
+        exception_handlers=HANDLERS,
     )
     edge = Edge(app, hosts=["localhost:8700"], metrics=Metrics())
     return TestClient(edge, base_url="http://localhost:8700", raise_server_exceptions=False)

@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from contextlib import suppress
 from decimal import Decimal
 
 import pytest
@@ -12,6 +13,7 @@ from actfor.authorization.model import ToolEffect
 from actfor.errors import Kind, Refused
 from actfor.gateway.effects import AmountRule, Overlay, SqlEffect, judge
 from actfor.gateway.sql import MAX_LENGTH, SEVERITY, classify_sql, most_severe
+from actfor.wire.canonical import JsonObject
 from actfor.wire.rar import Money
 
 READS = """
@@ -25,7 +27,7 @@ WITH c AS (SELECT 1 AS x) SELECT x FROM c
 SELECT * FROM pragma_table_info('customers')
 SELECT name FROM sqlite_master WHERE type = 'table'
 SELECT count(*), sum(a), group_concat(b), json_extract(c, '$.d') FROM t GROUP BY e HAVING sum(a) > 2
-SELECT printf('%s', a), ifnull(a, 1), strftime('%Y', 'now'), julianday('now'), hex(a), instr(a, b) FROM t
+SELECT printf('%s', a), ifnull(a, 1), strftime('%Y', 'now'), julianday('now'), hex(a) FROM t
 SELECT * FROM t WHERE note = 'please; DROP TABLE t; thanks'
 SELECT * FROM t -- a remark
 SELECT 1 /* one remark */
@@ -137,9 +139,11 @@ def test_every_effect_has_a_rank_and_unknown_is_the_highest() -> None:
     assert most_severe(ToolEffect.READ, ToolEffect.DELETE, ToolEffect.WRITE) is ToolEffect.DELETE
 
 
-FRAGMENTS = ["SELECT 1", "DELETE FROM t", "DROP TABLE t", ";", "--", "/*", "*/", "'", '"', "`", "[",
-             "]", "(", ")", "\\", "\n", "WITH a AS (", "UPDATE t SET a = 2", " WHERE ", "a", "=", "1",
-             "INSERT INTO t VALUES (1)", "x'", "UNION", ",", "#", "$$", "\u00a0", "E'", "q'["]  # fmt: skip
+FRAGMENTS = [
+    *"; -- /* */ ' \" ` [ ] ( ) \\ WHERE a = 1 x' UNION , # $$ E' q'[".split(),
+    *("SELECT 1", "DELETE FROM t", "DROP TABLE t", "WITH a AS (", "UPDATE t SET a = 2"),
+    *("INSERT INTO t VALUES (1)", "\n", "\u00a0"),
+]
 
 
 @given(st.lists(st.sampled_from(FRAGMENTS), max_size=9).map(" ".join))
@@ -150,10 +154,8 @@ def test_what_is_called_a_read_changes_nothing_in_sqlite(text: str) -> None:
     with sqlite3.connect(":memory:") as database:
         database.executescript("CREATE TABLE t (a); INSERT INTO t VALUES (7);")
         before = list(database.iterdump())
-        try:
+        with suppress(sqlite3.Error):
             database.executescript(text)
-        except sqlite3.Error:
-            pass
         assert list(database.iterdump()) == before, text
     database.close()
 
@@ -283,8 +285,8 @@ def test_an_amount_is_read_exactly(amount: object, minor: int) -> None:
 
 @pytest.mark.parametrize(
     "amount",
-    ["-1", -1, "1e3", 1e300, "0.001", "1,000", " 5", "5 ", "", None, True, [5], {"a": 5}, "٥", "NaN",
-     float("nan"), "9" * 40],
+    ["-1", -1, "1e3", 1e300, "0.001", "1,000", " 5", "5 ", "", None, True, [5], {"a": 5},
+     "\u0665", "NaN", float("nan"), "9" * 40],
 )  # fmt: skip
 def test_an_amount_nobody_can_read_makes_the_effect_unknown(amount: object) -> None:
     judged = judge(PAY, None, {"amount": amount})  # type: ignore[dict-item] # wrong on purpose
@@ -295,6 +297,11 @@ def test_an_amount_nobody_can_read_makes_the_effect_unknown(amount: object) -> N
 def test_the_currency_may_be_an_argument() -> None:
     overlay = Overlay(ToolEffect.PAY, AmountRule("/a/0", currency_pointer="/cur"))
     assert judge(overlay, None, {"a": ["3"], "cur": "JPY"}).amount == Money(Decimal(3), "JPY")
-    for arguments in ({"a": ["3"]}, {"a": ["3"], "cur": "yen"}, {"a": [], "cur": "JPY"},
-                      {"a": {"00": "3"}, "cur": "JPY"}):  # fmt: skip
+    wrong: list[JsonObject] = [
+        {"a": ["3"]},
+        {"a": ["3"], "cur": "yen"},
+        {"a": [], "cur": "JPY"},
+        {"a": {"00": "3"}, "cur": "JPY"},
+    ]
+    for arguments in wrong:
         assert judge(overlay, None, arguments).effect is ToolEffect.UNKNOWN

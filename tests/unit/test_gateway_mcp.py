@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from mcp_types import methods
+from mcp_types import DiscoverResult, methods
 from starlette.applications import Starlette
 from tests.conftest import Clock
 from tests.fakes.gateway_world import Token, World, build, counting_http, modern, register
@@ -278,8 +278,9 @@ async def test_discovery_of_the_modern_era(agent: Caller) -> None:
     response = await agent.modern("server/discover")
     assert response.status_code == 200
     found = methods.parse_server_result("server/discover", "2026-07-28", response.json()["result"])
-    assert "2026-07-28" in found.supported_versions  # type: ignore[union-attr]
-    assert found.cache_scope == "private"  # type: ignore[union-attr]
+    assert isinstance(found, DiscoverResult)
+    assert "2026-07-28" in found.supported_versions
+    assert found.cache_scope == "private"
     assert "mcp-session-id" not in response.headers
 
 
@@ -370,8 +371,8 @@ async def test_unknown_methods_are_404_and_not_passed_on(
 
 
 async def test_notifications_are_taken_and_dropped(agent: Caller) -> None:
+    body = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}
     for version in ("2026-07-28", "2025-11-25"):
-        body = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}
         response = await agent.post(body, {"mcp-protocol-version": version})
         assert (response.status_code, response.content) == (202, b"")
     assert error(await agent.post(body, {"mcp-protocol-version": "1999"})) == (400, -32022)
@@ -400,7 +401,7 @@ async def test_an_unknown_tool_is_invalid_and_recorded(world: World, agent: Call
 
 
 async def test_step_up_in_the_modern_era(world: World, agent: Caller) -> None:
-    call = {"name": "delete_record", "arguments": {"record": 3}}
+    call: dict[str, Any] = {"name": "delete_record", "arguments": {"record": 3}}
     asked = (await agent.modern("tools/call", url=True, **call)).json()["result"]
     assert asked["resultType"] == "input_required"
     ((_, question),) = asked["inputRequests"].items()
@@ -430,7 +431,7 @@ async def test_step_up_in_the_modern_era(world: World, agent: Caller) -> None:
 
 
 async def test_a_tampered_state_is_invalid_params(world: World, agent: Caller) -> None:
-    call = {"name": "delete_record", "arguments": {"record": 3}}
+    call: dict[str, Any] = {"name": "delete_record", "arguments": {"record": 3}}
     asked = (await agent.modern("tools/call", url=True, **call)).json()["result"]
     state = asked["requestState"][:-1] + ("A" if asked["requestState"][-1] != "A" else "B")
     response = await agent.modern("tools/call", url=True, **call, requestState=state)
@@ -439,7 +440,7 @@ async def test_a_tampered_state_is_invalid_params(world: World, agent: Caller) -
 
 
 async def test_a_client_that_can_show_nothing_is_told_in_words(world: World, agent: Caller) -> None:
-    call = {"name": "delete_record", "arguments": {"record": 3}}
+    call: dict[str, Any] = {"name": "delete_record", "arguments": {"record": 3}}
     for response in (
         await agent.modern("tools/call", **call),
         await agent.legacy("tools/call", **call),
@@ -455,7 +456,7 @@ async def test_a_client_that_can_show_nothing_is_told_in_words(world: World, age
 
 
 async def test_a_denial_names_reason_policies_and_trace(world: World, agent: Caller) -> None:
-    call = {"name": "delete_record", "arguments": {"record": 3}}
+    call: dict[str, Any] = {"name": "delete_record", "arguments": {"record": 3}}
     await agent.modern("tools/call", **call)
     await world.answer((await world.waiting())[0], Answer.DENY)
     response = await agent.modern("tools/call", **call)
@@ -572,7 +573,7 @@ async def test_step_up_with_url_elicitation_in_the_handshake_era_is_32042(
     world: World, agent: Caller
 ) -> None:
     session = (await agent.initialize(url=True)).headers["mcp-session-id"]
-    call = {"name": "delete_record", "arguments": {"record": 3}}
+    call: dict[str, Any] = {"name": "delete_record", "arguments": {"record": 3}}
     response = await agent.legacy("tools/call", session=session, **call)
     assert error(response) == (200, -32042)
     (asked,) = response.json()["error"]["data"]["elicitations"]

@@ -95,4 +95,4 @@ def test_a_call_is_never_held_longer_than_45_seconds(tmp_path: Path, hold: int) 
 def test_settings_do_not_change(tmp_path: Path) -> None:
     settings: Settings = load(data=tmp_path)
     with pytest.raises(ValueError, match="frozen"):
-        settings.mode = "serve"  # type: ignore[misc] # that is the point
+        settings.mode = "serve"

@@ -17,13 +17,14 @@ from mcp_types import jsonrpc as sdk
 
 from actfor.errors import Kind, Refused
 from actfor.wire import mcp
+from actfor.wire.canonical import JsonObject
 from actfor.wire.mcp import Question, RequestState, Session
 
 NOW = datetime(2026, 11, 24, 4, 5, 6, tzinfo=UTC)
 KEY = bytes(range(32))
 QUESTION = Question("apr_1", "https://iam.example.com/approvals/apr_1", "pay", NOW)
 STATE = RequestState("apr_1", "sha-256:p", "sha-256:c", int(NOW.timestamp()) + 600)
-TOOL = {
+TOOL: JsonObject = {
     "name": "pay",
     "title": "Pay",
     "description": "Pays.",
@@ -79,7 +80,7 @@ def test_the_2025_error_carries_the_elicitation_with_its_id() -> None:
 
 
 @pytest.mark.parametrize("modern", [True, False])
-def test_a_client_that_can_show_nothing_is_told_in_words(modern: bool) -> None:
+def test_a_client_that_can_show_nothing_is_told_in_words(*, modern: bool) -> None:
     body = mcp.pending_result(QUESTION, modern=modern)
     parsed = methods.parse_server_result(
         "tools/call", "2026-07-28" if modern else "2025-11-25", dict(body)
@@ -131,7 +132,7 @@ def test_meta_is_neither_digested_nor_shown() -> None:
 
 
 def test_the_order_of_members_does_not_matter() -> None:
-    assert mcp.tool_digest(dict(reversed(TOOL.items()))) == mcp.tool_digest(TOOL)
+    assert mcp.tool_digest(dict(reversed(list(TOOL.items())))) == mcp.tool_digest(TOOL)
 
 
 def test_both_challenges_name_the_metadata_and_the_scope() -> None:

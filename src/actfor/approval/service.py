@@ -317,10 +317,9 @@ class ApprovalService:
         """Background loop: `sweep` every few seconds until cancelled."""
         while True:
             await asyncio.sleep(_SWEEP)
-            if not await self._database.read(lambda tx: repository.due(tx, tx.now)):
-                continue
             try:
-                await self.sweep()
+                if await self._database.read(lambda tx: repository.due(tx, tx.now)):
+                    await self.sweep()
             except Refused as refused:
                 logger.warning("expired approvals could not be written down: %s", refused.detail)
 

@@ -107,10 +107,6 @@ class Catalog:
         if found != ("pinned", tool.pinned_digest, tool.overlay.text):
             raise Refused(Kind.DENIED, f"`{tool.name}` changed while the call was decided")
 
-    def audiences(self, resources: str) -> Mapping[str, str]:
-        """The governed servers by their audience, ``<resources>/<server>``."""
-        return {f"{resources}/{name}": name for name in self._snapshot}
-
     # -- operators ----------------------------------------------------------------------------
 
     async def preview(self, person: Person, name: str, transport: Transport) -> Server:
@@ -322,6 +318,8 @@ class Catalog:
             await self.refresh(name)
         except Refused as refused:
             logger.warning("MCP server %s: %s", name, refused.detail)
+        except Exception:  # a background loop's boundary: one server must not end it for all
+            logger.exception("MCP server %s could not be looked at", name)
 
     async def close(self) -> None:
         """End all connections and processes."""

@@ -1,0 +1,1 @@
+"""The standards as pure code: parse, build, verify. One module per specification."""

@@ -163,7 +163,7 @@ def _key(guards: Iterable[Guard]) -> Callable[[Context], object]:
     def key(context: Context) -> object:
         return (
             flag_values(context) if flag_values else None,
-            tuple([value if (value := context[name]) in among else None for name, among in named]),
+            tuple([value if (value := context.get(name)) in among else None for name, among in named]),
             tuple([test(context) for test in others]),
         )
 

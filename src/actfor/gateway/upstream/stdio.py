@@ -163,7 +163,7 @@ class StdioUpstream:
             await self._live_once(started)
         except (Exception, asyncio.CancelledError) as cause:
             if not self._stop.is_set():
-                logger.warning("MCP server %s failed: %r", self._name, cause, exc_info=cause)
+                logger.warning("MCP server %s failed: %r", self._name, cause)
             failure: Exception = UpstreamLost(f"`{self._name}` could not be started", sent=False)
             for refused in _refusals(cause):
                 failure = refused
