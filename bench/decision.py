@@ -2,15 +2,15 @@
 
     python bench/decision.py [--rounds N] [--no-cerbos]
 
-Sets of 100 and 1,000 policies: the default pack, and for the rest one rule for each of as many tools
-(two thirds bound by scope, one third by a condition on the server's name, as people write them).
+Sets of 100 and 1,000 policies: the default pack, and for the rest one rule for each of as many
+tools (two thirds bound by scope, one third by a condition on the server's name).
 Four requests in turn: a read permitted, a write permitted by a tool's own rule, a deletion held for
 approval (two questions), a call outside the mandate.
 
 - ``actfor``: ``to_request`` and ``PolicySet.decide``, from facts to reasons. CPU of this thread.
 - ``cedarpy, pre-parsed``: the same policies in one parsed ``PolicySet``, parsed ``Schema`` and
-  ``Entities``, through cedarpy's public call, asked twice where the answer is no, as ``decide`` does.
-- ``cedarpy, no schema``: the same without the schema's check of each request, its quickest public use.
+  ``Entities``, through cedarpy's public call, asked twice where the answer is no, as we do.
+- ``cedarpy, no schema``: the same without the schema's check of each request: its quickest.
 
 The answers of all three are compared before anything is timed.
 Figures are the median over rounds of the mean per decision. The last line is JSON.

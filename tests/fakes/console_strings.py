@@ -66,13 +66,13 @@ FORGERIES = [
     "10\namount: 1\ncurrency: EUR",
     "SELECT 1; -- ⏎ harmless",
     "⟦U+202E⟧",
-    "pаypаl.com",  # noqa: RUF001 - Cyrillic
-    "ɡооɡle.com",  # noqa: RUF001
-    "ｅｖｉｌ．ｃｏｍ",  # noqa: RUF001
-    "𝐝𝐞𝐥𝐞𝐭𝐞",  # noqa: RUF001
-    "https://bank.example∕pay",  # noqa: RUF001
-    "−100.00",  # noqa: RUF001
-    "１００",  # noqa: RUF001
+    "pаypаl.com",
+    "ɡооɡle.com",
+    "ｅｖｉｌ．ｃｏｍ",
+    "𝐝𝐞𝐥𝐞𝐭𝐞",
+    "https://bank.example∕pay",
+    "−100.00",
+    "１００",
     "invoice\u202egnp.exe",
     "a\u0336b\u0336c",
     "Z̸̡̛a̴l̷g̸o̵",

@@ -188,12 +188,12 @@ def test_what_is_not_shown_cannot_be_approved(phone: Visit, site: Site) -> None:
 def test_hidden_characters_are_seen(phone: Visit, site: Site) -> None:
     set_up(phone, site)
     one = site.ask(
-        {"to": "invoice\u202egnp.exe", "domain": "pаypal.com", "note": "ok\namount: 1"},  # noqa: RUF001
+        {"to": "invoice\u202egnp.exe", "domain": "pаypal.com", "note": "ok\namount: 1"},
     )
     phone.go(f"/approvals/{one.id}")
     text = phone.text()
     assert "invoice⟦U+202E⟧gnp.exe" in text
-    assert "pа⟦U+0430⟧ypal.com" in text  # noqa: RUF001
+    assert "pа⟦U+0430⟧ypal.com" in text
     assert phone.page.locator("dl.args > .arg").count() == 3
     assert phone.page.locator("mark.hidden").first.is_visible()
 

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import webauthn
@@ -439,11 +440,11 @@ async def test_a_stored_call_that_was_altered_is_not_shown(house: House) -> None
 )
 @given(
     steps=st.lists(st.sampled_from(["ask", "yes", "no", "spend", "later"]), max_size=7),
-    salt=st.uuids(),
 )
 async def test_whatever_happens_a_call_runs_at_most_once_for_each_yes(
-    house: House, clock: Clock, steps: list[str], salt: object
+    house: House, clock: Clock, steps: list[str]
 ) -> None:
+    salt = uuid4()  # not drawn: examples share the database, and a drawn one may come again
     if house.last is None:
         house.olivia = await house.operator()  # type: ignore[attr-defined] # once for all examples
     olivia, passkey = house.olivia  # type: ignore[attr-defined]

@@ -16,8 +16,7 @@ VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "log.json").rea
 NOTE = VECTORS["note"]
 # A key of this test alone, fixed because it names the cases below.
 SIGNER = NoteSigner.from_text(
-    "PRIVATE+KEY+log.example/one+9a4f8d8a+AYofY5DZmDaGttwxAPO3GnWlVX5whH/qrSgfRPMusftN
-"
+    "PRIVATE+KEY+log.example/one+9a4f8d8a+AYofY5DZmDaGttwxAPO3GnWlVX5whH/qrSgfRPMusftN"
 )
 HEAD = Checkpoint("log.example/one", 7, bytes(range(32)))
 SIGNED = SIGNER.sign(HEAD.text())

@@ -196,9 +196,7 @@ async def test_meta_may_change_every_day(
     assert catalog.tool("crm", "echo").is_pinned
 
 
-async def test_new_and_vanished_tools(
-    catalog: Catalog, operator: Person, server: Scripted
-) -> None:
+async def test_new_and_vanished_tools(catalog: Catalog, operator: Person, server: Scripted) -> None:
     await catalog.add_server(operator, "crm", Http(server.url), approve_listed=True)
     server.tools = [tool("pay"), tool("wire_money")]
     await catalog.refresh("crm")
@@ -319,7 +317,9 @@ def test_a_tool_may_be_called_only_as_it_was_approved_and_is_listed(
 
 def test_digests_of_what_is_shown_and_what_is_pinned_agree() -> None:
     one = Tool.first_seen("crm", DEFINITIONS[0]).approve(
-        DEFINITIONS[0].digest, "usr_1", None  # type: ignore[arg-type] # no clock needed
+        DEFINITIONS[0].digest,
+        "usr_1",
+        None,  # type: ignore[arg-type] # no clock needed
     )
     assert one.pinned == DEFINITIONS[0].body
     with pytest.raises(Refused):

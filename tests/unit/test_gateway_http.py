@@ -142,9 +142,7 @@ async def test_wrong_words_are_refused(
     assert len((await api.get("/v1/servers")).json()["servers"]) == 1
 
 
-async def test_members_may_look_and_nothing_else(
-    api: httpx2.AsyncClient, server: Scripted
-) -> None:
+async def test_members_may_look_and_nothing_else(api: httpx2.AsyncClient, server: Scripted) -> None:
     await api.post("/v1/servers", json=body(server))
     as_mia, as_nobody = {"x-person": "mia"}, {"x-person": "nobody"}
     assert (await api.get("/v1/servers", headers=as_mia)).status_code == 200

@@ -241,7 +241,7 @@ async def test_cookies_are_not_kept(server: Scripted, upstream: Upstream) -> Non
     "tools",
     [
         [tool("echo"), tool("echo")],
-        [tool("еcho")],  # noqa: RUF001 - the first letter is Cyrillic
+        [tool("еcho")],
         [tool("a b")],
         [tool("x" * 129)],
         [tool("")],

@@ -66,7 +66,7 @@ def test_our_own_marks_cannot_be_forged(text: str) -> None:
 
 @pytest.mark.parametrize(
     "word",
-    ["pаypаl", "ɡoogle", "ｅｖｉｌ", "𝐝𝐞𝐥", "bаnk", "ехаmрle", "Αdmin", "𝟣00", "―", "∕etc"],  # noqa: RUF001
+    ["pаypаl", "ɡoogle", "ｅｖｉｌ", "𝐝𝐞𝐥", "bаnk", "ехаmрle", "Αdmin", "𝟣00", "―", "∕etc"],
 )
 def test_homoglyphs_carry_their_code(word: str) -> None:
     assert any(p.kind is Seen.LOOKALIKE for p in render.visible(word))
@@ -74,7 +74,7 @@ def test_homoglyphs_carry_their_code(word: str) -> None:
 
 @pytest.mark.parametrize(
     "word",
-    ["Müller", "Señor", "日本", "שלום", "“quoted” – text…", "100 €"],  # noqa: RUF001
+    ["Müller", "Señor", "日本", "שלום", "“quoted” – text…", "100 €"],
 )
 def test_honest_words_of_other_languages_stay_readable(word: str) -> None:
     assert render.shown(word) == word

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,7 +56,9 @@ def add(
         raise Refused(Kind.MALFORMED, "give either a command after `--` or --url")
     body: dict[str, Any] = {"name": name, "approve_tools": approve_tools}
     if command:
-        body["stdio"] = {"command": command[0], "args": command[1:]}
+        # As this shell would run it: found on this PATH, in this folder, on the server's machine.
+        program = shutil.which(command[0]) or command[0]
+        body["stdio"] = {"command": program, "args": command[1:], "cwd": str(Path.cwd())}
     else:
         body["http"] = {"url": url, **({"secret_file": str(secret_file)} if secret_file else {})}
     body["overlays"] = overlays(effect or [], amount or [])

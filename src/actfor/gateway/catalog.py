@@ -193,7 +193,7 @@ class Catalog:
             EventType.ADMIN,
             trace,
             {"action": "server-added", "server": server.name, "transport": server.transport.kind},
-            {"person": person.id, "transport": server.transport.to_json()},
+            {"person": person.id, "transport": server.transport.shown()},
         )
         for tool in server.tools.values():
             repository.put_tool(tx, tool)

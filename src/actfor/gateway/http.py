@@ -12,15 +12,7 @@ from pydantic import JsonValue as Json
 from actfor.errors import Kind, Refused
 from actfor.gateway.catalog import Catalog
 from actfor.gateway.effects import Overlay, SqlEffect
-from actfor.gateway.model import (
-    Http,
-    Server,
-    Stdio,
-    Tool,
-    ToolState,
-    Transport,
-    transport_from_json,
-)
+from actfor.gateway.model import Server, Tool, ToolState, Transport, transport_from_json
 from actfor.identity import Person
 from actfor.wire.canonical import JsonObject
 from actfor.wire.timestamps import rfc3339
@@ -166,18 +158,9 @@ def _summary(server: Server) -> JsonObject:
 def _shown(server: Server, catalog: Catalog) -> JsonObject:
     return {
         **_summary(server),
-        "target": _target(server.transport),
+        "target": server.transport.shown(),
         "tools": [_tool(tool, catalog) for tool in server.tools.values()],
     }
-
-
-def _target(transport: Transport) -> JsonObject:
-    """Where it is. Values of environment variables are not shown: they may be secrets."""
-    match transport:
-        case Stdio(command=command, args=args, cwd=cwd):
-            return {"command": command, "args": list(args), "cwd": cwd}
-        case Http(url=url):
-            return {"url": url}
 
 
 def _tool(tool: Tool, catalog: Catalog) -> JsonObject:

@@ -77,6 +77,10 @@ class Stdio:
             "cwd": self.cwd,
         }
 
+    def shown(self) -> JsonObject:
+        """For people and the log: environment variables by name only, for they may be secret."""
+        return {**self.to_json(), "env": sorted(self.env)}
+
 
 @dataclass(frozen=True, slots=True)
 class Http:
@@ -93,6 +97,10 @@ class Http:
     def to_json(self) -> JsonObject:
         """The stored form, which `transport_from_json` reads."""
         return {"kind": self.kind, "url": self.url, "credential_file": self.credential_file}
+
+    def shown(self) -> JsonObject:
+        """For people and for the log."""
+        return self.to_json()
 
 
 Transport = Stdio | Http

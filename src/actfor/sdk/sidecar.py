@@ -274,6 +274,8 @@ async def fetch(address: str) -> Credentials:
                 answer = await read_message(reader)
             finally:
                 writer.close()
+                with suppress(OSError):
+                    await writer.wait_closed()
     except (OSError, TimeoutError) as cause:
         raise _unreachable() from cause
     if answer is None:

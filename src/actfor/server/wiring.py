@@ -168,6 +168,7 @@ async def _services(
         lifetime=timedelta(seconds=settings.approval_seconds),
     )
     agents.on_invalidated.append(approvals.cancel_for_agent)
+    delegation.on_revoked.append(approvals.cancel_for_mandate)
     enforcer = Enforcer(
         database=database,
         audit=audit,

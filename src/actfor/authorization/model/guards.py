@@ -1,7 +1,7 @@
 """The tests at the head of a policy's conditions that cannot fail to evaluate.
 
-Cedar evaluates a policy's conditions from left to right and stops at the first that is false. As long
-as each is a test of facts that are certain to be there with the right type, its value can be told
+Cedar evaluates a policy's conditions from left to right and stops at the first that is false. As
+long as each is a test of facts that are certain to be there with the right type, its value can be told
 without Cedar, and a policy whose test is false is unsatisfied *without error*. The first test that
 might fail (arithmetic may overflow), or that is not recognised, ends the head.
 """
@@ -134,7 +134,7 @@ def _equality(atom: Node, certain: Mapping[str, type]) -> Test | None:
     if "==" not in atom:
         return None
     name, literal = fact_in(atom["=="]["left"], "."), atom["=="]["right"].get("Value")
-    if name in certain and type(literal) is certain[name] is str:
+    if name is not None and certain.get(name) is str and isinstance(literal, str):
         return Text(name, literal)
     return None
 

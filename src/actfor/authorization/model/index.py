@@ -152,7 +152,7 @@ def _key(guards: Iterable[Guard]) -> Callable[[Context], object]:
     tests = {guard.test: None for guard in guards}  # without repetition, in order
     flags = sorted({test.name for test in tests if isinstance(test, Flag)})
     flag_values = itemgetter(*flags) if flags else None
-    # One look at a text answers all tests of it: sets with a test for each of many servers are usual.
+    # One look at a text answers all tests of it: a test for each of many servers is usual.
     texts: dict[str, set[str]] = {}
     for test in tests:
         if isinstance(test, Text):
@@ -163,7 +163,9 @@ def _key(guards: Iterable[Guard]) -> Callable[[Context], object]:
     def key(context: Context) -> object:
         return (
             flag_values(context) if flag_values else None,
-            tuple([value if (value := context.get(name)) in among else None for name, among in named]),
+            tuple(
+                [value if (value := context.get(name)) in among else None for name, among in named]
+            ),
             tuple([test(context) for test in others]),
         )
 

@@ -106,7 +106,8 @@ def _finish(login: subprocess.Popen[str], *, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while login.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
-    if login.returncode != 0:
+    if login.returncode is None:
         login.kill()
-        assert login.stderr is not None  # noqa: S101 - opened above
-        raise Broken(f"`actfor login` failed: {login.stderr.read()}")
+    _, said = login.communicate()
+    if login.returncode != 0:
+        raise Broken(f"`actfor login` failed: {said}")

@@ -66,15 +66,15 @@ class Stage:
 
     def start(self) -> str:
         """Start the server; the one-time setup link is returned."""
-        log = (self.world.root / "server.log").open("w")
-        self._server = subprocess.Popen(
-            [*ACTFOR, "dev", "--data", str(self.world.data), "--port", str(self._port)],
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            env=self.environment,
-            start_new_session=True,
-        )
+        with (self.world.root / "server.log").open("w") as log:
+            self._server = subprocess.Popen(
+                [*ACTFOR, "dev", "--data", str(self.world.data), "--port", str(self._port)],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=self.environment,
+                start_new_session=True,
+            )
         link = self._setup_link()
         self._wait_ready()
         return link
@@ -84,8 +84,7 @@ class Stage:
         assert self._server.stdout is not None  # noqa: S101
         for line in self._server.stdout:
             if found := re.search(r"https?://\S+/setup\S+", line):
-                threading.Thread(target=self._server.stdout.read, daemon=True).start()
-                return found.group()
+                return found.group()  # nothing more is said on standard output
         raise Broken(f"the server did not start; see {self.world.root / 'server.log'}")
 
     def _wait_ready(self) -> None:
@@ -105,6 +104,8 @@ class Stage:
                 self._server.wait(15)
             except subprocess.TimeoutExpired:
                 self._server.kill()
+        if self._server is not None and self._server.stdout is not None:
+            self._server.stdout.close()
 
     def wait(self) -> None:
         """Block until the server ends."""
@@ -139,14 +140,15 @@ class AgentProcess:
     """The agent under `actfor run`, driven over its standard input."""
 
     def __init__(self, stage: Stage, *arguments: str) -> None:
-        self._process = subprocess.Popen(
-            [*ACTFOR, "run", *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(stage.world.root / "agent.log").open("w"),
-            text=True,
-            env=stage.environment,
-        )
+        with (stage.world.root / "agent.log").open("w") as log:
+            self._process = subprocess.Popen(
+                [*ACTFOR, "run", *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=stage.environment,
+            )
         self._lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._pump, daemon=True).start()
         ready = self._next(30)

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from actfor.audit import AuditLog
 from actfor.identity import AgentService, PeopleService
-from actfor.store import Database
+from actfor.store import Database, Tx
 from actfor.wire import jose
 from actfor.wire.canonical import JsonValue
 from actfor.wire.jose import SigningKey
@@ -45,6 +45,8 @@ class Context:
         self._now = clock
         self._audiences = audiences
         self._policy_version = policy_version
+        # Run in the transaction that revokes a mandate, with its id: others end what hangs on it.
+        self.on_revoked: list[Callable[[Tx, str], None]] = []
         self._set_keys(keys)
 
     @property

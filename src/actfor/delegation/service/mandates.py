@@ -91,6 +91,8 @@ class Mandates(Context):
                 mandate, state=MandateState.REVOKED, epoch=mandate.epoch + 1, reason=why
             )
             self._audit.append(tx, _revoked(revoked, actor))
+            for hook in self.on_revoked:
+                hook(tx, mandate_id)
             return revoked
 
         return await self._database.write(unit)

@@ -12,7 +12,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, cast
 
@@ -70,15 +70,28 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class _Link:
-    """What was agreed with the server: the version, the session if it wants one, its tools."""
+    """What was agreed with the server: the version, the session if it wants one, its tools.
+
+    ``mirrors`` is, for tools that ask for it, which arguments go into which headers.
+    """
 
     version: str
-    session_id: str | None
-    listed: Mapping[str, Definition]
+    session_id: str | None = None
+    listed: Mapping[str, Definition] = field(default_factory=dict)
+    mirrors: Mapping[str, Mapping[tuple[str, ...], str]] = field(default_factory=dict)
 
     @property
     def modern(self) -> bool:
         return self.version in MODERN_VERSIONS
+
+    def listing(self, listed: Mapping[str, Definition]) -> _Link:
+        """The link with what the server lists now."""
+        maps = {
+            name: x_mcp_header_map(definition.body.get("inputSchema"))
+            for name, definition in listed.items()
+        }
+        mirrors = {name: found for name, found in maps.items() if found}
+        return _Link(self.version, self.session_id, listed, mirrors)
 
 
 class _SessionOver(Exception):  # noqa: N818 - the server forgot us; nothing was executed
@@ -143,8 +156,7 @@ class HttpUpstream:
         headers: dict[str, str] = {}
         if link.modern:
             headers["mcp-name"] = encode_header_value(tool)
-            schema = link.listed[tool].body.get("inputSchema")
-            if mirrored := x_mcp_header_map(schema):
+            if (mirrored := link.mirrors.get(tool)) is not None:
                 headers |= mcp_param_headers(mirrored, arguments)
         answer = await self._request(link, "tools/call", params, headers, self._limits.call_seconds)
         if answer.get("resultType") == "input_required":
@@ -163,7 +175,7 @@ class HttpUpstream:
         return await self._list(link)
 
     async def _discover(self) -> _Link | None:
-        probe = _Link(MODERN_VERSIONS[-1], None, {})
+        probe = _Link(MODERN_VERSIONS[-1])
         try:
             answer = await self._request(
                 probe, "server/discover", {}, {}, self._limits.start_seconds
@@ -172,7 +184,7 @@ class HttpUpstream:
             return None
         versions = answer.get("supportedVersions")
         common = [v for v in MODERN_VERSIONS if isinstance(versions, list) and v in versions]
-        return _Link(common[-1], None, {}) if common else None
+        return _Link(common[-1]) if common else None
 
     async def _initialize(self) -> _Link:
         params: JsonObject = {
@@ -180,7 +192,7 @@ class HttpUpstream:
             "capabilities": {},
             "clientInfo": _CLIENT,
         }
-        fresh = _Link("", None, {})
+        fresh = _Link("")
         try:
             status, head, body = await self._post(
                 fresh, "initialize", params, {}, self._limits.start_seconds
@@ -192,7 +204,7 @@ class HttpUpstream:
         version = answer.get("protocolVersion")
         if version not in HANDSHAKE_VERSIONS:
             raise UpstreamLost(f"`{self._name}` speaks no version of MCP that we do", sent=False)
-        link = _Link(str(version), head.get("mcp-session-id"), {})
+        link = _Link(str(version), head.get("mcp-session-id"))
         await self._post(
             link, "notifications/initialized", None, {}, self._limits.start_seconds, notify=True
         )
@@ -216,7 +228,7 @@ class HttpUpstream:
                 break
         listed = read_listing(tools)
         await self._on_listed(self._name, listed)
-        self._link = _Link(link.version, link.session_id, listed)
+        self._link = link.listing(listed)
         return self._link
 
     async def _request(

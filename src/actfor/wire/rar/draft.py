@@ -26,7 +26,7 @@ def authority_from_draft(body: JsonObject) -> Authority:
     Raises:
         Refused: MALFORMED, naming what is wrong.
     """
-    grants, budget = body.get("grants"), body.get("budget") or {}
+    grants, budget = body.get("grants"), body.get("budget", {})
     if not isinstance(grants, list | tuple):
         raise Refused(Kind.MALFORMED, "`grants` is a list")
     if not isinstance(budget, Mapping):
@@ -59,7 +59,7 @@ def _grant(body: JsonValue) -> Grant:
         server=server if isinstance(server, str) else "",
         tools=texts(body.get("tools"), "tools"),
         effects=texts(body.get("effects"), "effects"),
-        args=arguments(body.get("args") or {}),
+        args=arguments(body.get("args", {})),
         max_calls=count(body.get("max_calls"), "max_calls"),
         amount=_money(body.get("amount")),
         approval=_approval(body.get("approval", "policy")),
