@@ -65,7 +65,7 @@ def _options() -> argparse.Namespace:
 
 def _decision(samples: Samples, options: argparse.Namespace) -> None:
     note("decision: in process, beside cedarpy")
-    rounds = ["--rounds", str(options.rounds), *(["--no-cerbos"] if options.quick else [])]
+    rounds = ["--rounds", str(options.rounds)]
     done = run(
         [sys.executable, "bench/decision.py", *rounds],
         capture_output=True,

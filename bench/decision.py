@@ -1,6 +1,6 @@
 """How long one decision takes in process, beside Cedar without our index, in the same run.
 
-    python bench/decision.py [--rounds N] [--no-cerbos]
+    python bench/decision.py [--rounds N]
 
 Sets of 100 and 1,000 policies: the default pack, and for the rest one rule for each of as many
 tools (two thirds bound by scope, one third by a condition on the server's name).
@@ -34,7 +34,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from actfor.authorization import compile_policies, to_request
 from actfor.authorization.model import CallFacts, Effect, PolicySet, ToolEffect
 from actfor.authorization.policies import default_source, schema_source
-from bench.peers import cerbos
 
 SIZES = (100, 1000)
 AGENT = "spiffe://example.org/agent/clerk"
@@ -148,7 +147,6 @@ def main() -> None:
     """Measure, print a table, and the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--no-cerbos", action="store_true", help="leave the peer over HTTP out")
     options = parser.parse_args()
     figures: dict[str, float | int | None] = {}
     print(
@@ -174,8 +172,6 @@ def main() -> None:
             f"{figures[f'peer_unchecked_us_{size}']:>16} µs"
         )
         figures[f"growth_bytes_{size}"] = growth(policies, 20_000)
-    if not options.no_cerbos:
-        figures.update(cerbos.compare())
     print(json.dumps(figures))
 
 

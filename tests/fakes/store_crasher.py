@@ -82,7 +82,7 @@ def acknowledge_early(sequencer: Sequencer, batch: list[Job]) -> None:
     def answer_then_commit() -> None:
         _answer(batch)
         batch[:] = []
-        time.sleep(0.003)  # a slow disk
+        time.sleep(0.02)  # a slow disk
         commit()
 
     sequencer._writer.begin, sequencer._writer.commit = begin, answer_then_commit  # type: ignore[method-assign]

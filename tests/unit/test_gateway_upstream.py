@@ -13,11 +13,25 @@ from tests.fakes.gateway_mcp import journal_lines
 from tests.fakes.gateway_upstream import Scripted, error, message, result, scripted, tool
 
 from actfor.errors import Kind, Refused
-from actfor.gateway.model import Definition, Http, Stdio
-from actfor.gateway.upstream import Limits, Upstream, UpstreamError, UpstreamLost, connect
+from actfor.gateway import upstream as upstreams
+from actfor.gateway.model import Definition, Http, Stdio, Transport
+from actfor.gateway.upstream import Limits, Pool, Upstream, UpstreamError, UpstreamLost
 
 SCRIPT = str(Path(__file__).parents[1] / "fakes" / "gateway_mcp.py")
+POOL = Pool()
 LIMITS = Limits(start_seconds=10, call_seconds=2, answer_bytes=100_000)
+
+
+@pytest.fixture(autouse=True)
+async def pool() -> AsyncIterator[Pool]:
+    global POOL  # noqa: PLW0603 - one for each test, as there is one for each process
+    POOL = Pool()
+    yield POOL
+    await POOL.close()
+
+
+def connect(name: str, transport: Transport, **more: Any) -> Upstream:
+    return upstreams.connect(name, transport, pool=POOL, **more)
 
 
 class Listener:

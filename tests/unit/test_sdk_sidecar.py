@@ -20,15 +20,13 @@ from actfor.sdk import connect, connect_sync
 from actfor.sdk.sidecar import (
     Credentials,
     CredentialServer,
-    Peer,
     address_path,
-    descends_from,
     fetch,
     fetch_sync,
-    peer_of,
     private_jwk,
     signing_key,
 )
+from actfor.sdk.sockets import Peer, descends_from, peer_of
 from actfor.wire.jose import SigningKey
 
 

@@ -53,7 +53,7 @@ def test_the_canonical_request_is_read() -> None:
             audience=RESOURCE,
         )
     )
-    assert asked.scope == {"crm:read", "crm:write"}
+    assert asked.scope == frozenset({"crm:read", "crm:write"})
     assert (asked.expires_in, asked.client_id) == (60, "spiffe://td/agent/a")
     assert asked.authorization_details == [{"type": "x"}]
 
@@ -87,7 +87,7 @@ def test_an_empty_parameter_is_not_an_absent_one(name: str, blank: str) -> None:
     ("changes", "code"),
     [
         ({"grant_type": "client_credentials"}, "unsupported_grant_type"),
-        ({"grant_type": None}, "unsupported_grant_type"),
+        ({"grant_type": None}, "invalid_request"),
         ({"grant_type": GRANT_TYPE.upper()}, "unsupported_grant_type"),
         ({"actor_token": None}, "invalid_request"),
         ({"actor_token_type": None}, "invalid_request"),

@@ -27,13 +27,8 @@ from actfor.cli.api import Api
 from actfor.cli.profile import Profile
 from actfor.errors import Kind, Refused
 from actfor.sdk.attest import AttestationClient, IssuedSvid
-from actfor.sdk.sidecar import (
-    ADDRESS_VARIABLE,
-    Credentials,
-    CredentialServer,
-    Peer,
-    descends_from,
-)
+from actfor.sdk.sidecar import ADDRESS_VARIABLE, Credentials, CredentialServer
+from actfor.sdk.sockets import Peer, descends_from
 from actfor.wire import jose
 from actfor.wire.jose import SigningKey
 

@@ -27,7 +27,15 @@ from actfor.gateway.model import (
     changes,
     check_server_name,
 )
-from actfor.gateway.upstream import Limits, Upstream, UpstreamError, UpstreamLost, connect
+from actfor.gateway.upstream import (
+    Limits,
+    OnListed,
+    Pool,
+    Upstream,
+    UpstreamError,
+    UpstreamLost,
+    connect,
+)
 from actfor.identity import Person, Role
 from actfor.store import Database, Tx, new_id
 from actfor.wire.canonical import JsonValue, digest
@@ -65,6 +73,7 @@ class Catalog:
         self._limits = limits
         self._logs = logs
         self._refresh_seconds = refresh_seconds
+        self._pool = Pool()
         # Owned by the event loop; replaced as a whole, never changed.
         self._snapshot: Mapping[str, Governed] = MappingProxyType({})
 
@@ -325,12 +334,14 @@ class Catalog:
         """End all connections and processes."""
         governed, self._snapshot = self._snapshot, MappingProxyType({})
         await asyncio.gather(*(one.upstream.close() for one in governed.values()))
+        await self._pool.close()
 
-    def _connect(self, server: Server, on_listed: Callable[..., object]) -> Upstream:
+    def _connect(self, server: Server, on_listed: OnListed) -> Upstream:
         return connect(
             server.name,
             server.transport,
-            on_listed=on_listed,  # type: ignore[arg-type] # both are OnListed
+            on_listed=on_listed,
+            pool=self._pool,
             limits=self._limits,
             logs=self._logs,
         )

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from actfor.errors import Kind, Refused
-from actfor.sdk.sidecar import MAX_LINE, raise_error, read_message, write_message
+from actfor.sdk.sockets import MAX_LINE, raise_error, read_message, write_message
 from actfor.wire import jose
 from actfor.wire.canonical import JsonObject
 from actfor.wire.jose import SigningKey

@@ -11,8 +11,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import struct
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,30 +18,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self, cast
 
-import psutil
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
 from actfor.errors import Kind, Refused
+from actfor.sdk.sockets import (
+    MAX_LINE,
+    Peer,
+    error_message,
+    parse_message,
+    peer_of,
+    raise_error,
+    read_message,
+    write_message,
+)
 from actfor.wire.canonical import JsonObject, JsonValue, canonical
 from actfor.wire.jose import SigningKey
-from actfor.wire.strict_json import loads
 
 ADDRESS_VARIABLE = "ACTFOR_SOCKET"
 """Environment variable with ``unix:///absolute/path``: where to ask, never what the answer is."""
 
-MAX_LINE = 64 * 1024
 _TIMEOUT = 60.0
-_MACOS_LOCAL_PEERCRED = 1
-_MACOS_LOCAL_PEERPID = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """The process at the other end of a Unix socket, as the kernel knows it."""
-
-    pid: int
-    uid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,75 +112,6 @@ def signing_key(jwk: JsonValue) -> SigningKey:
         )  # Any: joserfc's type
     except (JoseError, KeyError, TypeError, ValueError) as cause:
         raise Refused(Kind.MALFORMED, "the key is not a P-256 private key") from cause
-
-
-def peer_of(connection: socket.socket) -> Peer:
-    """Who is at the other end.
-
-    Raises:
-        Refused: UNAUTHENTICATED where the kernel cannot tell.
-    """
-    try:
-        if sys.platform == "darwin":
-            pid = connection.getsockopt(0, _MACOS_LOCAL_PEERPID)
-            _, uid = struct.unpack("II", connection.getsockopt(0, _MACOS_LOCAL_PEERCRED, 76)[:8])
-        else:
-            raw = connection.getsockopt(
-                socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")
-            )
-            pid, uid, _ = struct.unpack("3i", raw)
-    except (OSError, AttributeError, struct.error) as cause:
-        raise Refused(Kind.UNAUTHENTICATED, "the kernel does not name the peer") from cause
-    if pid <= 0:
-        raise Refused(Kind.UNAUTHENTICATED, "the peer is in another process namespace")
-    return Peer(pid, uid)
-
-
-def descends_from(pid: int, ancestor: int) -> bool:
-    """Whether ``pid`` is ``ancestor`` or was started by it, directly or not. Gone: no."""
-    try:
-        process: psutil.Process | None = psutil.Process(pid)
-        while process is not None:
-            if process.pid == ancestor:
-                return True
-            process = process.parent()  # checks start times, so that a reused pid is no parent
-    except psutil.Error:
-        return False
-    return False
-
-
-async def read_message(reader: asyncio.StreamReader) -> JsonObject | None:
-    """One line of JSON; None at the end of the stream.
-
-    Raises:
-        Refused: MALFORMED for anything but a JSON object on a line of at most ``MAX_LINE`` bytes.
-    """
-    try:
-        line = await reader.readline()
-    except ValueError as cause:
-        raise Refused(Kind.MALFORMED, "the message is too long") from cause
-    return _message(line) if line else None
-
-
-async def write_message(writer: asyncio.StreamWriter, message: JsonObject) -> None:
-    """One line of JSON."""
-    writer.write(canonical(message) + b"\n")
-    await writer.drain()
-
-
-def error_message(refused: Refused) -> JsonObject:
-    """A refusal on the socket."""
-    error = {"kind": refused.kind.value, "detail": refused.detail, "code": refused.code}
-    return {"error": error}
-
-
-def raise_error(answer: JsonObject) -> None:
-    """Raise the refusal that an answer carries, if it does."""
-    error = answer.get("error")
-    if isinstance(error, Mapping):
-        kind, code = error.get("kind"), error.get("code")
-        known = Kind(kind) if kind in set(Kind) else Kind.DENIED
-        raise Refused(known, str(error.get("detail")), code=code if isinstance(code, str) else None)
 
 
 class CredentialServer:
@@ -296,14 +222,7 @@ def fetch_sync(address: str) -> Credentials:
         raise _unreachable() from cause
     if not line:
         raise _unreachable()
-    return Credentials.from_json(_message(line))
-
-
-def _message(line: bytes) -> JsonObject:
-    value = loads(line)
-    if not isinstance(value, Mapping):
-        raise Refused(Kind.MALFORMED, "a message is a JSON object on one line")
-    return value
+    return Credentials.from_json(parse_message(line))
 
 
 def _unreachable() -> Refused:

@@ -122,8 +122,11 @@ def parse(pairs: Iterable[tuple[str, str]]) -> ExchangeRequest:
             `invalid_authorization_details`; `unsupported_grant_type` for another grant.
     """
     params = parameters(pairs)
-    if params.get("grant_type") != GRANT_TYPE:
-        raise _malformed("grant_type is not token exchange", "unsupported_grant_type")
+    grant = params.get("grant_type")
+    if grant is None:
+        raise _malformed("`grant_type` is required")
+    if grant != GRANT_TYPE:
+        raise _malformed(f"grant_type `{shown(grant)}` is not supported", "unsupported_grant_type")
     for name in sorted(params.keys() & _NOT_TAKEN):
         raise _malformed(f"parameter `{name}` is not accepted in an exchange")
     subject = _token(params, "subject_token", ACCESS_TOKEN)

@@ -1,9 +1,9 @@
 """The tests at the head of a policy's conditions that cannot fail to evaluate.
 
 Cedar evaluates a policy's conditions from left to right and stops at the first that is false. As
-long as each is a test of facts that are certain to be there with the right type, its value can be told
-without Cedar, and a policy whose test is false is unsatisfied *without error*. The first test that
-might fail (arithmetic may overflow), or that is not recognised, ends the head.
+long as each is a test of facts that are certain to be there with the right type, its value can be
+told without Cedar, and a policy whose test is false is unsatisfied *without error*. The first
+test that might fail (arithmetic may overflow), or that is not recognised, ends the head.
 """
 
 from __future__ import annotations

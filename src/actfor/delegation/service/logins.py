@@ -30,7 +30,7 @@ from actfor.errors import Kind, Refused
 from actfor.identity import Person
 from actfor.store import Tx, new_id
 from actfor.wire import dpop, jose
-from actfor.wire.canonical import JsonValue
+from actfor.wire.canonical import JsonObject, JsonValue
 from actfor.wire.dpop import DpopProof
 from actfor.wire.spiffe import PRIVATE_CLAIM, confirmation
 from actfor.wire.token_exchange import TokenResponse
@@ -133,14 +133,25 @@ class Logins(Context):
         proof is spent before anything is done.
 
         Raises:
-            Refused: UNAUTHENTICATED, EXPIRED, REPLAYED; DENIED if the person may not act any more.
+            Refused: UNAUTHENTICATED; DENIED if the person may not act any more.
         """
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "dpop" or not token or proof is None:
-            raise Refused(
-                Kind.UNAUTHENTICATED,
-                "a DPoP-bound token and a proof are required; run `actfor login`",
-            )
+            raise _signed_out("a DPoP-bound token and a proof are required")
+        try:
+            claims, seen = self._login(token, proof, method, url)
+        except Refused as refused:
+            raise _signed_out(refused.detail, refused.code) from refused
+        epoch = integer(member(claims, PRIVATE_CLAIM), "person_epoch")
+
+        def unit(tx: Tx) -> Person:
+            if not grants.spend(tx, seen.once, seen.expires_at):
+                raise _signed_out("DPoP proof was already used", dpop.INVALID_PROOF)
+            return self._people.check_live(tx, jose.text(claims, "sub"), epoch)
+
+        return await self._database.write(unit)
+
+    def _login(self, token: str, proof: str, method: str, url: str) -> tuple[JsonObject, DpopProof]:
         now = self._now()
         claims = jose.verify(
             token,
@@ -158,13 +169,7 @@ class Logins(Context):
             access_token=token,
             jkt=confirmation(claims),
         )
-        epoch = integer(member(claims, PRIVATE_CLAIM), "person_epoch")
-
-        def unit(tx: Tx) -> Person:
-            self._spend_proof(tx, seen)
-            return self._people.check_live(tx, jose.text(claims, "sub"), epoch)
-
-        return await self._database.write(unit)
+        return claims, seen
 
     def _redeemed(self, tx: Tx, code_hash: str, jkt: str, now: datetime) -> Person:
         login = rows.by_code_hash(tx, code_hash)
@@ -189,6 +194,10 @@ class Logins(Context):
     def _log_login(self, tx: Tx, action: str, code_hash: str, person_id: str) -> None:
         facts: dict[str, JsonValue] = {"action": action, "login": code_hash, "client": tokens.CLI}
         self._audit.append(tx, Event(EventType.SESSION, code_hash, facts, {"person": person_id}))
+
+
+def _signed_out(detail: str, code: str | None = None) -> Refused:
+    return Refused(Kind.UNAUTHENTICATED, f"{detail}; run `actfor login`", code=code)
 
 
 def _hash(device_code: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from actfor.gateway.model import Stdio, Transport
-from actfor.gateway.upstream.http import HttpUpstream
+from actfor.gateway.upstream.http import HttpUpstream, Pool
 from actfor.gateway.upstream.protocol import (
     Limits,
     OnListed,
@@ -21,6 +21,7 @@ from actfor.gateway.upstream.stdio import StdioUpstream
 __all__ = [
     "Limits",
     "OnListed",
+    "Pool",
     "Upstream",
     "UpstreamError",
     "UpstreamLost",
@@ -33,15 +34,17 @@ def connect(
     transport: Transport,
     *,
     on_listed: OnListed,
+    pool: Pool,
     limits: Limits | None = None,
     logs: Path | None = None,
 ) -> Upstream:
     """The upstream called ``name``. Nothing is started before it is first used.
 
-    ``logs`` is a folder for what stdio servers print on stderr; without it that is dropped.
+    ``pool`` is the process's one HTTP client. ``logs`` is a folder for what stdio servers print on
+    stderr; without it that is dropped.
     """
     bounds = limits or Limits()
     if isinstance(transport, Stdio):
         stderr = None if logs is None else logs / f"{name}.stderr.log"
         return StdioUpstream(name, transport, on_listed=on_listed, limits=bounds, stderr=stderr)
-    return HttpUpstream(name, transport, on_listed=on_listed, limits=bounds)
+    return HttpUpstream(name, transport, on_listed=on_listed, limits=bounds, pool=pool)

@@ -108,15 +108,14 @@ class HttpUpstream:
         *,
         on_listed: OnListed,
         limits: Limits,
-        pool: Pool | None = None,
+        pool: Pool,
     ) -> None:
         self._name = name
         self._url = transport.url
         self._credential_file = transport.credential_file
         self._on_listed = on_listed
         self._limits = limits
-        self._own_pool = pool is None
-        self._pool = pool or Pool()
+        self._pool = pool
         self._link: _Link | None = None
         self._linking = asyncio.Lock()
         self._ids = itertools.count(1)
@@ -146,10 +145,8 @@ class HttpUpstream:
         raise UpstreamLost(f"`{self._name}` ends every session at once", sent=False)
 
     async def close(self) -> None:
-        """See ``protocol.Upstream.close``."""
+        """See ``protocol.Upstream.close``. The pool is its owner's to close."""
         self._link = None
-        if self._own_pool:
-            await self._pool.close()
 
     async def _tool(self, link: _Link, tool: str, arguments: JsonObject) -> JsonObject:
         params: JsonObject = {"name": tool, "arguments": arguments}

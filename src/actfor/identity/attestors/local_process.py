@@ -26,7 +26,7 @@ from actfor.identity.model import (
     Measurement,
     Reference,
 )
-from actfor.sdk.sidecar import descends_from
+from actfor.sdk.sockets import descends_from
 
 
 class LocalProcessAttestor:

@@ -15,14 +15,7 @@ from typing import Protocol
 
 from actfor.errors import Kind, Refused
 from actfor.identity.model import Agent, Challenge, Evidence, Svid
-from actfor.sdk.sidecar import (
-    MAX_LINE,
-    Peer,
-    error_message,
-    peer_of,
-    read_message,
-    write_message,
-)
+from actfor.sdk.sockets import MAX_LINE, Peer, error_message, peer_of, read_message, write_message
 from actfor.wire.canonical import JsonObject, canonical
 from actfor.wire.spiffe import SpiffeId
 

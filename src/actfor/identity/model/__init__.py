@@ -1,22 +1,24 @@
 """The values and rules of identity: pure, no clock, no I/O."""
 
 from actfor.identity.model.agents import (
-    ATTESTED_LOCAL,
-    LOCAL_PROCESS,
     Agent,
     AgentDraft,
     AgentState,
+    ReferenceDraft,
+    Tier,
+    Wanted,
+    parse_name,
+    skeleton,
+)
+from actfor.identity.model.credentials import (
+    ATTESTED_LOCAL,
+    LOCAL_PROCESS,
     Appraised,
     AttestedAgent,
     Challenge,
     Evidence,
     Instance,
-    ReferenceDraft,
     Svid,
-    Tier,
-    Wanted,
-    parse_name,
-    skeleton,
 )
 from actfor.identity.model.manifest import (
     Assurance,

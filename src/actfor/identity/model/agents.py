@@ -19,16 +19,9 @@ from enum import StrEnum
 from typing import Self
 
 from actfor.errors import Kind, Refused
-from actfor.identity.model.manifest import Component, Measurement, ModelRef, Reference
+from actfor.identity.model.manifest import Component, ModelRef, Reference
 from actfor.wire.canonical import digest
 from actfor.wire.spiffe import SpiffeId
-
-ATTESTED_LOCAL = "attested-local"
-"""Assurance of a local process measured by this server: it holds against everyone but root and
-processes of the agent's own user on the same machine."""
-
-LOCAL_PROCESS = "local-process"
-"""The attestor for a process on this machine."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
@@ -222,73 +215,3 @@ class Agent:
 
     def _leave(self, state: AgentState, cause: str | None) -> Self:
         return replace(self, state=state, cause=cause, epoch=self.epoch + 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Challenge:
-    """A nonce to be answered within a minute, once, by the process that asked."""
-
-    nonce: str
-    audience: str
-    expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What to look at: ``peer_*`` come from the kernel, ``pid`` is the peer's claim."""
-
-    peer_pid: int
-    peer_uid: int
-    pid: int
-    kind: str = LOCAL_PROCESS
-
-
-@dataclass(frozen=True, slots=True)
-class Appraised:
-    """What an attestor found out about a process. ``started_at`` (ms) and ``program`` (device and
-    inode of the executable) tell a process from a later one with the same pid or after an exec.
-    """
-
-    measurement: Measurement
-    pid: int
-    started_at: int
-    program: str
-
-
-@dataclass(frozen=True, slots=True)
-class Instance:
-    """One attested process of an agent, and until when its last SVID is good."""
-
-    id: SpiffeId
-    agent: str
-    pid: int
-    started_at: int
-    program: str
-    jkt: str
-    manifest: str
-    svid_expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Svid:
-    """A JWT-SVID as issued: the token and what it says."""
-
-    token: str
-    agent: SpiffeId
-    instance: SpiffeId
-    jkt: str
-    manifest: str
-    issued_at: datetime
-    expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class AttestedAgent:
-    """A presented SVID that was genuine, in date, of a live instance of an agent that may act."""
-
-    agent: Agent
-    instance: SpiffeId
-    jkt: str
-    manifest: str
-    assurance: str
-    expires_at: datetime
