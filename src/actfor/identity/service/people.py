@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
-from actfor.audit import AuditLog, Event, EventType
+from actfor.audit import EventType
 from actfor.errors import Kind, Refused
 from actfor.identity.model import (
     CEREMONY_LIFETIME,
-    FIRST_OPERATOR,
-    LINK_LIFETIME,
     SESSION_ABSOLUTE,
     SESSION_IDLE,
     Assertion,
@@ -26,118 +22,24 @@ from actfor.identity.model import (
     Passkey,
     Person,
     PersonState,
-    Role,
     Session,
     SetupLink,
     SignedIn,
 )
-from actfor.identity.model.people import parse_person_name, parse_roles, secret_hash
+from actfor.identity.model.people import parse_person_name, secret_hash
 from actfor.identity.repository import people as rows
-from actfor.identity.service.passkeys import RelyingParty, credential_id
-from actfor.store import Database, Tx, new_id
+from actfor.identity.service.passkeys import credential_id
+from actfor.store import Tx, new_id
 from actfor.wire.canonical import JsonObject, JsonValue
 
 _TOUCH_EVERY = timedelta(minutes=1)
 
 
-class PeopleService:
-    """Use cases about people. ``origins`` are the exact web origins of the console."""
+class PeopleService(Invitations):
+    """Use cases about people: ``Accounts``, ``Invitations``, and here passkeys and sessions.
 
-    def __init__(
-        self,
-        database: Database,
-        audit: AuditLog,
-        rp_id: str,
-        origins: Sequence[str],
-        clock: Callable[[], datetime],
-    ) -> None:
-        if not rp_id or not origins:
-            raise ValueError("a relying party needs a domain and at least one origin")
-        self._database = database
-        self._audit = audit
-        self._party = RelyingParty(rp_id, tuple(origins))
-        self._now = clock
-
-    @property
-    def origins(self) -> tuple[str, ...]:
-        """The web origins that may use a session cookie."""
-        return self._party.origins
-
-    # -- one-time links ------------------------------------------------------------------------
-
-    async def has_operator(self) -> bool:
-        """Whether anybody was ever registered; then no operator link is made again."""
-        return await self._database.read(rows.person_count) > 0
-
-    async def create_setup_link(self) -> str:
-        """The token of a link that registers the first operator: shown once, good for 15 minutes.
-
-        A new one voids the one before.
-
-        Raises:
-            Refused: CONFLICT once there is an operator.
-        """
-        token = secrets.token_urlsafe(32)
-
-        def unit(tx: Tx) -> None:
-            if rows.person_count(tx):
-                raise Refused(Kind.CONFLICT, "there is an operator already; ask for an invitation")
-            rows.void_links(tx, LinkKind.OPERATOR)
-            self._add_link(tx, token, LinkKind.OPERATOR, name=None, roles=FIRST_OPERATOR)
-            self._log(tx, EventType.ADMIN, "setup", {"action": "setup-link-created"})
-
-        await self._database.write(unit)
-        return token
-
-    async def invite(self, admin: Person, name: str, roles: Iterable[str]) -> str:
-        """The token of a link with which a new person registers under this name and these roles."""
-        admin.require(Role.ADMIN)
-        token, named, held = secrets.token_urlsafe(32), parse_person_name(name), parse_roles(roles)
-
-        def unit(tx: Tx) -> None:
-            self._load_active(tx, admin.id).require(Role.ADMIN)
-            self._add_link(tx, token, LinkKind.INVITE, name=named, roles=held)
-            facts: dict[str, JsonValue] = {
-                "action": "person-invited",
-                "by": admin.id,
-                "roles": sorted(held),
-            }
-            self._log(tx, EventType.ADMIN, admin.id, facts, {"name": named})
-
-        await self._database.write(unit)
-        return token
-
-    async def invite_passkey(self, by: Person, person_id: str) -> str:
-        """The token of a link that adds a passkey to an account: one's own, or any for an admin."""
-        if by.id != person_id:
-            by.require(Role.ADMIN)
-        token = secrets.token_urlsafe(32)
-
-        def unit(tx: Tx) -> None:
-            person = self._load_active(tx, person_id)
-            self._add_link(
-                tx,
-                token,
-                LinkKind.PASSKEY,
-                name=person.name,
-                roles=person.roles,
-                person_id=person.id,
-            )
-            facts = {"action": "passkey-invited", "by": by.id, "person": person.id}
-            self._log(tx, EventType.ADMIN, person.id, facts)
-
-        await self._database.write(unit)
-        return token
-
-    async def link(self, token: str) -> SetupLink:
-        """What a link is for.
-
-        Raises:
-            Refused: UNAUTHENTICATED when it is unknown, used or too old.
-        """
-        return await self._database.read(lambda tx: self._usable_link(tx, secret_hash(token)))
-
-    # -- passkeys ------------------------------------------------------------------------------
+    ``origins`` are the exact web origins of the console.
+    """
 
     async def register_options(self, token: str, name: str | None = None) -> Ceremony:
         """Options for ``navigator.credentials.create()``; ``name`` is for the first operator only.
@@ -270,96 +172,6 @@ class PeopleService:
 
         await self._database.write(unit)
 
-    # -- accounts ------------------------------------------------------------------------------
-
-    async def person(self, person_id: str) -> Person:
-        """The person with this id.
-
-        Raises:
-            Refused: NOT_FOUND.
-        """
-        return await self._database.read(lambda tx: self._load(tx, person_id))
-
-    async def people(self) -> list[Person]:
-        """Everyone, in order of registration."""
-        return await self._database.read(rows.people)
-
-    async def change(
-        self,
-        admin: Person,
-        person_id: str,
-        *,
-        roles: Iterable[str] | None = None,
-        state: PersonState | None = None,
-    ) -> Person:
-        """Change roles or state. Sessions end, and tokens issued before no longer count.
-
-        Raises:
-            Refused: DENIED for who is not an admin; CONFLICT for taking the last admin away.
-        """
-        admin.require(Role.ADMIN)
-        held = None if roles is None else parse_roles(roles)
-
-        def unit(tx: Tx) -> Person:
-            self._load_active(tx, admin.id).require(Role.ADMIN)
-            old = self._load(tx, person_id)
-            new = replace(
-                old,
-                roles=old.roles if held is None else held,
-                state=state or old.state,
-                epoch=old.epoch + 1,
-            )
-            others = [p for p in rows.people(tx) if p.id != old.id and p.may(Role.ADMIN)]
-            if not others and not new.may(Role.ADMIN):
-                raise Refused(Kind.CONFLICT, "this is the last admin")
-            if not rows.swap_person(tx, old, new):
-                raise Refused(Kind.CONFLICT, "the person was changed meanwhile")
-            rows.end_sessions_of(tx, old.id)
-            facts: dict[str, JsonValue] = {
-                "action": "person-changed",
-                "by": admin.id,
-                "person": new.id,
-                "roles": sorted(new.roles),
-                "state": new.state.value,
-                "person_epoch": new.epoch,
-            }
-            self._log(tx, EventType.ADMIN, new.id, facts)
-            return new
-
-        return await self._database.write(unit)
-
-    def check_live(self, tx: Tx, person_id: str, epoch: int | None = None) -> Person:
-        """Refuse unless the person may act now, and nothing was taken away since ``epoch``.
-
-        For the transaction that records a decision.
-        """
-        person = self._load(tx, person_id)
-        person.require_active(epoch)
-        return person
-
-    # -- pieces --------------------------------------------------------------------------------
-
-    def _add_link(
-        self,
-        tx: Tx,
-        token: str,
-        kind: LinkKind,
-        *,
-        name: str | None,
-        roles: frozenset[Role],
-        person_id: str | None = None,
-    ) -> None:
-        expires_at = tx.now + LINK_LIFETIME
-        new = SetupLink(secret_hash(token), kind, name, roles, person_id, expires_at, used=False)
-        rows.add_link(tx, new)
-
-    def _usable_link(self, tx: Tx, hash_: str) -> SetupLink:
-        link = rows.link_by_hash(tx, hash_)
-        if link is None:
-            raise Refused(Kind.UNAUTHENTICATED, "the link is not valid; ask for a new one")
-        link.require_usable(self._now())
-        return link
-
     def _registered(
         self, tx: Tx, link: SetupLink, person_id: str, called: str, now: datetime
     ) -> Person:
@@ -420,24 +232,3 @@ class PeopleService:
             tx, passkey, sign_count=assertion.sign_count, backed_up=assertion.backed_up
         ):
             raise Refused(Kind.REPLAYED, "the passkey was used at the same time elsewhere")
-
-    def _load(self, tx: Tx, person_id: str) -> Person:
-        person = rows.person_by_id(tx, person_id)
-        if person is None:
-            raise Refused(Kind.NOT_FOUND, "there is no such person")
-        return person
-
-    def _load_active(self, tx: Tx, person_id: str) -> Person:
-        person = self._load(tx, person_id)
-        person.require_active()
-        return person
-
-    def _log(
-        self,
-        tx: Tx,
-        type_: EventType,
-        trace: str,
-        facts: JsonObject,
-        private: JsonObject | None = None,
-    ) -> None:
-        self._audit.append(tx, Event(type_, trace, facts, private or {}))

@@ -29,7 +29,7 @@ from actfor.identity.model import (
 from actfor.identity.repository import agents as rows
 from actfor.identity.repository import people as people_rows
 from actfor.store import Database, Tx
-from actfor.wire.canonical import JsonValue
+from actfor.wire.canonical import JsonObject, JsonValue
 from actfor.wire.spiffe import SpiffeId
 
 Hook = Callable[[Tx, Agent], None]
@@ -49,9 +49,9 @@ class Registry:
         trust_domain: str,
         clock: Callable[[], datetime],
     ) -> None:
-        self._database = database
-        self._audit = audit
-        self._trust_domain = SpiffeId.parse(f"spiffe://{trust_domain}").trust_domain
+        self.database = database
+        self.audit = audit
+        self.trust_domain = SpiffeId.parse(f"spiffe://{trust_domain}").trust_domain
         self._now = clock
         self.on_invalidated: list[Hook] = []
         self.after_invalidated: list[Callable[[Agent], None]] = []
@@ -64,7 +64,7 @@ class Registry:
                 used, or looks like one that was), DENIED (the owner's account is disabled).
         """
         # 1. Check what was asked before touching a file.
-        agent_id = SpiffeId.for_agent(self._trust_domain, parse_name(draft.name))
+        agent_id = SpiffeId.for_agent(self.trust_domain, parse_name(draft.name))
         # 2. Measure, outside the transaction: it may take seconds.
         reference, tree = await asyncio.to_thread(_measure_draft, draft.reference)
         agent = Agent.register(
@@ -82,7 +82,7 @@ class Registry:
             rows.keep_tree(tx, agent.name, tree)
             self._log(tx, agent, "registered", by=owner.id, tier=agent.tier.value)
 
-        await self._database.write(unit)
+        await self.database.write(unit)
         return agent
 
     async def show(self, name: str) -> Agent:
@@ -91,11 +91,11 @@ class Registry:
         Raises:
             Refused: NOT_FOUND.
         """
-        return await self._database.read(lambda tx: _load(tx, name))
+        return await self.database.read(lambda tx: _load(tx, name))
 
     async def list(self) -> Sequence[Agent]:
         """Every agent, by name, retired ones included."""
-        return await self._database.read(rows.agents)
+        return await self.database.read(rows.agents)
 
     async def update_reference(self, admin: Person, name: str, draft: ReferenceDraft) -> Agent:
         """Accept new reference values: a new manifest; what was issued before no longer counts."""
@@ -136,7 +136,7 @@ class Registry:
                 return current
             return self._replace(tx, current, current.invalidate(cause), "invalidated", None)
 
-        return await self._database.write(unit)
+        return await self.database.write(unit)
 
     def check_live(self, tx: Tx, name: str, epoch: int) -> None:
         """Refuse unless the agent may act now and nothing was taken from it since ``epoch``.
@@ -174,7 +174,7 @@ class Registry:
             _require_active(tx, by)
             return self._replace(tx, current, change(tx, current), action, by.id, reason)
 
-        return await self._database.write(unit)
+        return await self.database.write(unit)
 
     def _replace(
         self,
@@ -210,7 +210,13 @@ class Registry:
             **more,
         }
         known = {name: value for name, value in facts.items() if value is not None}
-        self._audit.append(tx, Event(EventType.AGENT, str(agent.id), known))
+        self.audit.append(tx, Event(EventType.AGENT, str(agent.id), known))
+
+
+def attest_event(agent: Agent, facts: JsonObject) -> Event:
+    """A record about this agent's credentials."""
+    full = {"agent": str(agent.id), "manifest": agent.manifest_digest, **facts}
+    return Event(EventType.ATTEST, str(agent.id), full)
 
 
 def _load(tx: Tx, name: str) -> Agent:

@@ -1,0 +1,130 @@
+"""Accounts: people as others know them; roles and states change here, and nothing else does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from actfor.audit import AuditLog, Event, EventType
+from actfor.errors import Kind, Refused
+from actfor.identity.model import Person, PersonState, Role
+from actfor.identity.model.people import parse_roles
+from actfor.identity.repository import people as rows
+from actfor.identity.service.passkeys import RelyingParty
+from actfor.store import Database, Tx
+from actfor.wire.canonical import JsonObject, JsonValue
+
+
+class Accounts:
+    """The accounts, and what the use cases about people share."""
+
+    def __init__(
+        self,
+        database: Database,
+        audit: AuditLog,
+        rp_id: str,
+        origins: Sequence[str],
+        clock: Callable[[], datetime],
+    ) -> None:
+        if not rp_id or not origins:
+            raise ValueError("a relying party needs a domain and at least one origin")
+        self._database = database
+        self._audit = audit
+        self._party = RelyingParty(rp_id, tuple(origins))
+        self._now = clock
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The web origins that may use a session cookie."""
+        return self._party.origins
+
+    async def has_operator(self) -> bool:
+        """Whether anybody was ever registered; then no operator link is made again."""
+        return await self._database.read(rows.person_count) > 0
+
+    async def person(self, person_id: str) -> Person:
+        """The person with this id.
+
+        Raises:
+            Refused: NOT_FOUND.
+        """
+        return await self._database.read(lambda tx: self._load(tx, person_id))
+
+    async def people(self) -> list[Person]:
+        """Everyone, in order of registration."""
+        return await self._database.read(rows.people)
+
+    async def change(
+        self,
+        admin: Person,
+        person_id: str,
+        *,
+        roles: Iterable[str] | None = None,
+        state: PersonState | None = None,
+    ) -> Person:
+        """Change roles or state. Sessions end, and tokens issued before no longer count.
+
+        Raises:
+            Refused: DENIED for who is not an admin; CONFLICT for taking the last admin away.
+        """
+        admin.require(Role.ADMIN)
+        held = None if roles is None else parse_roles(roles)
+
+        def unit(tx: Tx) -> Person:
+            self._load_active(tx, admin.id).require(Role.ADMIN)
+            old = self._load(tx, person_id)
+            new = replace(
+                old,
+                roles=old.roles if held is None else held,
+                state=state or old.state,
+                epoch=old.epoch + 1,
+            )
+            others = [p for p in rows.people(tx) if p.id != old.id and p.may(Role.ADMIN)]
+            if not others and not new.may(Role.ADMIN):
+                raise Refused(Kind.CONFLICT, "this is the last admin")
+            if not rows.swap_person(tx, old, new):
+                raise Refused(Kind.CONFLICT, "the person was changed meanwhile")
+            rows.end_sessions_of(tx, old.id)
+            facts: dict[str, JsonValue] = {
+                "action": "person-changed",
+                "by": admin.id,
+                "person": new.id,
+                "roles": sorted(new.roles),
+                "state": new.state.value,
+                "person_epoch": new.epoch,
+            }
+            self._log(tx, EventType.ADMIN, new.id, facts)
+            return new
+
+        return await self._database.write(unit)
+
+    def check_live(self, tx: Tx, person_id: str, epoch: int | None = None) -> Person:
+        """Refuse unless the person may act now, and nothing was taken away since ``epoch``.
+
+        For the transaction that records a decision.
+        """
+        person = self._load(tx, person_id)
+        person.require_active(epoch)
+        return person
+
+    def _load(self, tx: Tx, person_id: str) -> Person:
+        person = rows.person_by_id(tx, person_id)
+        if person is None:
+            raise Refused(Kind.NOT_FOUND, "there is no such person")
+        return person
+
+    def _load_active(self, tx: Tx, person_id: str) -> Person:
+        person = self._load(tx, person_id)
+        person.require_active()
+        return person
+
+    def _log(
+        self,
+        tx: Tx,
+        type_: EventType,
+        trace: str,
+        facts: JsonObject,
+        private: JsonObject | None = None,
+    ) -> None:
+        self._audit.append(tx, Event(type_, trace, facts, private or {}))

@@ -1,0 +1,108 @@
+"""One-time links: how the first operator, everyone after, and further passkeys come in."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+
+from actfor.audit import EventType
+from actfor.errors import Kind, Refused
+from actfor.identity.model import FIRST_OPERATOR, LINK_LIFETIME, LinkKind, Person, Role, SetupLink
+from actfor.identity.model.people import parse_person_name, parse_roles, secret_hash
+from actfor.identity.repository import people as rows
+from actfor.identity.service.accounts import Accounts
+from actfor.store import Tx
+from actfor.wire.canonical import JsonValue
+
+
+class Invitations(Accounts):
+    """Links good once for 15 minutes. Their tokens are returned here and kept nowhere."""
+
+    async def create_setup_link(self) -> str:
+        """The token of a link that registers the first operator: shown once, good for 15 minutes.
+
+        A new one voids the one before.
+
+        Raises:
+            Refused: CONFLICT once there is an operator.
+        """
+        token = secrets.token_urlsafe(32)
+
+        def unit(tx: Tx) -> None:
+            if rows.person_count(tx):
+                raise Refused(Kind.CONFLICT, "there is an operator already; ask for an invitation")
+            rows.void_links(tx, LinkKind.OPERATOR)
+            self._add_link(tx, token, LinkKind.OPERATOR, name=None, roles=FIRST_OPERATOR)
+            self._log(tx, EventType.ADMIN, "setup", {"action": "setup-link-created"})
+
+        await self._database.write(unit)
+        return token
+
+    async def invite(self, admin: Person, name: str, roles: Iterable[str]) -> str:
+        """The token of a link with which a new person registers under this name and these roles."""
+        admin.require(Role.ADMIN)
+        token, named, held = secrets.token_urlsafe(32), parse_person_name(name), parse_roles(roles)
+
+        def unit(tx: Tx) -> None:
+            self._load_active(tx, admin.id).require(Role.ADMIN)
+            self._add_link(tx, token, LinkKind.INVITE, name=named, roles=held)
+            facts: dict[str, JsonValue] = {
+                "action": "person-invited",
+                "by": admin.id,
+                "roles": sorted(held),
+            }
+            self._log(tx, EventType.ADMIN, admin.id, facts, {"name": named})
+
+        await self._database.write(unit)
+        return token
+
+    async def invite_passkey(self, by: Person, person_id: str) -> str:
+        """The token of a link that adds a passkey to an account: one's own, or any for an admin."""
+        if by.id != person_id:
+            by.require(Role.ADMIN)
+        token = secrets.token_urlsafe(32)
+
+        def unit(tx: Tx) -> None:
+            person = self._load_active(tx, person_id)
+            self._add_link(
+                tx,
+                token,
+                LinkKind.PASSKEY,
+                name=person.name,
+                roles=person.roles,
+                person_id=person.id,
+            )
+            facts = {"action": "passkey-invited", "by": by.id, "person": person.id}
+            self._log(tx, EventType.ADMIN, person.id, facts)
+
+        await self._database.write(unit)
+        return token
+
+    async def link(self, token: str) -> SetupLink:
+        """What a link is for.
+
+        Raises:
+            Refused: UNAUTHENTICATED when it is unknown, used or too old.
+        """
+        return await self._database.read(lambda tx: self._usable_link(tx, secret_hash(token)))
+
+    def _add_link(
+        self,
+        tx: Tx,
+        token: str,
+        kind: LinkKind,
+        *,
+        name: str | None,
+        roles: frozenset[Role],
+        person_id: str | None = None,
+    ) -> None:
+        expires_at = tx.now + LINK_LIFETIME
+        new = SetupLink(secret_hash(token), kind, name, roles, person_id, expires_at, used=False)
+        rows.add_link(tx, new)
+
+    def _usable_link(self, tx: Tx, hash_: str) -> SetupLink:
+        link = rows.link_by_hash(tx, hash_)
+        if link is None:
+            raise Refused(Kind.UNAUTHENTICATED, "the link is not valid; ask for a new one")
+        link.require_usable(self._now())
+        return link
