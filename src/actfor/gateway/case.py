@@ -9,9 +9,9 @@ from actfor.approval import Approval
 from actfor.authorization.model import CallFacts
 from actfor.delegation import Delegation
 from actfor.gateway.calls import Attempt
-from actfor.gateway.catalog import Governed
 from actfor.gateway.effects import Judged
 from actfor.gateway.model import Tool
+from actfor.gateway.shelf import Governed
 from actfor.wire.canonical import digest
 
 

@@ -19,7 +19,6 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from mcp.shared.inbound import (
-    ERROR_CODE_HTTP_STATUS,
     InboundLadderRejection,
     classify_inbound_request,
     validate_mcp_param_headers,
@@ -27,8 +26,8 @@ from mcp.shared.inbound import (
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-import actfor
 from actfor.errors import Kind, Refused
+from actfor.gateway import replies
 from actfor.gateway.calls import (
     Answered,
     Attempt,
@@ -44,10 +43,11 @@ from actfor.gateway.case import Caller
 from actfor.gateway.enforce import Enforcer
 from actfor.gateway.transport import Head, Message, Reply, Stop, answer, parse, read_body, stop
 from actfor.wire import mcp
-from actfor.wire.canonical import JsonObject, JsonValue
+from actfor.wire.canonical import JsonObject
 
+_PROOF: Final = frozenset({Stage.CREDENTIAL, Stage.MANDATE})
+_AUTHENTICATION: Final = frozenset({Kind.UNAUTHENTICATED, Kind.EXPIRED, Kind.REPLAYED})
 _SESSION_SECONDS: Final = 24 * 3600
-_LIST_TTL_MS: Final = 5_000
 _MAX_ENDED: Final = 10_000
 _MAX_NAME: Final = 128
 _DEFAULT_VERSION: Final = "2025-03-26"  # MCP 2025-11-25, transports: what no header means
@@ -100,7 +100,7 @@ class McpFront:
     def metadata(self, server: str) -> Reply:
         """RFC 9728 metadata of one server."""
         if self._enforcer.server(server) is None:
-            return _no_server().reply
+            return replies.no_server().reply
         body = mcp.protected_resource(
             self._settings.url(server),
             issuer=self._issuer,
@@ -117,7 +117,7 @@ class McpFront:
         if head.doubled is not None:
             raise stop(400, mcp.HEADER_MISMATCH, f"the header {head.doubled} is there twice")
         if self._enforcer.server(server) is None:
-            raise _no_server()
+            raise replies.no_server()
         if head.method not in {"POST", "DELETE"}:
             # No stream is offered: nothing here speaks unasked.
             raise stop(405, mcp.INVALID_REQUEST, "use POST", headers=(("allow", "POST, DELETE"),))
@@ -142,7 +142,7 @@ class McpFront:
             return await self._enforcer.authenticate(server, credentials)
         except Refused as refused:
             if refused.kind is Kind.BUSY:
-                raise Stop(_busy(None)) from None
+                raise Stop(replies.busy(None)) from None
             code = refused.code or "invalid_token"
             raise self._unauthorized(server, code, refused.detail) from None
 
@@ -151,7 +151,7 @@ class McpFront:
             await self._enforcer.spend(caller)
         except Refused as refused:
             if refused.kind is Kind.BUSY:
-                raise Stop(_busy(None)) from None
+                raise Stop(replies.busy(None)) from None
             raise self._unauthorized(
                 caller.server, refused.code or "invalid_dpop_proof", refused.detail
             ) from None
@@ -164,7 +164,7 @@ class McpFront:
             return (
                 Reply(202)
                 if legacy or version in mcp.MODERN_VERSIONS
-                else _unsupported(None, version)
+                else replies.unsupported(None, version)
             )
         if legacy:
             return await self._handshake_era(head, caller, message, version or _DEFAULT_VERSION)
@@ -182,7 +182,7 @@ class McpFront:
         if message.method == "ping":
             return Reply(200, mcp.result(message.id, {}))
         if message.method == "tools/list":
-            return _listed(message, self._enforcer.tools(caller), modern=False)
+            return replies.listed(message, self._enforcer.tools(caller), modern=False)
         if message.method == "tools/call":
             return await self._call(caller, message, client)
         return Reply(200, mcp.error(message.id, mcp.METHOD_NOT_FOUND, "method not found"))
@@ -193,10 +193,12 @@ class McpFront:
         body: JsonObject = {
             "protocolVersion": version,
             "capabilities": {"tools": {"listChanged": False}},
-            "serverInfo": _server_info(caller.server),
-            "instructions": _INSTRUCTIONS,
+            "serverInfo": replies.server_info(caller.server),
+            "instructions": replies.INSTRUCTIONS,
         }
-        can_open_url = version == "2025-11-25" and _opens_urls(message.params.get("capabilities"))
+        can_open_url = version == "2025-11-25" and replies.opens_urls(
+            message.params.get("capabilities")
+        )
         headers: tuple[tuple[str, str], ...] = ()
         if can_open_url:
             session = mcp.Session(
@@ -241,16 +243,16 @@ class McpFront:
         verdict = classify_inbound_request(message.body, headers=head.headers)
         if isinstance(verdict, InboundLadderRejection):
             if verdict.code == mcp.UNSUPPORTED_VERSION:
-                return _unsupported(message.id, version)
-            return _rejected(message.id, verdict)
-        client = Client(modern=True, can_open_url=_opens_urls(verdict.client_capabilities))
+                return replies.unsupported(message.id, version)
+            return replies.rejected(message.id, verdict)
+        client = Client(modern=True, can_open_url=replies.opens_urls(verdict.client_capabilities))
         if message.method == "server/discover":
-            return _discovered(message, caller.server)
+            return replies.discovered(message, caller.server)
         if message.method == "tools/list":
-            return _listed(message, self._enforcer.tools(caller), modern=True)
+            return replies.listed(message, self._enforcer.tools(caller), modern=True)
         if message.method == "tools/call":
             if (wrong := self._mirrored_wrongly(head, caller, message)) is not None:
-                return _rejected(message.id, wrong)
+                return replies.rejected(message.id, wrong)
             return await self._call(caller, message, client)
         return Reply(404, mcp.error(message.id, mcp.METHOD_NOT_FOUND, "method not found"))
 
@@ -270,7 +272,7 @@ class McpFront:
     async def _call(self, caller: Caller, message: Message, client: Client) -> Reply:
         name, arguments = message.params.get("name"), message.params.get("arguments", {})
         if not isinstance(name, str) or not isinstance(arguments, dict):
-            return _failure(
+            return replies.failure(
                 message.id, mcp.INVALID_PARAMS, "`name` is a string, `arguments` an object",
                 modern=client.modern,
             )  # fmt: skip
@@ -291,26 +293,26 @@ class McpFront:
         modern = attempt.client.modern
         match outcome:
             case Answered(result=result):
-                return Reply(200, mcp.result(request_id, _shaped(result, modern=modern)))
+                return Reply(200, mcp.result(request_id, replies.shaped(result, modern=modern)))
             case Failed(code=code, message=text, data=data):
                 return Reply(200, mcp.error(request_id, code, text, data))
             case Pending():
-                return _pending(request_id, attempt, outcome)
+                return replies.pending(request_id, attempt, outcome)
             case Denied():
                 return self._refusal(request_id, attempt, outcome)
 
     def _refusal(self, request_id: mcp.RequestId, attempt: Attempt, denied: Denied) -> Reply:
         modern = attempt.client.modern
         if denied.kind is Kind.BUSY:
-            return _busy(request_id)
+            return replies.busy(request_id)
         if denied.stage in _PROOF and denied.kind in _AUTHENTICATION:
             code = denied.code or "invalid_token"
             return self._unauthorized(attempt.server, code, denied.reason).reply
         if denied.kind is Kind.NOT_FOUND and denied.stage is Stage.TOOL:
             text = f"unknown tool: {attempt.tool[:_MAX_NAME]}"
-            return _failure(request_id, mcp.INVALID_PARAMS, text, modern=modern)
+            return replies.failure(request_id, mcp.INVALID_PARAMS, text, modern=modern)
         if denied.kind is Kind.MALFORMED:
-            return _failure(request_id, mcp.INVALID_PARAMS, denied.reason, modern=modern)
+            return replies.failure(request_id, mcp.INVALID_PARAMS, denied.reason, modern=modern)
         data: JsonObject = {
             "decision": "deny",
             "stage": denied.stage.value,
@@ -363,95 +365,3 @@ class _Metadata:
             await answer(Reply(405, None, (("allow", "GET"),)), send)
             return
         await answer(self._front.metadata(scope["path_params"]["server"]), send)
-
-
-_PROOF: Final = frozenset({Stage.CREDENTIAL, Stage.MANDATE})
-_AUTHENTICATION: Final = frozenset({Kind.UNAUTHENTICATED, Kind.EXPIRED, Kind.REPLAYED})
-_INSTRUCTIONS: Final = (
-    "Calls are governed: each is checked against a person's mandate, and some wait for a person's "
-    "approval. When a call is pending, have the page opened, then retry the same call."
-)
-
-
-def _opens_urls(capabilities: object) -> bool:
-    """Whether the client declared URL-mode elicitation; an empty ``elicitation`` is form only."""
-    elicitation = capabilities.get("elicitation") if isinstance(capabilities, dict) else None
-    return isinstance(elicitation, dict) and isinstance(elicitation.get("url"), dict)
-
-
-def _server_info(server: str) -> JsonObject:
-    return {"name": f"actfor/{server}", "version": actfor.__version__}
-
-
-def _no_server() -> Stop:
-    return stop(404, mcp.INVALID_REQUEST, "there is no such server")
-
-
-def _discovered(message: Message, server: str) -> Reply:
-    body: JsonObject = {
-        "resultType": "complete",
-        "supportedVersions": [*reversed(mcp.MODERN_VERSIONS), *reversed(mcp.HANDSHAKE_VERSIONS)],
-        "capabilities": {"tools": {}},
-        "instructions": _INSTRUCTIONS,
-        "ttlMs": _LIST_TTL_MS,
-        "cacheScope": "private",
-        "_meta": {"io.modelcontextprotocol/serverInfo": _server_info(server)},
-    }
-    return Reply(200, mcp.result(message.id, body))
-
-
-def _listed(message: Message, tools: Sequence[JsonObject], *, modern: bool) -> Reply:
-    if message.params.get("cursor") is not None:
-        return _failure(message.id, mcp.INVALID_PARAMS, "there is only one page", modern=modern)
-    body: dict[str, JsonValue] = {"tools": list(tools)}
-    if modern:
-        # The list depends on the mandate presented, so no cache may share it (T-MCP-5).
-        body |= {"resultType": "complete", "ttlMs": _LIST_TTL_MS, "cacheScope": "private"}
-    return Reply(200, mcp.result(message.id, body))
-
-
-def _pending(request_id: mcp.RequestId, attempt: Attempt, pending: Pending) -> Reply:
-    client, question = attempt.client, pending.question
-    if not client.can_open_url:
-        body = mcp.pending_result(question, modern=client.modern)
-        return Reply(200, mcp.result(request_id, body))
-    if client.modern:
-        body = mcp.input_required(question, pending.request_state)
-        return Reply(200, mcp.result(request_id, body))
-    data = mcp.url_elicitation_required(question)
-    return Reply(200, mcp.error(request_id, mcp.URL_ELICITATION_REQUIRED, question.message, data))
-
-
-def _shaped(result: JsonObject, *, modern: bool) -> JsonObject:
-    """The upstream's result with the one member in which the eras differ."""
-    if modern:
-        return result if "resultType" in result else {"resultType": "complete", **result}
-    if "resultType" not in result:
-        return result
-    return {name: member for name, member in result.items() if name != "resultType"}
-
-
-def _failure(request_id: mcp.RequestId, code: int, message: str, *, modern: bool) -> Reply:
-    status = ERROR_CODE_HTTP_STATUS.get(code, 200) if modern else 200
-    return Reply(status, mcp.error(request_id, code, message))
-
-
-def _rejected(request_id: mcp.RequestId, verdict: InboundLadderRejection) -> Reply:
-    status = ERROR_CODE_HTTP_STATUS.get(verdict.code, 400)
-    return Reply(status, mcp.error(request_id, verdict.code, verdict.message, verdict.data))
-
-
-def _unsupported(request_id: mcp.RequestId, version: str | None) -> Reply:
-    data: JsonObject = {
-        "supported": [*mcp.HANDSHAKE_VERSIONS, *mcp.MODERN_VERSIONS],
-        "requested": version,
-    }
-    body = mcp.error(request_id, mcp.UNSUPPORTED_VERSION, "Unsupported protocol version", data)
-    return Reply(400, body)
-
-
-def _busy(request_id: mcp.RequestId) -> Reply:
-    body = mcp.error(
-        request_id, mcp.INTERNAL_ERROR, "the record could not be made durable; nothing was executed"
-    )
-    return Reply(503, body, (("retry-after", "1"),))

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import Final
 
-from actfor.delegation.model import Delegation, Mandate, Proved
+from actfor.delegation.model import Delegation, Proved
 from actfor.delegation.repository import grants
 from actfor.delegation.repository import mandates as rows
 from actfor.delegation.service import tokens
@@ -24,30 +21,17 @@ from actfor.delegation.service.context import Context
 from actfor.errors import Kind, Refused
 from actfor.store import Tx
 from actfor.wire import dpop, jose
-from actfor.wire.jose import SigningKey
 from actfor.wire.rar import Authority, Money
 
 logger = logging.getLogger(__name__)
 
 INVALID_TOKEN: Final = "invalid_token"  # noqa: S105 - an error code
-_MAX_REMEMBERED: Final = 4096
 _SWEEP_SECONDS: Final = 60.0
 _KEPT: Final = timedelta(days=1)
 
 
 class Access(Context):
     """The resource server's half: verify, check, consume."""
-
-    # Owned by the event loop: verified tokens by digest, the least recently used first.
-    _known: OrderedDict[bytes, Delegation]
-
-    def use_keys(self, keys: Sequence[SigningKey]) -> None:
-        """Sign with the first of ``keys`` and verify with all of them, from now on.
-
-        What was remembered as verified is forgotten: a key may be gone.
-        """
-        self._set_keys(keys)
-        self._known = OrderedDict()
 
     async def authenticate(
         self,
@@ -74,20 +58,19 @@ class Access(Context):
             raise _invalid("the token is bound to a key; send it with the DPoP scheme")
         if proof is None:
             raise _invalid("a DPoP proof is required", dpop.INVALID_PROOF)
-        now, name = self._now(), sha256(token.encode(errors="surrogatepass")).digest()
-        known = self._known.get(name)
+        now = self._now()
+        known = self._delegations.get(token)
         if known is None:
             known = await self._verified(token, audience, now)
         if known.audience != audience:
             raise _invalid("token is for another audience")
         if now >= known.expires_at:
-            self._known.pop(name, None)
+            self._delegations.drop(token)
             raise Refused(Kind.EXPIRED, "token has expired", code=INVALID_TOKEN)
         seen = dpop.verify_proof(
             proof, method=method, url=url, now=now, access_token=token, jkt=known.jkt
         )
         live = await self._database.read(lambda tx: self._live(tx, known, now))
-        self._remember(name, known)
         return Proved(live, seen.once)
 
     def check_live(self, tx: Tx, delegation: Delegation) -> None:
@@ -183,7 +166,9 @@ class Access(Context):
         mandate = await self._database.read(lambda tx: rows.by_id(tx, mandate_id, self.resources))
         if mandate is None:
             raise _invalid("the token's mandate is unknown")
-        return tokens.delegation_of(claims, mandate, resources=self.resources)
+        known = tokens.delegation_of(claims, mandate, resources=self.resources)
+        self._delegations.put(token, known)
+        return known
 
     def _live(self, tx: Tx, known: Delegation, now: datetime) -> Delegation:
         """The delegation with its mandate as it stands; revoked means the token is not valid."""
@@ -197,26 +182,6 @@ class Access(Context):
                 raise
             raise _invalid(refused.detail) from refused
         return replace(known, mandate=mandate)
-
-    def _standing(self, tx: Tx, mandate: Mandate) -> Mandate:
-        found = rows.standing(tx, mandate.id)
-        if found is None:
-            raise Refused(Kind.NOT_FOUND, "there is no such mandate")
-        state, epoch, calls, amount, reason = found
-        return replace(
-            mandate,
-            state=state,
-            epoch=epoch,
-            calls_used=calls,
-            amount_used=amount,
-            reason=reason,
-        )
-
-    def _remember(self, name: bytes, known: Delegation) -> None:
-        self._known[name] = known
-        self._known.move_to_end(name)
-        while len(self._known) > _MAX_REMEMBERED:
-            self._known.popitem(last=False)
 
 
 def _minor(authority: Authority, amount: Money | None) -> int:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from actfor.audit import AuditLog
+from actfor.delegation.model import Delegation, Mandate
+from actfor.delegation.repository import mandates as rows
+from actfor.delegation.service.memory import Verified
+from actfor.delegation.service.tokens import Subject
+from actfor.errors import Kind, Refused
 from actfor.identity import AgentService, PeopleService
 from actfor.store import Database, Tx
 from actfor.wire import jose
@@ -47,7 +53,7 @@ class Context:
         self._policy_version = policy_version
         # Run in the transaction that revokes a mandate, with its id: others end what hangs on it.
         self.on_revoked: list[Callable[[Tx, str], None]] = []
-        self._set_keys(keys)
+        self.use_keys(keys)
 
     @property
     def issuer(self) -> str:
@@ -72,8 +78,29 @@ class Context:
         """The public keys of access tokens (RFC 7517 §5)."""
         return jose.jwks(self._verify_keys.values())
 
-    def _set_keys(self, keys: Sequence[SigningKey]) -> None:
+    def use_keys(self, keys: Sequence[SigningKey]) -> None:
+        """Sign with the first of ``keys`` and verify with all of them, from now on.
+
+        What was remembered as verified is forgotten: a key may be gone.
+        """
         if not keys:
             raise ValueError("there is no key to sign access tokens with")
         self._signing_key = keys[0]
         self._verify_keys = jose.key_map(key.public for key in keys)
+        self._delegations: Verified[Delegation] = Verified()
+        self._subjects: Verified[Subject] = Verified()
+
+    def _standing(self, tx: Tx, mandate: Mandate) -> Mandate:
+        """The mandate as it stands in this transaction: state, epoch and what was used."""
+        found = rows.standing(tx, mandate.id)
+        if found is None:
+            raise Refused(Kind.NOT_FOUND, "there is no such mandate")
+        state, epoch, calls, amount, reason = found
+        return replace(
+            mandate,
+            state=state,
+            epoch=epoch,
+            calls_used=calls,
+            amount_used=amount,
+            reason=reason,
+        )

@@ -10,16 +10,16 @@ one that did, but whose authority has ended (expired, revoked, agent invalidated
 
 from __future__ import annotations
 
-import hmac
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from actfor.audit import Event, EventType
-from actfor.delegation.model import ACCESS_TOKEN_LIFE, Delegation, Mandate
+from actfor.delegation.model import Delegation, Mandate
 from actfor.delegation.repository import grants
 from actfor.delegation.repository import mandates as rows
 from actfor.delegation.service import tokens
 from actfor.delegation.service.context import Context
+from actfor.delegation.service.planning import Plan, plan, require_may_act
 from actfor.delegation.service.tokens import Subject
 from actfor.errors import Kind, Refused
 from actfor.identity import AttestedAgent
@@ -27,23 +27,12 @@ from actfor.store import Tx, new_id
 from actfor.wire import jose
 from actfor.wire.canonical import JsonValue, digest
 from actfor.wire.dpop import INVALID_PROOF, DpopProof
-from actfor.wire.rar import (
-    INVALID_DETAILS,
-    Authority,
-    from_authorization_details,
-    narrows,
-    to_authorization_details,
-)
 from actfor.wire.timestamps import rfc3339
 from actfor.wire.token_exchange import (
-    ACTOR_UNAUTHORIZED,
     INVALID_GRANT,
     INVALID_REQUEST,
-    INVALID_SCOPE,
-    INVALID_TARGET,
     ExchangeRequest,
     TokenResponse,
-    shown,
 )
 
 
@@ -69,17 +58,24 @@ class Exchange(Context):
         # 1. Who acts, by a credential that only they can use.
         actor = await self._actor(request, proof, grant_id)
         parties = _Parties(str(actor.agent.id), str(actor.instance))
-        planned: Delegation | Refused
+        planned: Plan | Refused
         try:
             # 2. For whom, by which mandate.
             subject = self._subject(request.subject_token, now)
             parties = replace(parties, subject=subject)
-            _require_may_act(request, subject, actor, proof)
+            require_may_act(request, subject, actor, proof)
             mandate = await self._mandate_of(subject)
             # 3. Narrow.
-            authority = self._narrowed(request, mandate)
-            until = _until(request, subject, actor, mandate, now)
-            planned = _delegation(request, subject, actor, mandate, authority, until, grant_id)
+            planned = plan(
+                request,
+                subject=subject,
+                actor=actor,
+                mandate=mandate,
+                server=self._audiences().get(request.audience),
+                resources=self.resources,
+                grant_id=grant_id,
+                now=now,
+            )
         except Refused as refused:
             planned = _as_oauth(refused)
         # 4. Record, the refusal too.
@@ -109,6 +105,16 @@ class Exchange(Context):
             raise answer from refused
 
     def _subject(self, token: str, now: datetime) -> Subject:
+        known = self._subjects.get(token)
+        if known is None:
+            known = self._verified_subject(token, now)
+            self._subjects.put(token, known)
+        if now >= known.expires_at:
+            self._subjects.drop(token)
+            raise Refused(Kind.EXPIRED, "subject_token: token has expired", code=INVALID_GRANT)
+        return known
+
+    def _verified_subject(self, token: str, now: datetime) -> Subject:
         try:
             claims = jose.verify(
                 token,
@@ -130,40 +136,15 @@ class Exchange(Context):
             raise Refused(Kind.NOT_FOUND, "there is no such mandate")
         return mandate
 
-    def _narrowed(self, request: ExchangeRequest, mandate: Mandate) -> Authority:
-        """What the token will carry: the mandate, cut to one audience and to what was asked."""
-        server = self._audiences().get(request.audience)
-        granted = [grant for grant in mandate.authority.grants if grant.server == server]
-        if server is None or not granted:
-            raise Refused(
-                Kind.DENIED,
-                f"audience `{shown(request.audience)}` is not in the mandate",
-                code=INVALID_TARGET,
-            )
-        authority = replace(mandate.authority, grants=tuple(granted))
-        if request.authorization_details is not None:
-            asked = from_authorization_details(
-                request.authorization_details, resources=self.resources
-            )
-            widened = narrows(asked, authority)
-            if widened is not None:
-                raise Refused(Kind.DENIED, widened, code=INVALID_DETAILS)
-            authority = asked
-        if request.scope is not None:
-            authority = _scoped(authority, request.scope)
-        if narrows(authority, mandate.authority) is not None:
-            raise AssertionError("an exchange was about to widen a mandate")
-        return authority
-
     def _recorded(
         self,
         tx: Tx,
-        planned: Delegation | Refused,
+        planned: Plan | Refused,
         proof: DpopProof,
         parties: _Parties,
         grant_id: str,
         now: datetime,
-    ) -> Delegation | Refused:
+    ) -> Plan | Refused:
         """Spend the proof, look once more at who may act, and write down what comes of it.
 
         A refusal is returned, not raised, so that its record commits.
@@ -172,20 +153,20 @@ class Exchange(Context):
         if refused is not None:
             self._audit.append(tx, _refusal(refused, parties, grant_id))
             return refused
-        assert isinstance(planned, Delegation)  # noqa: S101 - a refusal was returned just above
-        grants.add(tx, planned, now)
-        self._audit.append(tx, self._granted(planned))
+        assert isinstance(planned, Plan)  # noqa: S101 - a refusal was returned just above
+        grants.add(tx, planned.delegation, now)
+        self._audit.append(tx, _granted(planned))
         return planned
 
     def _refusal_now(
-        self, tx: Tx, planned: Delegation | Refused, proof: DpopProof, now: datetime
+        self, tx: Tx, planned: Plan | Refused, proof: DpopProof, now: datetime
     ) -> Refused | None:
         if not grants.spend(tx, proof.once, proof.expires_at):
             return Refused(Kind.REPLAYED, "DPoP proof was already used", code=INVALID_PROOF)
         if isinstance(planned, Refused):
             return planned
         try:
-            self._require_live(tx, planned, now)
+            self._require_live(tx, planned.delegation, now)
         except Refused as refused:
             return _as_oauth(refused)
         return None
@@ -193,20 +174,15 @@ class Exchange(Context):
     def _require_live(self, tx: Tx, delegation: Delegation, now: datetime) -> None:
         self._people.check_live(tx, delegation.person_id, delegation.person_epoch)
         self._agents.check_live(tx, delegation.agent_name, delegation.agent_epoch)
-        mandate = rows.by_id(tx, delegation.mandate.id, self.resources)
-        if mandate is None:
-            raise Refused(Kind.NOT_FOUND, "there is no such mandate")
-        mandate.require_active(now, delegation.mandate_epoch)
+        self._standing(tx, delegation.mandate).require_active(now, delegation.mandate_epoch)
 
-    def _response(
-        self, delegation: Delegation, actor: AttestedAgent, now: datetime
-    ) -> TokenResponse:
-        details = to_authorization_details(delegation.authority, resources=self.resources)
+    def _response(self, granted: Plan, actor: AttestedAgent, now: datetime) -> TokenResponse:
+        delegation = granted.delegation
         claims = tokens.access_claims(
             self._issuer,
             delegation,
             actor,
-            details=details,
+            details=granted.details,
             now=now,
             policy_version=self._policy_version(),
         )
@@ -214,122 +190,34 @@ class Exchange(Context):
             access_token=jose.sign(claims, typ=tokens.ACCESS_TOKEN_TYPE, key=self._signing_key),
             expires_in=int((delegation.expires_at - now).total_seconds()),
             scope=" ".join(delegation.authority.scope),
-            authorization_details=details,
+            authorization_details=granted.details,
         )
 
-    def _granted(self, delegation: Delegation) -> Event:
-        details = to_authorization_details(delegation.authority, resources=self.resources)
-        facts: dict[str, JsonValue] = {
-            "action": "exchange",
-            "decision": "permit",
-            "agent": str(delegation.agent),
-            "instance": str(delegation.instance),
-            "mandate": delegation.mandate.id,
-            "grant": delegation.grant_id,
-            "jti": delegation.jti,
-            "audience": delegation.audience,
-            "jkt": delegation.jkt,
-            "manifest": delegation.manifest,
-            "authority_hash": delegation.mandate.authority_hash,
-            "granted": digest(details),
-            "expires_at": rfc3339(delegation.expires_at),
-            "epochs": {
-                "person": delegation.person_epoch,
-                "agent": delegation.agent_epoch,
-                "mandate": delegation.mandate_epoch,
-            },
-        }
-        private = {"person": delegation.person_id}
-        return Event(EventType.DELEGATE, delegation.grant_id, facts, private)
 
-
-def _require_may_act(
-    request: ExchangeRequest, subject: Subject, actor: AttestedAgent, proof: DpopProof
-) -> None:
-    agent = str(actor.agent.id)
-    # The actor is authenticated by its own key, or is not: a stolen SVID proves nothing.
-    if not hmac.compare_digest(actor.jkt, proof.jkt):
-        raise Refused(
-            Kind.UNAUTHENTICATED,
-            "DPoP proof is by another key than the actor_token is bound to",
-            code=INVALID_PROOF,
-        )
-    if request.client_id is not None and request.client_id != agent:
-        raise Refused(
-            Kind.MALFORMED, "client_id is not the agent of the actor_token", code=INVALID_REQUEST
-        )
-    if subject.person_id in {agent, str(actor.instance)}:
-        raise Refused(Kind.MALFORMED, "subject and actor must differ", code=INVALID_REQUEST)
-    if subject.may_act != agent:
-        raise Refused(Kind.DENIED, "the subject token names another agent", code=ACTOR_UNAUTHORIZED)
-
-
-def _scoped(authority: Authority, scope: frozenset[str]) -> Authority:
-    """Only the effects that were asked for; a scope beyond the authority is refused."""
-    beyond = sorted(scope - set(authority.scope))
-    if beyond:
-        raise Refused(
-            Kind.DENIED, f"scope `{shown(beyond[0])}` is not in the mandate", code=INVALID_SCOPE
-        )
-    kept = []
-    for grant in authority.grants:
-        effects = tuple(e for e in grant.effects if f"{grant.server}:{e}" in scope)
-        if effects:
-            kept.append(replace(grant, effects=effects))
-    return replace(authority, grants=tuple(kept))
-
-
-def _until(
-    request: ExchangeRequest,
-    subject: Subject,
-    actor: AttestedAgent,
-    mandate: Mandate,
-    now: datetime,
-) -> datetime:
-    """When the token ends: whole seconds, never after anything it is made from."""
-    limit = min(now + ACCESS_TOKEN_LIFE, subject.expires_at, actor.expires_at, mandate.expires_at)
-    until = limit
-    if request.expires_in is not None:
-        until = now + timedelta(seconds=request.expires_in)
-        if until > limit:
-            seconds = int((limit - now).total_seconds())
-            raise Refused(
-                Kind.DENIED, f"expires_in is at most {seconds} seconds", code=INVALID_REQUEST
-            )
-    whole = datetime.fromtimestamp(int(until.timestamp()), UTC)
-    if whole <= now:
-        raise Refused(Kind.EXPIRED, "what the token is made from has expired")
-    return whole
-
-
-def _delegation(
-    request: ExchangeRequest,
-    subject: Subject,
-    actor: AttestedAgent,
-    mandate: Mandate,
-    authority: Authority,
-    until: datetime,
-    grant_id: str,
-) -> Delegation:
-    return Delegation(
-        grant_id=grant_id,
-        jti=new_id("at"),
-        person_id=subject.person_id,
-        agent=actor.agent.id,
-        instance=actor.instance,
-        mandate=mandate,
-        authority=authority,
-        origins=tokens.origins(authority, mandate.authority),
-        audience=request.audience,
-        jkt=actor.jkt,
-        manifest=actor.manifest,
-        assurance=actor.assurance,
-        expires_at=until,
-        chain=(actor.instance,),
-        person_epoch=subject.person_epoch,
-        agent_epoch=actor.agent.epoch,
-        mandate_epoch=subject.mandate_epoch,
-    )
+def _granted(granted: Plan) -> Event:
+    delegation = granted.delegation
+    facts: dict[str, JsonValue] = {
+        "action": "exchange",
+        "decision": "permit",
+        "agent": str(delegation.agent),
+        "instance": str(delegation.instance),
+        "mandate": delegation.mandate.id,
+        "grant": delegation.grant_id,
+        "jti": delegation.jti,
+        "audience": delegation.audience,
+        "jkt": delegation.jkt,
+        "manifest": delegation.manifest,
+        "authority_hash": delegation.mandate.authority_hash,
+        "granted": digest(granted.details),
+        "expires_at": rfc3339(delegation.expires_at),
+        "epochs": {
+            "person": delegation.person_epoch,
+            "agent": delegation.agent_epoch,
+            "mandate": delegation.mandate_epoch,
+        },
+    }
+    private = {"person": delegation.person_id}
+    return Event(EventType.DELEGATE, delegation.grant_id, facts, private)
 
 
 def _as_oauth(refused: Refused) -> Refused:

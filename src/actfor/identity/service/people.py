@@ -28,6 +28,7 @@ from actfor.identity.model import (
 )
 from actfor.identity.model.people import parse_person_name, secret_hash
 from actfor.identity.repository import people as rows
+from actfor.identity.service.invitations import Invitations
 from actfor.identity.service.passkeys import credential_id
 from actfor.store import Tx, new_id
 from actfor.wire.canonical import JsonObject, JsonValue
