@@ -20,7 +20,7 @@ demo: setup servers browser ## Run the whole story on real MCP servers (ARGS="--
 	@$(BIN)/actfor demo $(ARGS)
 
 test: setup servers browser lint types ## Run all checks and all tests
-	@$(BIN)/pytest -n 2 $(ARGS)
+	@$(BIN)/pytest -q $(ARGS)
 
 unit: setup ## Only the quick tests: no browser, no servers
 	@$(BIN)/pytest -q tests/unit tests/store tests/vectors tests/scenarios $(ARGS)

@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import Clock
 from tests.fakes.delegation_world import BANK, CRM, DOMAIN, ISSUER, World, build, form
 
+from actfor.delegation.service.memory import Remembered
 from actfor.errors import Kind, Refused
 from actfor.identity import PersonState
 from actfor.store import Database
@@ -371,6 +372,33 @@ async def test_an_expired_svid_or_subject_token_is_no_grant(world: World, clock:
     clock.advance(3000)
     fresh = await world.attest("bookkeeper", holder.key)
     await refused("invalid_grant", world.exchange(fresh, subject), "subject_token")
+
+
+async def test_a_remembered_subject_token_ends_as_well(world: World, clock: Clock) -> None:
+    holder, _, subject = await world.ready()
+    await world.exchange(holder, subject)
+    clock.advance(3600)
+    fresh = await world.attest("bookkeeper", holder.key)
+    await refused("invalid_grant", world.exchange(fresh, subject), "subject_token")
+
+
+async def test_a_subject_token_of_a_key_that_is_gone_grants_nothing(world: World) -> None:
+    holder, _, subject = await world.ready()
+    await world.exchange(holder, subject)
+    world.delegation.use_keys([SigningKey.generate()])
+    await refused("invalid_request", world.exchange(holder, subject), "known key")
+
+
+def test_what_is_remembered_is_bounded_and_the_least_used_goes_first() -> None:
+    memory: Remembered[int] = Remembered(most=3)
+    for name in "abc":
+        memory.put(name, ord(name))
+    assert memory.get("a") == ord("a")
+    memory.put("d", 0)
+    assert (len(memory), memory.get("b"), memory.get("a")) == (3, None, ord("a"))
+    memory.drop("a")
+    assert memory.get("a") is None
+    assert memory.get("\ud800") is None
 
 
 async def test_a_revoked_mandate_grants_nothing(world: World) -> None:

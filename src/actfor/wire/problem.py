@@ -55,7 +55,7 @@ HTTP: Final[dict[Kind, tuple[int, str]]] = {
 JSON_RPC: Final[dict[Kind, int]] = {
     Kind.MALFORMED: -32602,
     Kind.UNAUTHENTICATED: -32001,
-    Kind.DENIED: -32003,
+    Kind.DENIED: -32001,  # COAZ-MCP: a denial
     Kind.STEP_UP_REQUIRED: -32042,
     Kind.REPLAYED: -32009,
     Kind.EXPIRED: -32010,

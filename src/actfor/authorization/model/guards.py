@@ -123,7 +123,7 @@ def _conjuncts(node: Node, *, wanted: bool) -> Iterator[tuple[Node, bool]]:
 def _test(atom: Node, certain: Mapping[str, type], schema: RequestSchema) -> Test | None:
     name = fact_in(atom, ".")
     if name is not None:
-        return Flag(name) if certain.get(name) is bool else None
+        return Flag(name) if schema.required.get(name) is bool else None
     name = fact_in(atom, "has")
     if name is not None:
         return Present(name) if name in schema.optional else None

@@ -173,12 +173,12 @@ def _key(guards: Iterable[Guard]) -> Callable[[Context], object]:
 
 
 def _leaf(entries: list[_Entry]) -> Leaf:
-    reads = [entry.reads for entry in entries]
+    read = [entry.reads for entry in entries]
     return Leaf(
         # The statements themselves, as they were validated; nothing is rebuilt from a tree.
         cedarpy.PolicySet.from_str("\n".join(entry.policy.text for entry in entries)),
         tuple(entry.policy.id for entry in entries),
-        None if None in reads else tuple(sorted(frozenset[str]().union(*(r for r in reads if r)))),
+        None if None in read else tuple(sorted(frozenset[str]().union(*filter(None, read)))),
         any(entry.hierarchy for entry in entries),
     )
 

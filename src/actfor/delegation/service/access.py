@@ -162,10 +162,12 @@ class Access(Context):
             audience=audience,
             now=now,
         )
-        mandate_id = tokens.mandate_id_of(claims)
-        mandate = await self._database.read(lambda tx: rows.by_id(tx, mandate_id, self.resources))
-        if mandate is None:
-            raise _invalid("the token's mandate is unknown")
+        try:
+            mandate = await self._committed(tokens.mandate_id_of(claims))
+        except Refused as refused:
+            if refused.kind is not Kind.NOT_FOUND:
+                raise
+            raise _invalid("the token's mandate is unknown") from refused
         known = tokens.delegation_of(claims, mandate, resources=self.resources)
         self._delegations.put(token, known)
         return known

@@ -9,7 +9,7 @@ from datetime import datetime
 from actfor.audit import AuditLog
 from actfor.delegation.model import Delegation, Mandate
 from actfor.delegation.repository import mandates as rows
-from actfor.delegation.service.memory import Verified
+from actfor.delegation.service.memory import Remembered
 from actfor.delegation.service.tokens import Subject
 from actfor.errors import Kind, Refused
 from actfor.identity import AgentService, PeopleService
@@ -53,6 +53,7 @@ class Context:
         self._policy_version = policy_version
         # Run in the transaction that revokes a mandate, with its id: others end what hangs on it.
         self.on_revoked: list[Callable[[Tx, str], None]] = []
+        self._mandates: Remembered[Mandate] = Remembered()
         self.use_keys(keys)
 
     @property
@@ -87,8 +88,22 @@ class Context:
             raise ValueError("there is no key to sign access tokens with")
         self._signing_key = keys[0]
         self._verify_keys = jose.key_map(key.public for key in keys)
-        self._delegations: Verified[Delegation] = Verified()
-        self._subjects: Verified[Subject] = Verified()
+        self._delegations: Remembered[Delegation] = Remembered()
+        self._subjects: Remembered[Subject] = Remembered()
+
+    async def _committed(self, mandate_id: str) -> Mandate:
+        """A mandate as committed. Its standing may be out of date: see ``_standing``.
+
+        Raises:
+            Refused: NOT_FOUND.
+        """
+        known = self._mandates.get(mandate_id)
+        if known is None:
+            known = await self._database.read(lambda tx: rows.by_id(tx, mandate_id, self.resources))
+            if known is None:
+                raise Refused(Kind.NOT_FOUND, "there is no such mandate")
+            self._mandates.put(mandate_id, known)
+        return known
 
     def _standing(self, tx: Tx, mandate: Mandate) -> Mandate:
         """The mandate as it stands in this transaction: state, epoch and what was used."""

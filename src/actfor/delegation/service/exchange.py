@@ -16,7 +16,6 @@ from datetime import datetime
 from actfor.audit import Event, EventType
 from actfor.delegation.model import Delegation, Mandate
 from actfor.delegation.repository import grants
-from actfor.delegation.repository import mandates as rows
 from actfor.delegation.service import tokens
 from actfor.delegation.service.context import Context
 from actfor.delegation.service.planning import Plan, plan, require_may_act
@@ -129,10 +128,8 @@ class Exchange(Context):
         return tokens.subject_of(claims)
 
     async def _mandate_of(self, subject: Subject) -> Mandate:
-        mandate = await self._database.read(
-            lambda tx: rows.by_id(tx, subject.mandate_id, self.resources)
-        )
-        if mandate is None or mandate.person_id != subject.person_id:
+        mandate = await self._committed(subject.mandate_id)
+        if mandate.person_id != subject.person_id:
             raise Refused(Kind.NOT_FOUND, "there is no such mandate")
         return mandate
 

@@ -69,7 +69,7 @@ class Mandates(Context):
         def unit(tx: Tx) -> None:
             self._people.check_live(tx, person.id, person.epoch)
             rows.add(tx, mandate, self.resources)
-            self._audit.append(tx, _committed(mandate, details))
+            self._audit.append(tx, _commitment(mandate, details))
 
         await self._database.write(unit)
         return mandate
@@ -173,7 +173,7 @@ class Mandates(Context):
         return to_authorization_details(authority, resources=self.resources)
 
 
-def _committed(mandate: Mandate, details: JsonValue) -> Event:
+def _commitment(mandate: Mandate, details: JsonValue) -> Event:
     facts: dict[str, JsonValue] = {
         "action": "committed",
         "mandate": mandate.id,

@@ -1,4 +1,4 @@
-"""Remembering what was verified, for as long as there is room."""
+"""Remembering what was verified or can never change, for as long as there is room."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ T = TypeVar("T")
 MAX_REMEMBERED: Final = 4096
 
 
-class Verified(Generic[T]):
-    """What verified tokens said, by the token's digest; the least recently used is forgotten.
+class Remembered(Generic[T]):
+    """Values by the digest of a text (a token, an id); the least recently used is forgotten.
 
-    Only what can never change about a token belongs here; its end and its standing do not. Owned
-    by the event loop.
+    Only what can never change belongs here: what a verified token says, what a mandate grants.
+    Whether it has ended or was revoked is looked at each time. Owned by the event loop.
     """
 
     def __init__(self, most: int = MAX_REMEMBERED) -> None:
         self._most = most
         self._known: OrderedDict[bytes, T] = OrderedDict()
 
-    def get(self, token: str) -> T | None:
-        """What the token said, if it was verified and is remembered."""
-        name = _name(token)
+    def get(self, text: str) -> T | None:
+        """What is remembered under ``text``."""
+        name = _name(text)
         known = self._known.get(name)
         if known is not None:
             self._known.move_to_end(name)
         return known
 
-    def put(self, token: str, said: T) -> None:
-        """Remember a token that was just verified."""
-        self._known[_name(token)] = said
+    def put(self, text: str, value: T) -> None:
+        """Remember ``value`` under ``text``."""
+        self._known[_name(text)] = value
         while len(self._known) > self._most:
             self._known.popitem(last=False)
 
-    def drop(self, token: str) -> None:
-        """Forget one token."""
-        self._known.pop(_name(token), None)
+    def drop(self, text: str) -> None:
+        """Forget what is under ``text``."""
+        self._known.pop(_name(text), None)
 
     def __len__(self) -> int:
         return len(self._known)
 
 
-def _name(token: str) -> bytes:
-    return sha256(token.encode(errors="surrogatepass")).digest()
+def _name(text: str) -> bytes:
+    return sha256(text.encode(errors="surrogatepass")).digest()
