@@ -61,7 +61,7 @@ TESTS = [
     "(context has amount_minor && context.amount_minor < -1)",
     "(context has amount_minor && context has budget_calls_left"
     " && context.amount_minor > context.budget_calls_left)",
-    "(!(context has amount_minor) || context.amount_minor < 5)",
+    "(context has amount_minor && (context.amount_minor < 5 || context.approved))",
     "(if context.approved then context.in_mandate else false)",
     "(context has amount_minor && context.amount_minor + 9223372036854775807 > 0)",
     "(context has amount_minor && context.amount_minor * 9223372036854775807 > 0)",

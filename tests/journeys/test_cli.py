@@ -1,0 +1,137 @@
+"""The command line against a running server, as an operator types it, bad input included."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from actfor.cli.demo.browser import browser_page, find_chromium
+from actfor.cli.demo.person import RobotPerson
+from actfor.cli.demo.stage import Broken, Stage, find_server, free_port
+from actfor.cli.demo.world import build
+
+VECTORS = str(Path(__file__).parents[1] / "vectors")  # any folder of files
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(find_chromium() is None, reason="NOT RUN: no Chromium on this machine"),
+]
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    stage = Stage(build(tmp_path_factory.mktemp("cli") / "w"), free_port())
+    try:
+        with browser_page() as page:
+            person = RobotPerson(page)
+            person.set_up(stage.start())
+            person.sign_in_cli(stage)
+        world = stage.world
+        stage.actfor(
+            "gateway", "add", "crm", "--approve-tools", "--effect", "read_query=sql:/query",
+            "--", find_server("mcp-server-sqlite"), "--db-path", str(world.customers),
+        )  # fmt: skip
+        stage.actfor("agent", "register", "clerk", "--purpose", "reads", "--code", str(world.agent))
+        yield stage
+    finally:
+        stage.stop()
+
+
+def mandate(stage: Stage, *more: str, code: int = 0) -> str:
+    return stage.actfor(
+        "mandate", "create", "--agent", "clerk", "--goal", "Look around", "--yes",
+        "--grant", "crm:read_query:read", *more, code=code,
+    ).strip()  # fmt: skip
+
+
+def test_the_exported_log_verifies_without_the_server_and_not_when_changed(
+    stage: Stage, tmp_path: Path
+) -> None:
+    folder, key = tmp_path / "log", tmp_path / "log.vkey"
+    key.write_text(stage.actfor("audit", "key"))
+    stage.actfor("audit", "export", str(folder))
+    verify = ("audit", "verify", str(folder), "--key", str(key))
+    report = stage.json(*verify)
+    assert report["verified"] == "log"
+    assert report["entries"] > 3
+    stage.actfor("audit", "export", str(folder), code=7)  # nothing is overwritten
+    entries = next((folder / "tile" / "entries").rglob("*"))
+    bundle = next(path for path in (folder / "tile" / "entries").rglob("*") if path.is_file())
+    assert entries.exists()
+    changed = bytearray(bundle.read_bytes())
+    changed[len(changed) // 2] ^= 1
+    bundle.write_bytes(changed)
+    stage.actfor(*verify, code=8)
+
+
+def test_a_mandate_is_listed_shown_and_revoked_once(stage: Stage) -> None:
+    made = mandate(stage, "--calls", "3")
+    assert made in {row["id"] for row in stage.json("mandate", "ls")}
+    shown = stage.json("mandate", "show", made)
+    assert shown["state"] == "active"
+    stage.actfor("mandate", "revoke", made)
+    assert stage.json("mandate", "show", made)["state"] == "revoked"
+    stage.actfor("mandate", "revoke", made, code=7)
+    revoked = stage.json("audit", "search", "--type", "revoke", "--limit", "1")
+    assert made in json.dumps(revoked)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("mandate", "show", "mdt_nothing"), 3),
+        (("agent", "show", "nobody"), 3),
+        (("gateway", "tools", "nowhere"), 3),
+        (("approval", "show", "apr_nothing"), 3),
+        (("agent", "register", "Bad Name", "--purpose", "x", "--code", "."), 2),
+        (("agent", "register", "clerk", "--purpose", "x", "--code", VECTORS), 7),
+        (("gateway", "add", "x"), 2),
+        (("gateway", "add", "x", "--", "/no/such/program"), 9),
+        (("audit", "verify", "/no/such/file", "--key", "k"), 3),
+        (("audit", "search", "--limit", "0"), 2),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_a_documented_exit_code(
+    stage: Stage, arguments: tuple[str, ...], code: int
+) -> None:
+    stage.actfor(*arguments, code=code)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--grant", "nonsense"),
+        ("--grant", "crm:read_query:fly"),
+        ("--amount", "many euros"),
+        ("--hours", "100000"),
+        ("--arg", "query=SELECT"),
+    ],
+)
+def test_a_mandate_that_cannot_be_meant_is_not_committed(
+    stage: Stage, more: tuple[str, ...]
+) -> None:
+    before = len(stage.json("mandate", "ls"))
+    mandate(stage, *more, code=2)
+    assert len(stage.json("mandate", "ls")) == before
+
+
+def test_everything_that_can_be_looked_at_is(stage: Stage) -> None:
+    assert stage.json("whoami")["name"] == "Olivia Operator"
+    assert [row["name"] for row in stage.json("agent", "ls")] == ["clerk"]
+    assert {row["name"] for row in stage.json("gateway", "tools", "crm")} >= {"read_query"}
+    assert stage.json("approval", "ls") == []
+    assert "permit" in stage.actfor("policy", "show")
+    assert stage.json("policy", "ls")[0]["active"] is True
+
+
+def test_a_held_call_cannot_be_approved_from_the_terminal(stage: Stage) -> None:
+    with pytest.raises(Broken, match="exited 3"):
+        stage.actfor("approval", "approve", "apr_nothing", "--no-browser")
+
+
+def test_policies_are_tested_without_a_server(stage: Stage, tmp_path: Path) -> None:
+    table = Path(__file__).parents[1] / "scenarios" / "default-pack.yaml"
+    stage.actfor("policy", "test", str(table))
+    never = tmp_path / "never.cedar"
+    never.write_text('@id("never") @reason("never") forbid(principal, action, resource);')
+    stage.actfor("policy", "test", str(table), "--policies", str(never), code=1)
