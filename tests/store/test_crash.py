@@ -33,4 +33,4 @@ def test_thirty_kills_lose_no_acknowledged_record(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mutant", ["early-ack"])
 def test_the_rig_catches_a_writer_that_answers_too_early(tmp_path: Path, mutant: str) -> None:
     # Without this the test above could pass because it looks at nothing.
-    assert int(str(crash(tmp_path, 12, mutant)["lost"])) > 0
+    assert int(str(crash(tmp_path, 40, mutant)["lost"])) > 0
