@@ -429,3 +429,14 @@ async def test_the_longest_question_fits_the_log(
     )
     answer = await service.evaluate("p" * 128, asked)
     assert len(await audit.trace(answer.id)) == 1
+
+
+async def test_the_exception_in_the_documentation_is_publishable(
+    service: AuthorizationService,
+) -> None:
+    text = (Path(__file__).parents[2] / "docs/standards/authzen.md").read_text()
+    _, _, rest = text.partition("```cedar\n")
+    await service.publish("usr_1", rest.partition("```")[0])
+    assert (await service.evaluate("crm-backend", evaluation())).decision.permitted
+    assert not (await service.evaluate("other", evaluation())).decision.permitted
+    assert not (await service.evaluate("crm-backend", evaluation("write"))).decision.permitted

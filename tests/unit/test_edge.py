@@ -17,6 +17,10 @@ async def echo(request: Request) -> Response:
     return JSONResponse({"size": len(body), "id": request.scope["request_id"]})
 
 
+async def own_id(_: Request) -> Response:
+    return JSONResponse({}, headers={"X-Request-ID": "the caller's own"})
+
+
 async def broken(_: Request) -> Response:
     raise RuntimeError("the database password is hunter2")
 
@@ -28,6 +32,7 @@ def client() -> TestClient:
             Route("/v1/echo", echo, methods=["GET", "POST"]),
             Route("/mcp/x", echo, methods=["POST"]),
             Route("/v1/broken", broken),
+            Route("/access/own", own_id),
         ],
         exception_handlers=HANDLERS,
     )
@@ -106,3 +111,7 @@ def test_an_unexpected_failure_says_nothing(client: TestClient) -> None:
 )
 def test_no_token_reaches_a_log_line(event: dict[str, object], hidden: str) -> None:
     assert hidden not in json.dumps(dict(redact(None, "info", event)))
+
+
+def test_an_answer_that_carries_an_id_keeps_it_and_it_alone(client: TestClient) -> None:
+    assert client.get("/access/own").headers.get_list("x-request-id") == ["the caller's own"]

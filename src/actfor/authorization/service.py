@@ -123,12 +123,13 @@ class AuthorizationService:
         for _ in range(_ATTEMPTS):
             # 1. Gather facts. What only the server may say is dropped from what the caller said.
             facts, refusal = await _gathered(pep, evaluation, gather)
+            request = to_request(facts)
             # 2. Decide.
-            decision = self._judge(evaluation, facts, refusal)
+            decision = self._judge(request, refusal)
             answer = Answer(new_id("dec"), decision, ignored(evaluation, self.schema))
             # 3. Record, unless the policies have changed meanwhile.
             try:
-                event = _event(pep, evaluation, facts, answer)
+                event = _event(pep, evaluation, request, answer)
                 await self._database.write(partial(self._record, answer=answer, event=event))
             except Refused as refused:
                 if refused.kind is not Kind.CONFLICT:
@@ -138,12 +139,11 @@ class AuthorizationService:
             return answer
         raise Refused(Kind.BUSY, "the policies are changing, try again")
 
-    def _judge(self, evaluation: Evaluation, facts: CallFacts, refusal: str | None) -> Decision:
-        why = unknown(evaluation) or refusal
-        if why is None:
-            return self.decide(to_request(facts))
+    def _judge(self, request: Request, refusal: str | None) -> Decision:
+        if refusal is None:
+            return self.decide(request)
         version = self._snapshot.version if self._snapshot else ""
-        return Decision(Effect.DENY, reasons=(why,), version=version)
+        return Decision(Effect.DENY, reasons=(refusal,), version=version)
 
     def _record(self, tx: Tx, *, answer: Answer, event: Event) -> None:
         self.check_current(tx, answer.decision.version)
@@ -248,9 +248,11 @@ class AuthorizationService:
 async def _gathered(
     pep: str, evaluation: Evaluation, gather: Gather | None
 ) -> tuple[CallFacts, str | None]:
-    """The facts, and why the server refuses to know more (a revoked agent, an expired mandate)."""
-    known, refusal = stranger(evaluation), None
-    if gather is not None and unknown(evaluation) is None:
+    """The facts, and why no policy needs to be asked: a question about something unknown, or
+    what the server refuses to know more about (a revoked agent, an expired mandate).
+    """
+    known, refusal = stranger(evaluation), unknown(evaluation)
+    if gather is not None and refusal is None:
         try:
             known = await gather(pep, evaluation)
         except Refused as refused:
@@ -260,7 +262,7 @@ async def _gathered(
     return facts_for(pep, evaluation, known), refusal
 
 
-def _event(pep: str, evaluation: Evaluation, facts: CallFacts, answer: Answer) -> Event:
+def _event(pep: str, evaluation: Evaluation, request: Request, answer: Answer) -> Event:
     leaf: dict[str, JsonValue] = {
         "via": "authzen",
         "pep": pep,
@@ -273,7 +275,7 @@ def _event(pep: str, evaluation: Evaluation, facts: CallFacts, answer: Answer) -
         leaf["ignored"] = list(answer.ignored)
     # The whole question as it was decided, so that it can be decided again from the record.
     private: dict[str, JsonValue] = {
-        "context": dict(to_request(facts).context),
+        "context": dict(request.context),
         "reasons": list(answer.decision.reasons),
     }
     return Event(EventType.DECIDE, answer.id, leaf, private)

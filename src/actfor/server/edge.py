@@ -62,7 +62,10 @@ class Edge:
             nonlocal status, begun
             if message["type"] == "http.response.start":
                 status, begun = message["status"], True
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                # AuthZEN answers with the caller's own id, unchanged; then ours stays in the log.
+                if all(name != b"x-request-id" for name, _ in message["headers"]):
+                    ours = (b"x-request-id", request_id.encode())
+                    message["headers"] = [*message["headers"], ours]
             await send(message)
 
         try:

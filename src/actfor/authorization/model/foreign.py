@@ -18,6 +18,8 @@ from actfor.wire.authzen import Evaluation
 REPORTED = ("amount_minor", "amount_currency")
 """The facts taken from a PEP's ``context``; all others of the schema are the server's."""
 
+_EFFECTS = frozenset(ToolEffect)
+
 
 def unknown(evaluation: Evaluation) -> str | None:
     """Why the question is not about an agent, an effect and a tool; None if it is.
@@ -26,7 +28,7 @@ def unknown(evaluation: Evaluation) -> str | None:
     """
     if evaluation.subject.type != "agent":
         return f"subject type `{evaluation.subject.type}` is not known here, only `agent` is"
-    if evaluation.action.name not in set(ToolEffect):
+    if evaluation.action.name not in _EFFECTS:
         return f"action `{evaluation.action.name}` is not one of {', '.join(ToolEffect)}"
     if evaluation.resource.type != "tool":
         return f"resource type `{evaluation.resource.type}` is not known here, only `tool` is"
@@ -56,7 +58,7 @@ def facts_for(pep: str, evaluation: Evaluation, gathered: CallFacts) -> CallFact
     Raises:
         Refused: MALFORMED for a reported fact of the wrong type.
     """
-    asked = stranger(evaluation)
+    server, _, tool = evaluation.resource.id.partition("/")
     amount, currency = (evaluation.context.get(name) for name in REPORTED)
     if amount is not None and type(amount) is not int:
         raise Refused(Kind.MALFORMED, "`context.amount_minor` must be an integer of minor units")
@@ -64,10 +66,10 @@ def facts_for(pep: str, evaluation: Evaluation, gathered: CallFacts) -> CallFact
         raise Refused(Kind.MALFORMED, "`context.amount_currency` must be a string")
     return replace(
         gathered,
-        agent=asked.agent,
-        server=asked.server,
-        tool=asked.tool,
-        effect=asked.effect,
+        agent=evaluation.subject.id,
+        server=server,
+        tool=tool,
+        effect=ToolEffect(evaluation.action.name),
         approved=False,
         via="authzen",
         pep=pep,
@@ -78,4 +80,6 @@ def facts_for(pep: str, evaluation: Evaluation, gathered: CallFacts) -> CallFact
 
 def ignored(evaluation: Evaluation, schema: RequestSchema) -> tuple[str, ...]:
     """The names in the caller's ``context`` that are facts of the server."""
+    if not evaluation.context:
+        return ()
     return tuple(sorted((schema.facts & evaluation.context.keys()) - set(REPORTED)))

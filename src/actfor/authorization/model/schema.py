@@ -34,6 +34,8 @@ class RequestSchema:
     actions: frozenset[str]
     required: Mapping[str, type]
     optional: Mapping[str, type]
+    facts: frozenset[str]
+    """The names of all of them."""
     handle: cedarpy.Schema = field(compare=False, repr=False)
 
     @classmethod
@@ -44,23 +46,19 @@ class RequestSchema:
             ValueError: Cedar refuses it, or it has not the shape described above.
         """
         bare = _COMMENT.sub("", text)
-        facts, actions = _FACTS.search(bare), _ACTION.findall(bare)
-        if facts is None or not actions:
+        record, actions = _FACTS.search(bare), _ACTION.findall(bare)
+        if record is None or not actions:
             raise ValueError("the schema needs `type Facts = {…};` and actions")
         required: dict[str, type] = {}
         optional: dict[str, type] = {}
-        for fact in _FACT.finditer(facts["body"]):
+        for fact in _FACT.finditer(record["body"]):
             kind = _TYPES.get(fact["type"])
             if kind is None:
                 raise ValueError(f"fact `{fact['name']}` is not a Bool, Long or String")
             (optional if fact["optional"] else required)[fact["name"]] = kind
         names = frozenset(name.strip() for group in actions for name in group.split(","))
-        return cls(text, names, required, optional, cedarpy.Schema.from_str(text))
-
-    @property
-    def facts(self) -> frozenset[str]:
-        """The names of all facts."""
-        return frozenset(self.required) | frozenset(self.optional)
+        facts = frozenset(required) | frozenset(optional)
+        return cls(text, names, required, optional, facts, cedarpy.Schema.from_str(text))
 
     def fault(self, request: Request) -> str | None:
         """Why the request is not of this shape, or None."""
@@ -69,7 +67,7 @@ class RequestSchema:
         context = request.context
         for name, kind in self.required.items():
             # `type(…) is`: True is an int to Python, and a Bool is never a Long to Cedar.
-            if type(value := context.get(name)) is not kind or _too_big(value):
+            if type(value := context.get(name)) is not kind or (kind is int and _too_big(value)):
                 return f"fact `{name}` is missing or not a {kind.__name__}"
         if len(context) == len(self.required):
             return None

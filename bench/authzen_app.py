@@ -1,0 +1,86 @@
+"""The AuthZEN endpoint that bench/authzen.py drives: the product's routes, database and log.
+
+    python -m bench.authzen_app PORT FOLDER POLICIES
+
+What stands in for a whole deployment is the two things the wiring injects: the enforcement point
+proves itself with a fixed token, and the facts about the agent and its mandate are constants.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+
+from actfor.audit import AuditLog, NoteSigner
+from actfor.authorization import AuthorizationService, CallFacts
+from actfor.authorization.http import authzen_routes
+from actfor.authorization.model.foreign import stranger
+from actfor.errors import Kind, Refused
+from actfor.store import Database
+from actfor.wire.authzen import Evaluation
+from bench.decision import source
+
+TOKEN = "bench-only-token"
+ORIGIN = "localhost/bench"
+FACTS: dict[str, bool | str] = {
+    "in_mandate": True,
+    "requires_approval": False,
+    "tier": "medium",
+    "assurance": "measured",
+}
+
+
+async def authenticate(request: Request) -> str:
+    """The one enforcement point there is."""
+    given = request.headers.get("authorization", "")
+    if not hmac.compare_digest(given.encode(), f"Bearer {TOKEN}".encode()):
+        raise Refused(Kind.UNAUTHENTICATED, "no enforcement point is named by this token")
+    return "bench"
+
+
+async def gather(pep: str, evaluation: Evaluation) -> CallFacts:
+    """What the server knows of every agent here."""
+    return replace(
+        stranger(evaluation),
+        in_mandate=True,
+        mandate_reason="",
+        requires_approval=False,
+        tier="medium",
+        assurance="measured",
+        tool_pinned=True,
+        tool_state="pinned",
+    )
+
+
+async def serve(port: int, folder: Path, policies: int) -> None:
+    """Run until stopped, with checkpoints of the log as in the product."""
+
+    def clock() -> datetime:
+        return datetime.now(UTC)
+
+    database = Database.open(f"sqlite:///{folder}/actfor.db", clock=clock)
+    audit = AuditLog(database, NoteSigner.generate(ORIGIN), ORIGIN, clock)
+    service = AuthorizationService(database, audit, clock)
+    await audit.start()
+    await service.publish("bench", source(policies))
+    url = f"http://127.0.0.1:{port}"
+    routes = authzen_routes(service, authenticate_pep=authenticate, base_url=url, gather=gather)
+    config = uvicorn.Config(
+        Starlette(routes=routes), host="127.0.0.1", port=port, access_log=False, log_level="error"
+    )
+    checkpoints = asyncio.create_task(audit.run())
+    await uvicorn.Server(config).serve()
+    checkpoints.cancel()
+    await database.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])))
