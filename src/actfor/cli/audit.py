@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from actfor.cli import exports
 from actfor.cli.api import api
 from actfor.cli.output import emit, note, out, table
 from actfor.errors import Kind, Refused
@@ -23,6 +24,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def register(parent: typer.Typer) -> None:
     """Add both groups."""
+    exports.register(app)
     parent.add_typer(app, name="audit")
     parent.add_typer(traces, name="trace")
 

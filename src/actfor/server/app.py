@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from actfor import __version__, console
 from actfor.approval.http import router as approvals_router
 from actfor.audit import http as audit_http
+from actfor.audit.export import http as export_http
 from actfor.authorization.http import authzen_routes, policies_router
 from actfor.delegation.http import delegation_routes, mandates_router
 from actfor.errors import Kind, Refused
@@ -111,6 +112,7 @@ def management(services: Services, person: CurrentPerson) -> FastAPI:
         servers_router(services.catalog, reader=person, admin=admin),
         policies_router(services.authorization, reader=_id(person), admin=_id(admin)),
         audit_http.router(services.audit, _with_role(person, Role.ADMIN, Role.APPROVER)),
+        export_http.router(services.audit, services.exporter, admin),
         _about(services, person),
     ):
         api.include_router(router)

@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -20,12 +28,38 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from actfor.audit.export import Destination
 from actfor.errors import Kind, Refused
 
 PLACEHOLDER = re.compile(
     r"change.?me|secret|password|default|example|placeholder|test|admin|todo|xxx|1234|qwerty|letmein",
     re.IGNORECASE,
 )
+
+
+class ExportSetting(BaseModel):
+    """One ``[[export]]`` table of the configuration: see ``audit.export.Destination``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    format: str
+    to: str
+    token_file: Path | None = None
+    private: bool = False
+    from_start: bool = True
+
+    @model_validator(mode="after")
+    def _valid(self) -> Self:
+        try:
+            self.destination()
+        except Refused as refused:
+            raise ValueError(refused.detail) from None
+        return self
+
+    def destination(self) -> Destination:
+        """The destination that these words mean."""
+        return Destination.parse(**self.model_dump())
 
 
 class Settings(BaseSettings):
@@ -48,6 +82,9 @@ class Settings(BaseSettings):
         None, description="seals MCP request states; default: a generated key file"
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    export: tuple[ExportSetting, ...] = Field(
+        (), description="where the log is sent on to; only here, never by the API"
+    )
 
     @field_validator("seal_secret")
     @classmethod

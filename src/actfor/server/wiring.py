@@ -5,6 +5,8 @@ Read it top to bottom: what is built later may use what was built before, never 
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,6 +17,7 @@ from starlette.types import ASGIApp
 
 from actfor.approval import ApprovalService
 from actfor.audit import AuditLog
+from actfor.audit.export import Exporter
 from actfor.authorization import AuthorizationService
 from actfor.delegation import DelegationService
 from actfor.errors import Kind, Refused
@@ -41,6 +44,7 @@ class Services:
     keys: Keyring
     database: Database
     audit: AuditLog
+    exporter: Exporter
     authorization: AuthorizationService
     people: PeopleService
     agents: AgentService
@@ -124,6 +128,12 @@ async def _services(
 ) -> Services:
     audit = AuditLog(database, keys.log, origin, clock)
     await audit.start(_retained(settings.data))
+    exporter = Exporter(
+        database,
+        audit,
+        [export.destination() for export in settings.export],
+        node=f"{socket.gethostname()}-{os.getpid()}",
+    )
 
     authorization = AuthorizationService(database, audit, clock)
     await authorization.load()
@@ -187,6 +197,7 @@ async def _services(
         keys=keys,
         database=database,
         audit=audit,
+        exporter=exporter,
         authorization=authorization,
         people=people,
         agents=agents,
@@ -208,6 +219,7 @@ def _loops(services: Services) -> dict[str, Loop]:
         "approvals": services.approvals.run,
         "proofs": services.delegation.run,
         "upstreams": services.catalog.run,
+        "exports": services.exporter.run,
     }
 
 

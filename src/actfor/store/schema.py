@@ -35,11 +35,16 @@ def insert_ignore(table: Table) -> Insert:
 def repositories(package: Path) -> Iterator[str]:
     """The modules below a package folder that declare tables: ``<package>.<slice>.repository``.
 
+    A part of a slice that has tables of its own has a repository of its own (``audit.export``).
+
     For tools that need the whole of ``metadata`` (migrations are written from it); a server gets
     it by importing the slices it wires. Nothing is imported here.
     """
-    for path in sorted(package.glob("*/repository*")):
-        name = f"{package.name}.{path.parent.name}.repository"
+    for path in sorted(package.rglob("repository*")):
+        parts = path.relative_to(package).parent.parts
+        if path.suffix not in {"", ".py"} or "__pycache__" in parts:
+            continue
+        name = ".".join((package.name, *parts, "repository"))
         if path.suffix == ".py":
             yield name
         elif path.is_dir():

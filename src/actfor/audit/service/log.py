@@ -219,6 +219,10 @@ class AuditLog:
 
         return await self._database.read(unit)
 
+    async def events(self, start: int, most: int) -> list[LoggedEvent]:
+        """Committed events from an index on, oldest first, at most so many."""
+        return await self._database.read(lambda tx: reading.span(tx, start, most))
+
     async def trace(self, trace_or_id: str) -> list[LoggedEvent]:
         """All events of one action, from the mandate that allowed it to its outcome.
 

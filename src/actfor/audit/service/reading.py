@@ -30,6 +30,12 @@ def event(found: StoredLeaf) -> LoggedEvent:
     return LoggedEvent.of(LogEntry.decode(found.leaf), openings(found))
 
 
+def span(tx: Tx, start: int, most: int) -> list[LoggedEvent]:
+    """The events from an index on."""
+    end = start + max(0, min(most, MAX_EVENTS))
+    return [event(found) for found in repository.stored(tx, start, end)]
+
+
 def search(
     tx: Tx, limit: int, before: int | None, type_: str | None, agent: str | None
 ) -> list[LoggedEvent]:
