@@ -2,10 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup servers browser demo test unit fmt lint types bench docs lock clean
+.PHONY: help setup servers browser demo test unit faults faults-short fmt lint types bench docs lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: ## Create .venv from the hashed lock (quick when nothing changed)
 	@$(PYTHON) scripts/bootstrap.py dev
@@ -24,6 +24,12 @@ test: setup servers browser lint types ## Run all checks and all tests
 
 unit: setup ## Only the quick tests: no browser, no servers
 	@$(BIN)/pytest -q tests/unit tests/store tests/vectors tests/scenarios $(ARGS)
+
+faults-short: setup ## Break it on purpose, briefly: kills, power cuts, races, tampering; a JSON line for each rig
+	@$(BIN)/python -m tests.faults $(ARGS)
+
+faults: setup ## The same at release length, for hours (ARGS="R4 --cycles 5000 --seed 7" for one rig)
+	@$(BIN)/python -m tests.faults --release $(ARGS)
 
 fmt: setup ## Format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -1,0 +1,157 @@
+"""What every rig shares: a seed that is printed, a history, a tally, and mutants it must catch.
+
+A rig injects one kind of fault and counts what must never happen. It runs first on the product as
+it is, where it must find nothing, and then on each of its *mutants*, where it must find something:
+a rig that cannot fail shows nothing. A mutant is a subclass or a wrapper defined here, on the
+test's side, and wired in the process under test; product code knows nothing of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+MOST_SHOWN = 20
+
+
+class NotHere(Exception):  # noqa: N818 - a fact about the machine
+    """This machine cannot stage the fault (no tmpfs, no PostgreSQL): reported, never passed over."""
+
+
+@dataclass
+class Tally:
+    """What one run found. All but ``acknowledged`` and ``figures`` must stay empty."""
+
+    acknowledged: int = 0
+    lost: int = 0
+    double_spent: int = 0
+    permits_after_revoke: int = 0
+    problems: list[str] = field(default_factory=list)
+    figures: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def sound(self) -> bool:
+        return not (self.lost or self.double_spent or self.permits_after_revoke or self.problems)
+
+    def worst(self, name: str, value: float) -> None:
+        """Keep the largest value seen of a figure."""
+        self.figures[name] = max(self.figures.get(name, value), value)
+
+    def count(self, name: str, value: float = 1) -> None:
+        self.figures[name] = self.figures.get(name, 0) + value
+
+    def found(self) -> dict[str, Any]:
+        """What was wrong, for people."""
+        shown = {
+            name: value
+            for name in ("lost", "double_spent", "permits_after_revoke")
+            if (value := getattr(self, name))
+        }
+        return shown | ({"problems": self.problems[:MOST_SHOWN]} if self.problems else {})
+
+
+@dataclass
+class Plan:
+    """One run: how long, from which seed, where, and with which mutant (None: the product)."""
+
+    cycles: int
+    seed: int
+    folder: Path
+    mutant: str | None = None
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.rng = random.Random(f"{self.seed}/{self.mutant}")  # noqa: S311 - a schedule, not a secret
+        self.began = time.monotonic()
+        self._history: TextIO | None = None
+
+    def remember(self, **what: Any) -> None:
+        """One line of the history: client, operation, result; unknown where it was never told."""
+        if self._history is None:
+            self._history = (self.folder / "history.jsonl").open("a")
+        self._history.write(json.dumps({"t": round(time.monotonic() - self.began, 6), **what}))
+        self._history.write("\n")
+
+    def over(self, cycle: int, tally: Tally) -> bool:
+        """A mutant that was caught need not go on."""
+        if self.mutant is None and cycle and cycle % max(1, self.cycles // 20) == 0:
+            print(f"  {cycle} of {self.cycles}: {tally.acknowledged}", file=sys.stderr, flush=True)
+        return cycle >= self.cycles or (self.mutant is not None and not tally.sound)
+
+    def close(self) -> None:
+        if self._history is not None:
+            self._history.close()
+
+
+@dataclass(frozen=True)
+class Rig:
+    """One fault. ``mutants`` gives for each how many cycles it may take to be caught."""
+
+    name: str
+    title: str
+    run: Callable[[Plan], Tally]
+    short: int
+    release: int
+    mutants: Mapping[str, int]
+    needs: Callable[[], None] = lambda: None
+    """Raises NotHere."""
+
+
+def execute(
+    rig: Rig, *, cycles: int, seed: int, folder: Path, mutants: bool = True
+) -> dict[str, Any]:
+    """Run the rig and its mutants; the report's ``ok`` says whether all is as it must be."""
+    began = time.monotonic()
+    report: dict[str, Any] = {"rig": rig.name, "title": rig.title, "seed": seed, "cycles": cycles}
+    try:
+        rig.needs()
+    except NotHere as reason:
+        return report | {"ok": None, "not_run": str(reason)}
+    tally = _one(rig, Plan(cycles, seed, folder / "product"))
+    report |= {
+        "acknowledged": tally.acknowledged,
+        "lost": tally.lost,
+        "double_spent": tally.double_spent,
+        "permits_after_revoke": tally.permits_after_revoke,
+        "problems": tally.problems[:MOST_SHOWN],
+        **{name: round(value, 3) for name, value in tally.figures.items()},
+        "product_seconds": round(time.monotonic() - began, 1),
+    }
+    caught = {}
+    for name, most in (rig.mutants if mutants else {}).items():
+        run = _one(rig, Plan(most, seed, folder / name, name))
+        caught[name] = not run.sound
+        print(f"  mutant {name}: {run.found() or 'SURVIVED'}", file=sys.stderr, flush=True)
+    report |= {
+        "mutants": len(caught),
+        "mutants_caught": sum(caught.values()),
+        "survived": [name for name, seen in caught.items() if not seen],
+        "seconds": round(time.monotonic() - began, 1),
+        "ok": tally.sound and all(caught.values()),
+    }
+    return report
+
+
+def _one(rig: Rig, plan: Plan) -> Tally:
+    try:
+        return rig.run(plan)
+    finally:
+        plan.close()
+
+
+def seed_or_new(given: str | None) -> int:
+    """The seed to repeat, or a fresh one: every run is another run, and can be run again."""
+    return int(given) if given else int.from_bytes(os.urandom(4), "big")
+
+
+def scratch(where: str | None) -> Path:
+    """A folder on a real disk: what is to survive must have been written somewhere."""
+    return Path(tempfile.mkdtemp(prefix="actfor-faults-", dir=where))
