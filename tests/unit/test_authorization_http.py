@@ -10,8 +10,8 @@ from starlette.responses import JSONResponse
 from tests.conftest import Clock
 
 from actfor.audit import AuditLog, NoteSigner
-from actfor.authorization import AuthorizationService
-from actfor.authorization.http import MAX_BODY, authzen_routes, policies_router
+from actfor.authorization import AuthorizationService, PolicyChanges
+from actfor.authorization.http import MAX_BODY, authzen_routes, changes_router, policies_router
 from actfor.authorization.policies import default_source
 from actfor.errors import Kind, Refused
 from actfor.store import Database
@@ -26,8 +26,9 @@ ASKED = {
     "resource": {"type": "tool", "id": "crm/find"},
 }
 OPEN = (
-    '@id("open")@reason("reads are open") permit (principal, action == Action::"read", resource);\n'
-    '@id("asks")@reason("a person must agree") permit (principal, action, resource)'
+    '@id("open")@reason("reads are open")@uncapped("a test")'
+    'permit (principal, action == Action::"read", resource);\n'
+    '@id("asks")@reason("a person must agree")@uncapped("a test") permit (principal, action, resource)'
     "when { context.approved };"
 )
 
@@ -53,26 +54,46 @@ async def admin(request: Request) -> str:
     return "usr_admin"
 
 
+async def signer(request: Request) -> str:
+    if request.headers.get("x-passkey") is None:
+        raise Refused(Kind.STEP_UP_REQUIRED, "this takes a passkey")
+    return request.headers["x-passkey"]
+
+
 async def refused(request: Request, cause: Exception) -> JSONResponse:
     assert isinstance(cause, Refused)
     return JSONResponse({"kind": cause.kind, "detail": cause.detail}, 418)
 
 
 @pytest.fixture
-async def service(database: Database, clock: Clock) -> AuthorizationService:
-    audit = AuditLog(database, NoteSigner.generate(ORIGIN), ORIGIN, clock.now)
+def audit(database: Database, clock: Clock) -> AuditLog:
+    return AuditLog(database, NoteSigner.generate(ORIGIN), ORIGIN, clock.now)
+
+
+@pytest.fixture
+def changes(
+    service: AuthorizationService, database: Database, audit: AuditLog, clock: Clock
+) -> PolicyChanges:
+    return PolicyChanges(service, database, audit, clock.now, four_eyes=False)
+
+
+@pytest.fixture
+async def service(database: Database, audit: AuditLog, clock: Clock) -> AuthorizationService:
     made = AuthorizationService(database, audit, clock.now)
     await made.publish("usr_1", OPEN)
     return made
 
 
 @pytest.fixture
-async def client(service: AuthorizationService) -> AsyncIterator[httpx2.AsyncClient]:
+async def client(
+    service: AuthorizationService, changes: PolicyChanges
+) -> AsyncIterator[httpx2.AsyncClient]:
     app = FastAPI()
     app.router.routes.extend(
         authzen_routes(service, authenticate_pep=authenticate, base_url=BASE + "/")
     )
-    app.include_router(policies_router(service, reader=operator, admin=admin))
+    app.include_router(policies_router(service, reader=operator))
+    app.include_router(changes_router(changes, reader=operator, admin=admin, signer=signer))
     app.add_exception_handler(Refused, refused)
     transport = httpx2.ASGITransport(app=app)
     async with httpx2.AsyncClient(transport=transport, base_url=BASE) as opened:
@@ -235,3 +256,43 @@ async def test_explaining_shows_each_policys_part(client: httpx2.AsyncClient) ->
         "/v1/policies/explain", json={"facts": {**facts, "risk": 1}}, headers=READER
     )
     assert "unknown member `risk`" in wrong.json()["detail"]
+
+
+async def test_an_admin_compares_and_rolls_back(
+    client: httpx2.AsyncClient, service: AuthorizationService
+) -> None:
+    before = service.snapshot
+    assert before is not None
+    text = default_source()
+    would = await client.post("/v1/policies/diff", json={"source": text}, headers=READER)
+    kinds = {change["kind"] for change in would.json()["changes"]}
+    assert kinds == {"added", "removed"}
+    await client.post("/v1/policies", json={"source": text, "note": "the pack"}, headers=ADMIN)
+    shown = await client.get("/v1/policies/diff?before=%231", headers=READER)
+    assert shown.json()["changes"] == would.json()["changes"]
+    assert shown.json()["before"] == before.version
+    back = await client.post("/v1/policies/rollback", json={}, headers=ADMIN)
+    assert back.status_code == 201
+    assert back.json()["version"] == before.version
+    assert (await client.post("/v1/policies/rollback", json={}, headers=READER)).status_code == 418
+
+
+async def test_a_proposal_is_approved_with_a_passkey_and_by_nothing_else(
+    client: httpx2.AsyncClient, changes: PolicyChanges, service: AuthorizationService
+) -> None:
+    changes.four_eyes = True
+    made = await client.post("/v1/policies", json={"source": default_source()}, headers=ADMIN)
+    assert made.status_code == 202
+    path = f"/v1/policies/proposals/{made.json()['id']}"
+    assert (await client.get(path, headers=READER)).json()["diff"]["changes"]
+    listed = (await client.get("/v1/policies/proposals", headers=READER)).json()
+    assert [each["state"] for each in listed["proposals"]] == ["open"]
+    token = await client.post(f"{path}/approve", headers=ADMIN)
+    assert token.json()["kind"] == "step-up-required"
+    own = await client.post(f"{path}/approve", headers={"x-passkey": "usr_admin"})
+    assert own.json()["kind"] == "denied"
+    done = await client.post(f"{path}/approve", headers={"x-passkey": "usr_other"})
+    assert done.status_code == 201
+    assert done.json()["approver"] == "usr_other"
+    assert service.snapshot is not None
+    assert service.snapshot.version == made.json()["version"]

@@ -19,7 +19,7 @@ from actfor.wire.authzen import Evaluation, parse_evaluation
 from actfor.wire.canonical import JsonValue
 
 ORIGIN = "example.org/log"
-EXTRA = '@id("extra")@reason("r") permit (principal, action == Action::"egress", resource);\n'
+EXTRA = '@id("extra")@reason("r")@uncapped("a test") permit (principal, action == Action::"egress", resource);\n'
 CALL = CallFacts(
     agent="spiffe://example.org/agent/clerk",
     server="crm",
@@ -372,7 +372,9 @@ async def test_a_refusal_while_gathering_is_a_denial_with_its_reason(
 async def test_a_question_about_something_unknown_is_denied_and_recorded(
     service: AuthorizationService, audit: AuditLog, member: str, value: JsonValue, says: str
 ) -> None:
-    await service.publish("usr_1", '@id("all")@reason("r") permit (principal, action, resource);')
+    await service.publish(
+        "usr_1", '@id("all")@reason("r")@uncapped("a test") permit (principal, action, resource);'
+    )
     asked: dict[str, JsonValue] = {
         "subject": {"type": "agent", "id": CALL.agent},
         "action": {"name": "read"},
@@ -389,7 +391,7 @@ async def test_a_policy_may_permit_a_named_enforcement_point_without_a_mandate(
 ) -> None:
     await service.publish(
         "usr_1",
-        '@id("crm-reads")@reason("the crm checks its own users") '
+        '@id("crm-reads")@reason("the crm checks its own users")@uncapped("a test") '
         'permit (principal, action == Action::"read", resource in Server::"crm") '
         'when { context.via == "authzen" && context has pep && context.pep == "crm-backend" };',
     )

@@ -162,7 +162,8 @@ async def test_a_call_outside_the_mandate_is_denied_and_recorded(world: World) -
 async def test_no_policy_can_widen_the_mandate(world: World) -> None:
     await world.authorization.publish(
         world.operator.id,
-        '@id("all") @reason("everything goes") permit (principal, action, resource);',
+        '@id("all") @reason("everything goes") @uncapped("a test of what binds anyway")'
+        "permit (principal, action, resource);",
     )
     token = await world.token(Grant("counting", ("echo",), ("read",)))
     denied(await call(world, token, "pay", amount="1.00", to="me"), Stage.POLICY)

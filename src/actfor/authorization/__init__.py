@@ -21,7 +21,7 @@ from actfor.authorization.model import (
 from actfor.authorization.model.publication import Publication
 from actfor.authorization.model.scenarios import check, read_table
 from actfor.authorization.policies import default_source, schema_source
-from actfor.authorization.service import Answer, AuthorizationService, Gather
+from actfor.authorization.service import Answer, AuthorizationService, Gather, PolicyChanges
 from actfor.errors import Kind, Refused
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Decision",
     "Effect",
     "Gather",
+    "PolicyChanges",
     "PolicySet",
     "Publication",
     "Request",

@@ -41,6 +41,7 @@ class Api:
 
     def __init__(self, profile: Profile) -> None:
         profile.require_live()
+        self.base_url = profile.server.rstrip("/")
         self._client = httpx2.Client(
             base_url=profile.server, auth=_ProfileAuth(profile), timeout=TIMEOUT
         )

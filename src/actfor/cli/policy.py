@@ -1,18 +1,24 @@
-"""`actfor policy …`: the published policies, their tests, a new version."""
+"""`actfor policy …`: the published policies, a new version, the way back, their tests."""
 
 from __future__ import annotations
 
+import sys
+import webbrowser
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from actfor.cli.api import api
-from actfor.cli.output import emit, note, out, table
+from actfor.cli.output import clean, emit, note, out, table
 from actfor.errors import Kind, Refused
 
-app = typer.Typer(no_args_is_help=True, help="Cedar policies: show, check, test, publish.")
+app = typer.Typer(
+    no_args_is_help=True, help="Cedar policies: show, check, test, compare, publish, roll back."
+)
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+NoteOption = Annotated[str, typer.Option("--note", help="Why; it is kept with the version.")]
+FilesArgument = Annotated[list[Path], typer.Argument(help="Cedar files; together one set.")]
 
 
 def register(parent: typer.Typer) -> None:
@@ -21,9 +27,12 @@ def register(parent: typer.Typer) -> None:
 
 
 @app.command()
-def show(as_json: JsonOption = False) -> None:
-    """Print the policies in force."""
-    found = api().get("/v1/policies/current")
+def show(
+    version: Annotated[str, typer.Argument(help="#N or the beginning of a version.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Print the policies in force, or those of one version."""
+    found = api().get(f"/v1/policies/versions/{_named(version)}" if version else _CURRENT)
     if as_json:
         emit(found, as_json=True)
     else:
@@ -34,17 +43,127 @@ def show(as_json: JsonOption = False) -> None:
 def list_(as_json: JsonOption = False) -> None:
     """List the published versions, newest first."""
     found = api().get("/v1/policies")["versions"]
-    table(found, ("version", "published_at", "author", "active"), as_json=as_json)
+    table(found, ("seq", "version", "published_at", "cause", "note", "active"), as_json=as_json)
+
+
+@app.command()
+def check(source: FilesArgument) -> None:
+    """Say all that is wrong with a policy set, as the server sees it. Exits 1 if anything is.
+
+    Example: actfor policy check policies/*.cedar
+    """
+    problems = api().post("/v1/policies/check", {"source": read(source)})["problems"]
+    for problem in problems:
+        where = f"line {problem['line']}: " if problem["line"] else ""
+        whose = f"policy `{problem['policy']}`: " if problem["policy"] else ""
+        note(f"{where}{whose}{problem['message']}")
+    if problems:
+        raise typer.Exit(1)
+    note("these policies may be published")
 
 
 @app.command()
 def publish(
-    source: Annotated[list[Path], typer.Argument(help="Cedar files; together one set.")],
+    source: FilesArgument,
+    why: NoteOption = "",
+    replaces: Annotated[
+        str | None, typer.Option(help="Only if this version is in force: #N or its beginning.")
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Publish a new version. It is validated strictly; a set that is empty or wrong is refused."""
-    text = "\n".join(path.read_text() for path in source)
-    made = api().post("/v1/policies", {"source": text})
-    note(f"published {made['version']}")
+    """Publish a new version. It is validated strictly; a set that is empty or wrong is refused.
+
+    Where the server demands two administrators this proposes it, and exits 6.
+    """
+    body: dict[str, Any] = {"source": read(source), "note": why}
+    if replaces is not None:
+        body["replaces"] = _named(replaces)
+    made(api().post("/v1/policies", body), as_json=as_json)
+
+
+@app.command()
+def rollback(
+    version: Annotated[
+        str, typer.Argument(help="#N or the beginning of a version.  [default: the one before]")
+    ] = "",
+    why: NoteOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Put an earlier version in force again, as a new publication."""
+    body = {"note": why, **({"to": version} if version else {})}
+    made(api().post("/v1/policies/rollback", body), as_json=as_json)
+
+
+@app.command()
+def diff(
+    before: Annotated[str, typer.Argument(help="#N or the beginning of a version.")] = "",
+    after: Annotated[str, typer.Argument(help="Likewise.  [default: the one in force]")] = "",
+    file: Annotated[
+        list[Path] | None, typer.Option("--file", help="Compare these files with what is in force.")
+    ] = None,
+    text: Annotated[bool, typer.Option("--text", help="Only line by line, as `diff -u`.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what changed between two versions, policy by policy.
+
+    Example: actfor policy diff "#3" "#4" · actfor policy diff --file new.cedar
+    """
+    if file:
+        found = api().post("/v1/policies/diff", {"source": read(file)})
+    elif before:
+        found = api().get("/v1/policies/diff", before=before, after=after or None)
+    else:
+        raise Refused(Kind.MALFORMED, "name a version, or files with --file")
+    if as_json:
+        emit(found, as_json=True)
+    else:
+        show_diff(found, text=text)
+
+
+@app.command()
+def proposals(as_json: JsonOption = False) -> None:
+    """List the changes that wait, or waited, for a second administrator."""
+    found = api().get("/v1/policies/proposals")["proposals"]
+    columns = ("id", "state", "cause", "author", "note", "created_at", "expires_at")
+    table(found, columns, as_json=as_json)
+
+
+@app.command()
+def proposal(proposal_id: str, as_json: JsonOption = False) -> None:
+    """Show a proposed change."""
+    found = api().get(f"/v1/policies/proposals/{proposal_id}")
+    if as_json:
+        emit(found, as_json=True)
+    else:
+        note(f"{found['id']} is {found['state']}, by {found['author']}: {found['note']}")
+        show_diff(found["diff"])
+
+
+@app.command()
+def approve(
+    proposal_id: str,
+    no_browser: Annotated[bool, typer.Option(help="Only print the link.")] = False,
+) -> None:
+    """Open the proposal's page: agreeing takes your passkey, which lives in the browser.
+
+    Exits 6, because the proposal is still open.
+    """
+    client = api()
+    client.get(f"/v1/policies/proposals/{proposal_id}")
+    link = f"{client.base_url}/policies/proposals/{proposal_id}"
+    note(link)
+    if not no_browser:
+        webbrowser.open(link)
+    raise Refused(Kind.STEP_UP_REQUIRED, f"`{proposal_id}` is open: approve it in the browser")
+
+
+@app.command()
+def reject(
+    proposal_id: str, reason: Annotated[str, typer.Option(help="Why; it goes to the log.")] = ""
+) -> None:
+    """Say no to a proposed change; to your own: withdraw it."""
+    found = api().post(f"/v1/policies/proposals/{proposal_id}/reject", {"reason": reason})
+    note(f"{proposal_id} is {found['state']}")
 
 
 @app.command()
@@ -69,3 +188,59 @@ def test(
     if failures:
         raise typer.Exit(1)
     note("every scenario decided as written")
+
+
+def read(files: list[Path]) -> str:
+    """The files as one text.
+
+    Raises:
+        Refused: NOT_FOUND, MALFORMED for what is no text.
+    """
+    try:
+        return "\n".join(path.read_text(encoding="utf-8") for path in files)
+    except OSError as error:
+        raise Refused(Kind.NOT_FOUND, f"`{error.filename}`: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Refused(Kind.MALFORMED, "a policy file is UTF-8 text") from None
+
+
+def made(answer: dict[str, Any], *, as_json: bool) -> None:
+    """Tell what came of a change: in force, or waiting for another administrator."""
+    if as_json:
+        emit(answer, as_json=True)
+    if answer.get("state") == "open":
+        waits = "needs another administrator: `actfor policy approve`"
+        raise Refused(Kind.STEP_UP_REQUIRED, f"proposed as `{answer['id']}`; it {waits}")
+    note(f"in force: #{answer['seq']} {answer['version']}")
+
+
+def show_diff(found: dict[str, Any], *, text: bool = False) -> None:
+    """A difference for a person: policy by policy, then the lines."""
+    if not text:
+        for change in found["changes"]:
+            note(f"{change['kind']:>9}  {change['id']}: {change['direction']}")
+            if change["uncapped"]:
+                note(f"           does not repeat the caps: {change['uncapped']}")
+        if not found["changes"]:
+            note("every policy decides as before")
+    if found["unified"]:
+        sys.stdout.write(clean(found["unified"]) + "\n")
+
+
+_CURRENT = "/v1/policies/current"
+
+
+def _named(version: str) -> str:
+    """The whole name of a version that is given by its number or its beginning."""
+    known = api().get("/v1/policies")["versions"]
+    bare = version.removeprefix("sha-256:")
+    found = {
+        each["version"]
+        for each in known
+        if version == f"#{each['seq']}"
+        or (len(bare) >= 6 and each["version"].removeprefix("sha-256:").startswith(bare))
+    }
+    if len(found) != 1:
+        what = "several versions begin with" if found else "there is no policy version"
+        raise Refused(Kind.MALFORMED if found else Kind.NOT_FOUND, f"{what} `{version}`")
+    return str(found.pop())

@@ -19,7 +19,7 @@ from datetime import datetime
 
 from actfor.approval import Approval, ApprovalService
 from actfor.audit import AuditLog
-from actfor.authorization.model import Decision, Effect, to_request
+from actfor.authorization.model import Decision, Effect, bind, to_request
 from actfor.authorization.service import AuthorizationService
 from actfor.delegation import Delegation, DelegationService
 from actfor.errors import Kind, Refused
@@ -204,16 +204,8 @@ class Enforcer:
 
     def _decide(self, case: Case) -> Decision:
         """What the policies say; never more than the mandate grants and the operator pinned."""
-        decision = self._authorization.decide(to_request(case.facts))
-        if decision.effect is Effect.DENY:
-            return decision
-        if not case.facts.in_mandate:
-            why = f"outside the mandate: {case.facts.mandate_reason}"
-        elif not case.tool.is_pinned:
-            why = f"the tool's definition is not the approved one, it is {case.tool.state}"
-        else:
-            return decision
-        return replace(decision, effect=Effect.DENY, policies=(), reasons=(why,))
+        request = to_request(case.facts)
+        return bind(self._authorization.decide(request), request)
 
     # -- (4), (5), (7): what is written ---------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from actfor.approval import Approval
 from actfor.audit import Event, EventType
-from actfor.authorization.model import Decision
+from actfor.authorization.model import Decision, to_request
 from actfor.delegation import Delegation
 from actfor.errors import Refused
 from actfor.gateway.calls import Attempt, Denied
@@ -41,6 +41,7 @@ def refused(
     }
     if case is not None:
         private["arguments"] = attempt.arguments
+        private["context"] = dict(to_request(case.facts).context)
     return Event(EventType.DECIDE, denied.trace, facts, private)
 
 
@@ -97,6 +98,8 @@ def _private(case: Case, decision: Decision) -> dict[str, JsonValue]:
     return {
         "person": case.caller.delegation.person_id,
         "arguments": case.attempt.arguments,
+        # The whole question as it was decided, so that it can be decided again from the record.
+        "context": dict(to_request(case.facts).context),
         "reasons": list(decision.reasons),
     }
 

@@ -19,7 +19,7 @@ from actfor import __version__, console
 from actfor.approval.http import router as approvals_router
 from actfor.audit import http as audit_http
 from actfor.audit.export import http as export_http
-from actfor.authorization.http import authzen_routes, policies_router
+from actfor.authorization.http import authzen_routes, changes_router, policies_router
 from actfor.delegation.http import delegation_routes, mandates_router
 from actfor.errors import Kind, Refused
 from actfor.gateway.http import servers_router
@@ -110,7 +110,13 @@ def management(services: Services, person: CurrentPerson) -> FastAPI:
         mandates_router(services.delegation, person),
         approvals_router(services.approvals, person),
         servers_router(services.catalog, reader=person, admin=admin),
-        policies_router(services.authorization, reader=_id(person), admin=_id(admin)),
+        policies_router(services.authorization, reader=_id(person)),
+        changes_router(
+            services.policy_changes,
+            reader=_id(person),
+            admin=_id(admin),
+            signer=_id(_in_session(admin)),
+        ),
         audit_http.router(services.audit, _with_role(person, Role.ADMIN, Role.APPROVER)),
         export_http.router(services.audit, services.exporter, admin),
         _about(services, person),
@@ -150,6 +156,17 @@ def _with_role(person: CurrentPerson, *roles: Role) -> CurrentPerson:
         if not found.roles.intersection(roles):
             found.require(roles[0])
         return found
+
+    return dependency
+
+
+def _in_session(person: CurrentPerson) -> CurrentPerson:
+    """What takes a passkey: a session that was signed in with one, never a command line's token."""
+
+    async def dependency(request: Request) -> Person:
+        if "authorization" in request.headers:
+            raise Refused(Kind.STEP_UP_REQUIRED, "this takes a passkey: do it in the console")
+        return await person(request)
 
     return dependency
 

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from actfor.approval import ApprovalService
 from actfor.audit import AuditLog
 from actfor.audit.export import Exporter
-from actfor.authorization import AuthorizationService
+from actfor.authorization import AuthorizationService, PolicyChanges
 from actfor.delegation import DelegationService
 from actfor.errors import Kind, Refused
 from actfor.gateway import Catalog, Enforcer
@@ -46,6 +46,7 @@ class Services:
     audit: AuditLog
     exporter: Exporter
     authorization: AuthorizationService
+    policy_changes: PolicyChanges
     people: PeopleService
     agents: AgentService
     attestation: AttestationSocket
@@ -139,6 +140,9 @@ async def _services(
     await authorization.load()
     if with_default_policies:
         await authorization.ensure_default()
+    policy_changes = PolicyChanges(
+        authorization, database, audit, clock, four_eyes=settings.policy_four_eyes
+    )
 
     people = PeopleService(database, audit, settings.rp_id, _origins(settings), clock)
     agents = AgentService(
@@ -199,6 +203,7 @@ async def _services(
         audit=audit,
         exporter=exporter,
         authorization=authorization,
+        policy_changes=policy_changes,
         people=people,
         agents=agents,
         attestation=attestation,

@@ -7,6 +7,7 @@ facts → request → ``PolicySet.decide`` → decision. The parts: ``facts`` (w
 
 from __future__ import annotations
 
+from actfor.authorization.model.binding import bind
 from actfor.authorization.model.decision import Decision, Effect
 from actfor.authorization.model.facts import CallFacts, Fact, Request, ToolEffect, to_request
 from actfor.authorization.model.policyset import Explanation, PolicyAnswer, PolicySet
@@ -26,5 +27,6 @@ __all__ = [
     "Request",
     "RequestSchema",
     "ToolEffect",
+    "bind",
     "to_request",
 ]

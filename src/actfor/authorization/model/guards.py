@@ -98,14 +98,19 @@ def hold(guards: Iterable[Guard], context: Context) -> bool:
 def guards_of(conditions: Iterable[Node], schema: RequestSchema) -> Iterator[Guard]:
     """The head of a policy's conditions, in the order in which Cedar evaluates them."""
     certain = dict(schema.required)
+    for atom, wanted in conjuncts_of(conditions):
+        test = _test(atom, certain, schema)
+        if test is None:
+            return
+        if isinstance(test, Present) and wanted:
+            certain[test.name] = schema.optional[test.name]
+        yield Guard(test, wanted)
+
+
+def conjuncts_of(conditions: Iterable[Node]) -> Iterator[tuple[Node, bool]]:
+    """What all of the conditions demand together, and whether each is wanted true or false."""
     for condition in conditions:
-        for atom, wanted in _conjuncts(condition["body"], wanted=condition["kind"] == "when"):
-            test = _test(atom, certain, schema)
-            if test is None:
-                return
-            if isinstance(test, Present) and wanted:
-                certain[test.name] = schema.optional[test.name]
-            yield Guard(test, wanted)
+        yield from _conjuncts(condition["body"], wanted=condition["kind"] == "when")
 
 
 def _conjuncts(node: Node, *, wanted: bool) -> Iterator[tuple[Node, bool]]:

@@ -73,11 +73,20 @@ def parse(source: str, schema: RequestSchema) -> tuple[Policy, ...]:
             repeated @id, a missing @reason, a breach of the schema; or no policy at all.
     """
     policies, problems = read(source, schema)
+    refuse(problems)
+    return policies
+
+
+def refuse(problems: tuple[Problem, ...]) -> None:
+    """Nothing if there are no problems.
+
+    Raises:
+        Refused: MALFORMED, with the first few of them.
+    """
     if problems:
         shown = "; ".join(map(str, problems[:_SHOWN_PROBLEMS]))
         left = len(problems) - _SHOWN_PROBLEMS
         raise Refused(Kind.MALFORMED, f"{shown} (and {left} more)" if left > 0 else shown)
-    return policies
 
 
 def read(source: str, schema: RequestSchema) -> tuple[tuple[Policy, ...], tuple[Problem, ...]]:

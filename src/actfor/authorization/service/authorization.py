@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
 from actfor.audit import AuditLog, Event, EventType
-from actfor.authorization import repository
 from actfor.authorization.model import (
     Decision,
     Effect,
@@ -22,13 +21,15 @@ from actfor.authorization.model import (
     Problem,
     Request,
     RequestSchema,
+    caps,
     to_request,
 )
 from actfor.authorization.model.facts import CallFacts
 from actfor.authorization.model.foreign import facts_for, ignored, stranger, unknown
 from actfor.authorization.model.publication import Publication
-from actfor.authorization.model.source import read
+from actfor.authorization.model.source import read, refuse
 from actfor.authorization.policies import default_source, schema_source
+from actfor.authorization.repository import publications as repository
 from actfor.errors import Kind, Refused
 from actfor.store import Database, Tx, new_id
 from actfor.wire.authzen import Evaluation
@@ -105,8 +106,12 @@ class AuthorizationService:
         Raises:
             Refused: CONFLICT when another version is in force; decide again.
         """
-        if (repository.version_in_force(tx) or "") != version:
+        if self.version_in_force(tx) != version:
             raise Refused(Kind.CONFLICT, "the policies changed while this was decided, try again")
+
+    def version_in_force(self, tx: Tx) -> str:
+        """The version of the last publication, as this transaction sees it; "" before the first."""
+        return repository.version_in_force(tx) or ""
 
     async def evaluate(
         self, pep: str, evaluation: Evaluation, gather: Gather | None = None
@@ -178,22 +183,40 @@ class AuthorizationService:
 
     async def check(self, source: str) -> tuple[Problem, ...]:
         """Everything that is wrong with a policy text; nothing means that it may be published."""
-        return (await asyncio.to_thread(read, source, self.schema))[1]
+        policies, problems = await asyncio.to_thread(read, source, self.schema)
+        return problems or tuple(caps.problems(policies))
 
     async def publish(
-        self, author: str, source: str, *, replaces: str | None = None
+        self,
+        author: str,
+        source: str,
+        *,
+        replaces: str | None = None,
+        cause: str = "published",
+        note: str = "",
     ) -> Publication:
         """Check a policy text strictly and put it in force; what is in force already stays so.
 
-        ``author`` is the id of an authenticated administrator: who that may be is checked by the
-        caller. With ``replaces``, refuse unless that version is the one in force.
+        ``author`` is the id of an authenticated administrator: who that may be, and whether a
+        second one must agree, is checked by the caller (see ``PolicyChanges``). With
+        ``replaces``, refuse unless that version is the one in force.
 
         Raises:
             Refused: MALFORMED with line and policy; CONFLICT; BUSY when it could not be recorded.
         """
+        policies = await self.compile(source)
+        return await self._publish(policies, author, cause=cause, replaces=replaces, note=note)
+
+    async def compile(self, source: str) -> PolicySet:
+        """A policy text as it may be published: valid, and every permit with its caps.
+
+        Raises:
+            Refused: MALFORMED with line and policy.
+        """
         # In a thread: a large set takes a second, and decisions go on meanwhile.
         policies = await asyncio.to_thread(PolicySet.compile, source, self.schema)
-        return await self._publish(policies, author, cause="published", replaces=replaces)
+        refuse(tuple(caps.problems(policies.policies)))
+        return policies
 
     async def history(self) -> list[Publication]:
         """The last publications, newest first."""
@@ -215,24 +238,44 @@ class AuthorizationService:
         return found
 
     async def _publish(
-        self, policies: PolicySet, author: str, *, cause: str, replaces: str | None
+        self,
+        policies: PolicySet,
+        author: str,
+        *,
+        cause: str,
+        replaces: str | None,
+        note: str = "",
     ) -> Publication:
-        now = self._clock()
+        made = Publication(0, policies.version, author, cause, self._clock(), None, note)
+        return await self._database.write(
+            lambda tx: self.put_in_force(tx, policies, made, replaces=replaces)
+        )
 
-        def unit(tx: Tx) -> Publication:
-            known = repository.last(tx)
-            last = known[0] if known else None
-            if replaces is not None and (last is None or last.version != replaces):
-                raise Refused(Kind.CONFLICT, f"version `{replaces[:64]}` is not in force any more")
-            if last is not None and last.version == policies.version:
-                return last
-            made = Publication(last.seq + 1 if last else 1, policies.version, author, cause, now)
-            repository.add(tx, made, policies.source, self.schema.text)
-            self._audit.append(tx, _published(made, last, policies))
-            tx.on_commit(lambda: self._swap(policies))
-            return made
+    def put_in_force(
+        self,
+        tx: Tx,
+        policies: PolicySet,
+        made: Publication,
+        *,
+        replaces: str | None = None,
+        proposal: str | None = None,
+    ) -> Publication:
+        """Publish in the caller's transaction; ``made.seq`` is given here. The last one if alike.
 
-        return await self._database.write(unit)
+        Raises:
+            Refused: CONFLICT when ``replaces`` is not the version in force.
+        """
+        known = repository.last(tx)
+        last = known[0] if known else None
+        if replaces is not None and (last is None or last.version != replaces):
+            raise Refused(Kind.CONFLICT, f"version `{replaces[:64]}` is not in force any more")
+        if last is not None and last.version == policies.version:
+            return last
+        made = replace(made, seq=last.seq + 1 if last else 1)
+        repository.add(tx, made, policies.source, self.schema.text)
+        self._audit.append(tx, _published(made, last, policies, proposal))
+        tx.on_commit(lambda: self._swap(policies))
+        return made
 
     def _swap(self, policies: PolicySet) -> None:
         self._snapshot = policies
@@ -281,11 +324,21 @@ def _event(pep: str, evaluation: Evaluation, request: Request, answer: Answer) -
     return Event(EventType.DECIDE, answer.id, leaf, private)
 
 
-def _published(made: Publication, last: Publication | None, policies: PolicySet) -> Event:
+def _published(
+    made: Publication, last: Publication | None, policies: PolicySet, proposal: str | None
+) -> Event:
     facts: dict[str, JsonValue] = {
         "policy_version": made.version,
         "replaces": last.version if last else None,
         "policies": len(policies.policies),
         "cause": made.cause,
     }
-    return Event(EventType.POLICY, made.version, facts, {"author": made.author})
+    if lifted := sum(caps.uncapped(policy) is not None for policy in policies.policies):
+        facts["uncapped"] = lifted
+    private: dict[str, JsonValue] = {"author": made.author}
+    if proposal is not None:
+        facts["proposal"] = proposal
+        private["approver"] = made.approver
+    if made.note:
+        private["note"] = made.note
+    return Event(EventType.POLICY, made.version, facts, private)

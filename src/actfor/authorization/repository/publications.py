@@ -19,6 +19,8 @@ policy_publication = Table(
     Column("author", Text, nullable=False),
     Column("cause", Text, nullable=False),
     Column("published_at", Integer, nullable=False),
+    Column("approver", Text),
+    Column("note", Text),
 )
 Index("ix_policy_publication_version", policy_publication.c.version)
 
@@ -29,6 +31,8 @@ _HEAD = (
     policy_publication.c.author,
     policy_publication.c.cause,
     policy_publication.c.published_at,
+    policy_publication.c.approver,
+    policy_publication.c.note,
 )
 _ADD = insert(policy_publication).values(
     {column.name: bindparam(column.name) for column in policy_publication.columns}
@@ -38,6 +42,12 @@ _LAST = (
     select(*_HEAD, policy_publication.c.source).order_by(desc(policy_publication.c.seq)).limit(1)
 )
 _LATEST = select(*_HEAD).order_by(desc(policy_publication.c.seq)).limit(bindparam("most"))
+_TEXTS = (
+    select(policy_publication.c.source, policy_publication.c.schema)
+    .where(policy_publication.c.version == bindparam("of_version"))
+    .order_by(desc(policy_publication.c.seq))
+    .limit(1)
+)
 _SOURCE = (
     select(*_HEAD, policy_publication.c.source)
     .where(policy_publication.c.version == bindparam("of_version"))
@@ -57,6 +67,8 @@ def add(tx: Tx, publication: Publication, source: str, schema: str) -> None:
         author=publication.author,
         cause=publication.cause,
         published_at=to_ms(publication.published_at),
+        approver=publication.approver,
+        note=publication.note,
     )
 
 
@@ -69,7 +81,7 @@ def version_in_force(tx: Tx) -> str | None:
 def last(tx: Tx) -> tuple[Publication, str] | None:
     """The last publication and its source."""
     row = tx.one(_LAST)
-    return None if row is None else (_publication(row), str(row[5]))
+    return None if row is None else (_publication(row), str(row[-1]))
 
 
 def latest(tx: Tx, most: int) -> list[Publication]:
@@ -80,9 +92,16 @@ def latest(tx: Tx, most: int) -> list[Publication]:
 def of_version(tx: Tx, version: str) -> tuple[Publication, str] | None:
     """The last publication of a version and its source."""
     row = tx.one(_SOURCE, of_version=version)
-    return None if row is None else (_publication(row), str(row[5]))
+    return None if row is None else (_publication(row), str(row[-1]))
+
+
+def texts_of(tx: Tx, version: str) -> tuple[str, str] | None:
+    """The source of a version and the schema it was read by."""
+    row = tx.one(_TEXTS, of_version=version)
+    return None if row is None else (str(row[0]), str(row[1]))
 
 
 def _publication(row: Row) -> Publication:
-    seq, version, author, cause, published_at = row[:5]
-    return Publication(seq, version, author, cause, from_ms(published_at))
+    seq, version, author, cause, published_at, approver, note = row[:7]
+    made = from_ms(published_at)
+    return Publication(seq, version, author, cause, made, approver, note or "")

@@ -1,0 +1,16 @@
+"""AuthZEN for foreign enforcement points, and ``/v1/policies`` for operators."""
+
+from __future__ import annotations
+
+from actfor.authorization.http.authzen import MAX_BODY, Authenticate, authzen_routes
+from actfor.authorization.http.changes import changes_router
+from actfor.authorization.http.policies import PersonId, policies_router
+
+__all__ = [
+    "MAX_BODY",
+    "Authenticate",
+    "PersonId",
+    "authzen_routes",
+    "changes_router",
+    "policies_router",
+]

@@ -1,0 +1,13 @@
+"""Decide by the policies in force, change them, and rehearse a change before it is made."""
+
+from __future__ import annotations
+
+from actfor.authorization.service.authorization import (
+    SYSTEM,
+    Answer,
+    AuthorizationService,
+    Gather,
+)
+from actfor.authorization.service.changes import PolicyChanges
+
+__all__ = ["SYSTEM", "Answer", "AuthorizationService", "Gather", "PolicyChanges"]
