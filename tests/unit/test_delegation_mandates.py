@@ -73,7 +73,7 @@ async def test_an_admin_may_revoke_but_not_use_anothers_mandate(world: World) ->
         "an incident",
     )
     facts = (await world.log("revoke"))[-1]
-    assert (facts["mandate"], facts["epoch"]) == (made.id, 2)
+    assert (facts["mandate"], facts["revoked"]) == (made.id, {"mandate": {made.id: 2}})
 
 
 async def test_a_mandate_is_revoked_once(world: World) -> None:

@@ -26,7 +26,7 @@ from actfor.approval.model import (
     check_may_answer,
     check_not_flooding,
 )
-from actfor.audit import AuditLog, Event, EventType
+from actfor.audit import AuditLog, Event, EventType, Revocable
 from actfor.errors import Kind, Refused
 from actfor.identity import Agent, PeopleService, Person, Role
 from actfor.store import Database, Tx, new_id
@@ -360,7 +360,13 @@ class ApprovalService:
             facts["assertion_digest"] = assertion_digest
         said = {name: value for name, value in private.items() if value is not None}
         said["person"] = about.call.person_id
-        self._audit.append(tx, Event(kind, about.trace, facts, said))
+        if kind is EventType.REVOKE:
+            event = Event.revoked(
+                Revocable.APPROVAL, about.id, 1, trace=about.trace, facts=facts, private=said
+            )
+        else:
+            event = Event(kind, about.trace, facts, said)
+        self._audit.append(tx, event)
         self._wake_on_commit(tx, about.id)
 
     def _wake_on_commit(self, tx: Tx, approval_id: str) -> None:

@@ -10,9 +10,11 @@ from actfor.audit.model import (
 )
 from actfor.audit.service import AuditLog
 from actfor.wire.checkpoint import NoteSigner, NoteVerifier
+from actfor.wire.log_entry import Epochs, Revocable
 
 __all__ = [
     "AuditLog",
+    "Epochs",
     "Event",
     "EventType",
     "Head",
@@ -20,5 +22,6 @@ __all__ = [
     "NoteSigner",
     "NoteVerifier",
     "Receipt",
+    "Revocable",
     "VerifyReport",
 ]

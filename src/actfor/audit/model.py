@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from json import dumps
+from typing import Self
 
 from actfor.wire.canonical import MAX_DEPTH, JsonObject, JsonValue
 from actfor.wire.checkpoint import LogProof
-from actfor.wire.log_entry import LogEntry, Opening
+from actfor.wire.log_entry import LogEntry, Opening, Revocable
 from actfor.wire.strict_json import load_object
 from actfor.wire.timestamps import from_ms, rfc3339
 
@@ -41,6 +42,8 @@ class EventType(StrEnum):
     TOOL = "tool"
     KEY = "key"
     SESSION = "session"
+    PRUNE = "prune"
+    RECOVER = "recover"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,26 @@ class Event:
     trace: str
     facts: Mapping[str, JsonValue]
     private: Mapping[str, JsonValue] = field(default_factory=dict)
+
+    @classmethod
+    def revoked(
+        cls,
+        kind: Revocable,
+        id_: str,
+        epoch: int,
+        *,
+        trace: str,
+        facts: Mapping[str, JsonValue],
+        private: Mapping[str, JsonValue] | None = None,
+    ) -> Self:
+        """From this leaf on, nothing may be permitted under ``id_`` with an epoch below ``epoch``.
+
+        To be appended in the unit that takes the authority away. What permits something names what
+        it depends on in the fact ``epochs`` (same shape as ``revoked`` here), so that whoever reads
+        the log can prove that no permit follows its revocation (``sdk.walk``).
+        """
+        taken: dict[str, JsonValue] = {"revoked": {kind.value: {id_: epoch}}}
+        return cls(EventType.REVOKE, trace, {**facts, **taken}, private or {})
 
     @property
     def agent(self) -> str | None:

@@ -23,6 +23,7 @@ from typing import Final, Self
 
 from actfor.errors import Kind, Refused
 from actfor.wire.canonical import JsonObject, JsonValue
+from actfor.wire.log_entry import Revocable, pseudonym
 from actfor.wire.rar import Authority, authority_from_draft
 from actfor.wire.spiffe import SpiffeId
 from actfor.wire.timestamps import rfc3339
@@ -175,6 +176,16 @@ class Delegation:
     def agent_name(self) -> str:
         """The registered agent's name."""
         return self.agent.agent_name or ""
+
+    @property
+    def epochs(self) -> dict[str, JsonValue]:
+        """What this delegation depends on, as the log states it (``audit.Epochs``)."""
+        return {
+            Revocable.PERSON.value: {pseudonym(self.person_id): self.person_epoch},
+            Revocable.AGENT.value: {str(self.agent): self.agent_epoch},
+            Revocable.MANDATE.value: {self.mandate.id: self.mandate_epoch},
+            Revocable.GRANT.value: {self.grant_id: 0},
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,10 +117,14 @@ class Catalog(Shelf):
         governed = self._known(name)
 
         def unit(tx: Tx) -> None:
+            pinned = repository.tools_of(tx, name)
             if not repository.remove_server(tx, name):
                 raise Refused(Kind.NOT_FOUND, f"there is no server `{name}`")
             facts: dict[str, JsonValue] = {"action": "server-removed", "server": name}
-            self._log(tx, EventType.ADMIN, new_id("evt"), facts, {"person": person.id})
+            trace = new_id("evt")
+            self._log(tx, EventType.ADMIN, trace, facts, {"person": person.id})
+            for tool in pinned:
+                self._take_pin(tx, tool, trace)
 
         await self._database.write(unit)
         self._snapshot = MappingProxyType(

@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Self
 
@@ -28,6 +28,7 @@ from actfor.gateway.effects import Overlay
 from actfor.gateway.targets import Http, Stdio, Transport, transport_from_json
 from actfor.wire.canonical import JsonObject, JsonValue, canonical
 from actfor.wire.mcp import pinned_definition, tool_digest
+from actfor.wire.timestamps import to_ms
 
 SERVER_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 """A server's name is a path segment of its audience: ASCII, lower case, none looks alike."""
@@ -52,6 +53,8 @@ __all__ = [
 MAX_TOOLS: Final = 1000
 MAX_DEFINITION: Final = 65_536
 """Bytes of one definition's canonical form."""
+
+_TICK: Final = timedelta(milliseconds=1)
 
 
 class ToolState(StrEnum):
@@ -152,6 +155,11 @@ class Tool:
         )
 
     @property
+    def epoch(self) -> int:
+        """Rises with each approval: what was permitted under an earlier one ended with its pin."""
+        return 0 if self.approved_at is None else to_ms(self.approved_at)
+
+    @property
     def is_pinned(self) -> bool:
         """Whether it may be called at all."""
         return self.state is ToolState.PINNED and self.pinned_digest == self.listed_digest
@@ -189,7 +197,7 @@ class Tool:
             pinned=self.listed,
             pinned_digest=digest,
             approved_by=person,
-            approved_at=now,
+            approved_at=now if self.approved_at is None else max(now, self.approved_at + _TICK),
         )
 
 

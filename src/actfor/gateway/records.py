@@ -7,7 +7,7 @@ policies, epochs. Arguments, the person and reasons are commitments in the leaf.
 from __future__ import annotations
 
 from actfor.approval import Approval
-from actfor.audit import Event, EventType
+from actfor.audit import Event, EventType, Revocable
 from actfor.authorization.model import Decision, to_request
 from actfor.delegation import Delegation
 from actfor.errors import Refused
@@ -21,6 +21,12 @@ _MAX_NAME = 128
 def decided(case: Case, decision: Decision, approval: Approval | None) -> Event:
     """The decision that permits a call, or that has it wait for a person."""
     facts: dict[str, JsonValue] = {**_call(case), **decision.facts()}
+    epochs = case.caller.delegation.epochs | {
+        Revocable.TOOL.value: {f"{case.attempt.server}/{case.tool.name}": case.tool.epoch}
+    }
+    if approval is not None:
+        epochs[Revocable.APPROVAL.value] = {approval.id: 0}
+    facts["epochs"] = epochs
     if approval is not None:
         facts["approval"] = approval.id
         facts["call_digest"] = approval.digest
@@ -86,11 +92,7 @@ def _authority(delegation: Delegation) -> dict[str, JsonValue]:
         "grant": delegation.grant_id,
         "jti": delegation.jti,
         "manifest": delegation.manifest,
-        "epochs": {
-            "person": delegation.person_epoch,
-            "agent": delegation.agent_epoch,
-            "mandate": delegation.mandate_epoch,
-        },
+        "epochs": delegation.epochs,
     }
 
 

@@ -73,12 +73,20 @@ _TOOL_UPDATE = (
         }
     )
 )
+_TOOLS_OF = (
+    select(gateway_tool)
+    .where(gateway_tool.c.server == bindparam("server"))
+    .order_by(gateway_tool.c.name)
+)
 _TOOL = select(gateway_tool).where(
     gateway_tool.c.server == bindparam("server"), gateway_tool.c.name == bindparam("name")
 )
-_PIN = select(gateway_tool.c.state, gateway_tool.c.pinned_digest, gateway_tool.c.overlay).where(
-    gateway_tool.c.server == bindparam("server"), gateway_tool.c.name == bindparam("name")
-)
+_PIN = select(
+    gateway_tool.c.state,
+    gateway_tool.c.pinned_digest,
+    gateway_tool.c.overlay,
+    gateway_tool.c.approved_at,
+).where(gateway_tool.c.server == bindparam("server"), gateway_tool.c.name == bindparam("name"))
 
 
 def servers(tx: Tx) -> list[Server]:
@@ -121,6 +129,11 @@ def tool(tx: Tx, server: str, name: str) -> Tool | None:
     return _tool(row) if row else None
 
 
+def tools_of(tx: Tx, server: str) -> list[Tool]:
+    """All tools of one server, by name."""
+    return [_tool(row) for row in tx.run(_TOOLS_OF, server=server)]
+
+
 def put_tool(tx: Tx, tool: Tool) -> None:
     """Insert the tool, or replace all but its name."""
     values = _values(tool)
@@ -129,10 +142,12 @@ def put_tool(tx: Tx, tool: Tool) -> None:
         tx.run(_TOOL_INSERT, server=tool.server, name=tool.name, **values)
 
 
-def pin(tx: Tx, server: str, name: str) -> tuple[str, str | None, str] | None:
-    """State, approved digest and overlay text of one tool: what a decision must still find true."""
+def pin(tx: Tx, server: str, name: str) -> tuple[str, str | None, str, int | None] | None:
+    """State, approved digest, overlay text and epoch of one tool: what a decision must still find
+    true.
+    """
     row = tx.one(_PIN, server=server, name=name)
-    return (row[0], row[1], row[2]) if row else None
+    return (row[0], row[1], row[2], row[3]) if row else None
 
 
 def overlay_text(overlay: Overlay) -> str:

@@ -15,10 +15,10 @@ from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 
-from actfor.audit import AuditLog, Event, EventType
+from actfor.audit import AuditLog, Event, EventType, Revocable
 from actfor.errors import Kind, Refused
 from actfor.gateway import repository
-from actfor.gateway.model import Definition, Server, Tool, changes
+from actfor.gateway.model import Definition, Server, Tool, ToolState, changes
 from actfor.gateway.upstream import (
     Limits,
     OnListed,
@@ -105,7 +105,7 @@ class Shelf:
             Refused: DENIED if its definition, or what an operator says of it, changed meanwhile.
         """
         found = repository.pin(tx, tool.server, tool.name)
-        if found != ("pinned", tool.pinned_digest, tool.overlay.text):
+        if found != ("pinned", tool.pinned_digest, tool.overlay.text, tool.epoch):
             raise Refused(Kind.DENIED, f"`{tool.name}` changed while the call was decided")
 
     # -- what servers say ---------------------------------------------------------------------
@@ -142,6 +142,8 @@ class Shelf:
             for tool in changed:
                 repository.put_tool(tx, tool)
                 self._log_tool(tx, tool, trace, None)
+                if tool.state is ToolState.CHANGED:
+                    self._take_pin(tx, stored.tools.get(tool.name), trace)
             return changed
 
         changed = await self._database.write(unit)
@@ -215,6 +217,19 @@ class Shelf:
             },
             {"person": person.id} if person is not None else {},
         )
+
+    def _take_pin(self, tx: Tx, tool: Tool | None, trace: str) -> None:
+        """The approval of this definition is over; only another one lets the tool be called."""
+        if tool is None or tool.approved_at is None or tool.state is ToolState.CHANGED:
+            return
+        event = Event.revoked(
+            Revocable.TOOL,
+            f"{tool.server}/{tool.name}",
+            tool.epoch + 1,
+            trace=trace,
+            facts={"action": "pin-taken", "server": tool.server, "tool": tool.name},
+        )
+        self._audit.append(tx, event)
 
     def _log(
         self,

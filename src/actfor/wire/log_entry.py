@@ -14,7 +14,9 @@ import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Self, cast
+from enum import StrEnum
+from hashlib import sha256
+from typing import Final, Self, TypeAlias, cast
 
 from actfor.errors import Kind, Refused
 from actfor.wire.canonical import MAX_DEPTH, JsonObject, JsonValue, canonical
@@ -23,6 +25,28 @@ from actfor.wire.strict_json import load_object
 MAX_LEAF_BYTES: Final = 4096
 SALT_BYTES: Final = 32
 _MEMBERS: Final = {"v", "seq", "id", "type", "at", "trace", "facts", "commitments"}
+
+
+Epochs: TypeAlias = Mapping[str, Mapping[str, int]]
+"""For each kind of thing, for each thing of that kind by its id in the log, a number that rises
+whenever authority is taken from it."""
+
+
+class Revocable(StrEnum):
+    """What authority can be taken from. Values are stable: they stand in leaves.
+
+    The id of each in the log: an agent's SPIFFE id, ``pseudonym`` of a person, a mandate's, grant's
+    or approval's id, ``<server>/<tool>``, a signing key's ``kid``; ``EVERYTHING`` has the id `*`.
+    """
+
+    AGENT = "agent"
+    PERSON = "person"
+    MANDATE = "mandate"
+    GRANT = "grant"
+    TOOL = "tool"
+    KEY = "key"
+    APPROVAL = "approval"
+    EVERYTHING = "everything"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +143,15 @@ class Opening:
 def member_salt(event_salt: bytes, name: str) -> bytes:
     """The salt of one member, from the event's: showing one opening does not open the others."""
     return hmac.digest(event_salt, name.encode(), "sha256")
+
+
+def pseudonym(person_id: str) -> str:
+    """A person in the log: tells their events together, but not who it is.
+
+    A person's id has 130 random bits, so nobody finds it from this; once the account is erased,
+    nobody can.
+    """
+    return "sub_" + _text(sha256(b"actfor/subject\x00" + person_id.encode()).digest()[:18])
 
 
 def seal(private: JsonObject, event_salt: bytes) -> tuple[dict[str, str], str]:

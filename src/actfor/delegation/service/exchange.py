@@ -207,11 +207,7 @@ def _granted(granted: Plan) -> Event:
         "authority_hash": delegation.mandate.authority_hash,
         "granted": digest(granted.details),
         "expires_at": rfc3339(delegation.expires_at),
-        "epochs": {
-            "person": delegation.person_epoch,
-            "agent": delegation.agent_epoch,
-            "mandate": delegation.mandate_epoch,
-        },
+        "epochs": delegation.epochs,
     }
     private = {"person": delegation.person_id}
     return Event(EventType.DELEGATE, delegation.grant_id, facts, private)

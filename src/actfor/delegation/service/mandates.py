@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from actfor.audit import Event, EventType
+from actfor.audit import Event, EventType, Revocable
 from actfor.delegation.model import (
     SUBJECT_TOKEN_LIFE,
     Mandate,
@@ -22,6 +22,7 @@ from actfor.identity import Person, Role
 from actfor.store import Tx, new_id
 from actfor.wire import jose
 from actfor.wire.canonical import JsonValue, canonical
+from actfor.wire.log_entry import pseudonym
 from actfor.wire.rar import Authority, authority_hash, intent_hash, to_authorization_details
 from actfor.wire.timestamps import rfc3339
 
@@ -132,6 +133,10 @@ class Mandates(Context):
                 "mandate": mandate.id,
                 "agent": str(mandate.agent),
                 "jti": jti,
+                "epochs": {
+                    Revocable.PERSON.value: {pseudonym(actor.id): actor.epoch},
+                    Revocable.MANDATE.value: {mandate.id: mandate.epoch},
+                },
             }
             event = Event(EventType.DELEGATE, mandate.id, facts, {"person": actor.id})
             self._audit.append(tx, event)
@@ -193,7 +198,12 @@ def _revoked(mandate: Mandate, actor: Person) -> Event:
         "action": "mandate-revoked",
         "mandate": mandate.id,
         "agent": str(mandate.agent),
-        "epoch": mandate.epoch,
     }
-    private: dict[str, JsonValue] = {"person": actor.id, "reason": mandate.reason}
-    return Event(EventType.REVOKE, mandate.id, facts, private)
+    return Event.revoked(
+        Revocable.MANDATE,
+        mandate.id,
+        mandate.epoch,
+        trace=mandate.id,
+        facts=facts,
+        private={"person": actor.id, "reason": mandate.reason},
+    )

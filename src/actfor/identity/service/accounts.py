@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from actfor.audit import AuditLog, Event, EventType
+from actfor.audit import AuditLog, Event, EventType, Revocable
 from actfor.errors import Kind, Refused
 from actfor.identity.model import Person, PersonState, Role
 from actfor.identity.model.people import parse_roles
@@ -14,6 +14,7 @@ from actfor.identity.repository import people as rows
 from actfor.identity.service.passkeys import RelyingParty
 from actfor.store import Database, Tx
 from actfor.wire.canonical import JsonObject, JsonValue
+from actfor.wire.log_entry import pseudonym
 
 
 class Accounts:
@@ -95,6 +96,16 @@ class Accounts:
                 "person_epoch": new.epoch,
             }
             self._log(tx, EventType.ADMIN, new.id, facts)
+            self._audit.append(
+                tx,
+                Event.revoked(
+                    Revocable.PERSON,
+                    pseudonym(new.id),
+                    new.epoch,
+                    trace=new.id,
+                    facts={"action": "person-changed", "state": new.state.value},
+                ),
+            )
             return new
 
         return await self._database.write(unit)

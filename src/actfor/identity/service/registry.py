@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from actfor.audit import AuditLog, Event, EventType
+from actfor.audit import AuditLog, Event, EventType, Revocable
 from actfor.errors import Kind, Refused
 from actfor.identity.measure import Measurer, resolve
 from actfor.identity.model import (
@@ -191,6 +191,17 @@ class Registry:
         rows.end_instances_of(tx, new.name, new.cause or action)
         for hook in self.on_invalidated:
             hook(tx, new)
+        # Every change of epoch: what was issued under an earlier one is dead from here on.
+        self.audit.append(
+            tx,
+            Event.revoked(
+                Revocable.AGENT,
+                str(new.id),
+                new.epoch,
+                trace=str(new.id),
+                facts={"action": f"agent-{action}", "agent": str(new.id)},
+            ),
+        )
         self._log(tx, new, action, by=by, reason=reason or None)
         tx.on_commit(lambda: self._notify(new))
         return new
