@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup servers browser demo test unit faults faults-short fmt lint types bench docs lock clean
+.PHONY: help setup servers browser demo test unit faults faults-short fmt lint types bench bench-intent docs lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -42,6 +42,10 @@ types: setup ## mypy, strict
 
 bench: setup servers ## Measure against named peers in the same run; the last line is JSON
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-intent: ## Play hijacked agents through the decision point (ARGS="--quick --failures FILE")
+	@$(PYTHON) scripts/bootstrap.py intent
+	@.venv-intent/bin/python -m bench.intent $(ARGS)
 
 docs: setup ## Check that the docs' snippets run and their generated parts are current
 	@$(BIN)/pytest -q tests/journeys/test_readme.py $(ARGS)

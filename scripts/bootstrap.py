@@ -2,8 +2,9 @@
 
     python3 scripts/bootstrap.py dev mcp-git mcp-sqlite
 
-`dev` is .venv with actfor itself, editable. The others are published MCP servers in
-environments of their own, because their pins collide with ours.
+`dev` is .venv with actfor itself, editable; `intent` is .venv-intent, actfor's source beside the
+published tasks that `make bench-intent` replays. The others are published MCP servers. Each has an
+environment of its own, because their pins collide with ours.
 Needs Python >= 3.11 and pip's registry; on Debian without python3-venv it installs that
 package where it may, and says what to type where it may not.
 """
@@ -46,7 +47,16 @@ def _ensure(name: str) -> None:
     _pip(python, "--require-hashes", "-r", str(lock))
     if name == "dev":
         _pip(python, "--no-deps", "--no-build-isolation", "-e", str(ROOT))
+    if name == "intent":
+        _see_source(python)
     stamp.write_text(wanted)
+
+
+def _see_source(python: str) -> None:
+    """Put src/ on the path: no build backend is in this lock, and none is needed to import."""
+    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    found = subprocess.run([python, "-c", where], capture_output=True, text=True, check=True)
+    (Path(found.stdout.strip()) / "actfor.pth").write_text(f"{ROOT / 'src'}\n")
 
 
 def _venv(target: Path) -> None:

@@ -1,0 +1,63 @@
+"""The product's decision point, reached through its documented entry.
+
+Overlays: `ours` is what overlays/*.yaml says, in the product's form; `suggested` is the product's
+own suggestion, accepted unread; `none` leaves every tool undescribed.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from importlib import import_module
+from typing import Any, cast
+
+from actfor.gateway.effects import Overlay
+from bench.intent.overlays import Tool
+from bench.intent.trial import Call, Point
+
+_TYPES = {
+    "email": "recipient",
+    "iban": "account",
+    "secret": "key",
+    "id": "name",
+    "address": "name",
+}
+"""Our kinds of sinks in the product's words; the others are called alike."""
+
+
+def proposed(words: str, tools: tuple[Tool, ...], overlay: str, now: datetime) -> Point:
+    """A point with the mandate that the product itself proposes from the person's words."""
+    entry = import_module("actfor.gateway.provenance")
+    point = entry.DecisionPoint.propose(words, descriptions(tools, overlay), now=now)
+    return cast("Point", point)
+
+
+def oracle(
+    words: str, tools: tuple[Tool, ...], calls: list[Call], overlay: str, now: datetime
+) -> Point:
+    """A point whose mandate was written knowing the person's calls: the upper bound."""
+    raise NotImplementedError
+
+
+def descriptions(tools: tuple[Tool, ...], overlay: str) -> list[Any]:
+    """The catalogue as the product takes it."""
+    entry = import_module("actfor.gateway.provenance")
+    return [
+        entry.ToolDescription(
+            tool.name, tool.description, dict(tool.schema), _overlay(tool, overlay)
+        )
+        for tool in tools
+    ]
+
+
+def _overlay(tool: Tool, overlay: str) -> Any:
+    if overlay == "none":
+        return Overlay()
+    return Overlay.from_json(in_product_form(tool))
+
+
+def in_product_form(tool: Tool) -> dict[str, Any]:
+    """Our neutral entry as the product's overlay."""
+    body: dict[str, Any] = {"effect": tool.effect}
+    if tool.amount:
+        body["amount"] = dict(tool.amount)
+    return body
