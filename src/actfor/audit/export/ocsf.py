@@ -120,7 +120,8 @@ def _parts(event: LoggedEvent, kind: int) -> JsonObject:
         return {"user": agent, "privileges": _privileges(event)}
     if kind == _AUTH:
         return {"user": agent, "service": {"name": "actfor"}}
-    return {"entity": {"type": event.type, "uid": event.trace, "name": agent["name"]}}
+    named = _text(event.facts.get("agent")) or event.type
+    return {"entity": {"type": event.type, "uid": event.trace, "name": named}}
 
 
 def _privileges(event: LoggedEvent) -> list[JsonValue]:
