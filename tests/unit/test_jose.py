@@ -129,8 +129,9 @@ def forgeries() -> dict[str, str]:
     for name, value in brought.items():
         attacks[f"header {name}"] = raw_token(header(**{name: value}), body)
         attacks[f"own key, header {name}"] = raw_token(header(**{name: value}), body, mallory)
-    for kid in ("../../x", "' OR 1=1 --", "", None, ..., 7, ["a"], "x" * 900, mallory.kid):
+    for kid in ("../../x", "' OR 1=1 --", "", None, ..., 7, ["a"], "x" * 900):
         attacks[f"kid {str(kid)[:12]!r}"] = raw_token(header(kid=kid), body, mallory)
+    attacks["its own key's kid"] = raw_token(header(kid=mallory.kid), body, mallory)
     attacks["another key under our kid"] = raw_token(header(), body, mallory)
     for typ in ("JWT", "dpop+jwt", "AT+JWT", "application/at+jwt", "at+jwt ", "", None, ...):
         attacks[f"typ {typ!r}"] = raw_token(header(typ=typ), body)
