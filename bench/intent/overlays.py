@@ -30,6 +30,10 @@ class Tool:
     """Pointer into the arguments → email, iban, url, path, name, id, permission, secret."""
     trusted: tuple[str, ...] = ()
     """Pointers into the result, `*` for any member; the empty pointer is the whole of it."""
+    author: tuple[str, ...] = ()
+    """Fields of the result that say who wrote an item."""
+    secret: tuple[str, ...] = ()
+    """Fields of the result that must not leave unasked."""
     amount: Mapping[str, str] | None = None
 
     @property
@@ -48,6 +52,8 @@ def described(name: str, description: str, schema: Mapping[str, Any], said: Any)
         said.get("effect", "unknown"),
         said.get("sinks", {}),
         tuple(said.get("results", ())),
+        tuple(said.get("author", ())),
+        tuple(said.get("secret", ())),
         said.get("amount"),
     )
 

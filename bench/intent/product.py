@@ -10,18 +10,11 @@ from datetime import datetime
 from importlib import import_module
 from typing import Any, cast
 
-from actfor.gateway.effects import Overlay
 from bench.intent.overlays import Tool
 from bench.intent.trial import Call, Point
 
-_TYPES = {
-    "email": "recipient",
-    "iban": "account",
-    "secret": "key",
-    "id": "name",
-    "address": "name",
-}
-"""Our kinds of sinks in the product's words; the others are called alike."""
+_TYPES = {"id": "name", "address": "name"}
+"""Our kinds of sinks in the product's words, where it has no such word itself."""
 
 
 def proposed(words: str, tools: tuple[Tool, ...], overlay: str, now: datetime) -> Point:
@@ -39,7 +32,7 @@ def oracle(
 
 
 def descriptions(tools: tuple[Tool, ...], overlay: str) -> list[Any]:
-    """The catalogue as the product takes it."""
+    """The catalogue as the product takes it; where no overlay is given it makes do with its own."""
     entry = import_module("actfor.gateway.provenance")
     return [
         entry.ToolDescription(
@@ -49,15 +42,25 @@ def descriptions(tools: tuple[Tool, ...], overlay: str) -> list[Any]:
     ]
 
 
-def _overlay(tool: Tool, overlay: str) -> Any:
-    if overlay == "none":
-        return Overlay()
-    return Overlay.from_json(in_product_form(tool))
+def _overlay(tool: Tool, overlay: str) -> dict[str, Any] | None:
+    if overlay == "suggested":
+        return None
+    return {"effect": "unknown"} if overlay == "none" else in_product_form(tool)
 
 
 def in_product_form(tool: Tool) -> dict[str, Any]:
     """Our neutral entry as the product's overlay."""
-    body: dict[str, Any] = {"effect": tool.effect}
+    body: dict[str, Any] = {"effect": tool.effect, "results": _results(tool)}
+    if tool.sinks:
+        body["sinks"] = {pointer: _TYPES.get(kind, kind) for pointer, kind in tool.sinks.items()}
     if tool.amount:
         body["amount"] = dict(tool.amount)
     return body
+
+
+def _results(tool: Tool) -> Any:
+    whole = "trusted" if "" in tool.trusted else "untrusted"
+    fields = {"trusted": tool.trusted, "author": tool.author, "secret": tool.secret}
+    named = {key: [p for p in pointers if p] for key, pointers in fields.items()}
+    kept = {key: pointers for key, pointers in named.items() if pointers}
+    return {"label": whole, **kept} if kept else whole
