@@ -23,8 +23,7 @@ from actfor.authorization.model import ToolEffect
 from actfor.errors import Kind, Refused
 from actfor.gateway.sql import DIALECTS, classify_sql, most_severe
 from actfor.wire.canonical import JsonObject, JsonValue, canonical
-from actfor.wire.rar import Money
-from actfor.wire.rar.authority import resolve
+from actfor.wire.rar import Money, resolve
 
 _POINTER: Final = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")

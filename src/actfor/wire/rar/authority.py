@@ -1,7 +1,8 @@
 """Authority: what a person granted, as data that either covers a call or does not.
 
-Grants are alternatives: a call is covered if one grant covers it. The budget and the depth of
-delegation bind all of them. Nothing here counts calls or money spent; whoever records does.
+Grants are alternatives: a call is covered if one grant covers it. The budget, the flows and the
+limits of delegation bind all of them. Nothing here counts calls, money, recipients or values that
+were let through; whoever records does (``Coverage`` says what there is to count).
 """
 
 from __future__ import annotations
@@ -9,65 +10,81 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
 from actfor.errors import Kind, Refused
 from actfor.wire.canonical import JsonValue
-from actfor.wire.rar.constraint import MAX_TEXT, Constraint
+from actfor.wire.rar.budget import Budget, Rate, require_count
+from actfor.wire.rar.composite import Constraint, taken
+from actfor.wire.rar.flow import EFFECTS, MAX_FLOWS, Flow
 from actfor.wire.rar.money import Money
+from actfor.wire.rar.origins import NOWHERE, Origins, Take, Where
+from actfor.wire.rar.pointers import ABSENT, require_pointer, resolve
+from actfor.wire.rar.window import TimeWindow
 
 ANY_TOOL: Final = "*"
 """The only wildcard among tools: alone, it means every tool of the server."""
 
-EFFECTS: Final = frozenset(
-    {
-        "read",
-        "write",
-        "delete",
-        "pay",
-        "share",
-        "grant_access",
-        "execute",
-        "egress",
-        "infrastructure",
-        "unknown",
-    }
-)
-"""What a tool does to the world; ``authorization`` has one action for each."""
 MAX_GRANTS: Final = 32
 MAX_TOOLS: Final = 64
 MAX_ARGS: Final = 16
-MAX_COUNT: Final = 10**9
+MAX_RATES: Final = 5
 MAX_DEPTH: Final = 8
+MAX_DELEGATES: Final = 16
 
 Approval: TypeAlias = Literal["policy", "always"]
 
 _ALIASES: Final = {"grant": "grant_access", "infra": "infrastructure"}
 _SERVER: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _TOOL: Final = re.compile(r"[A-Za-z0-9_.\-/]{1,128}")
-_POINTER: Final = re.compile(r"(?:/(?:[^~/\x00-\x1f]|~[01])*)+")
-_ABSENT: Final = object()
+_AGENT: Final = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62})")
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One tool call as the enforcement point judged it. ``amount`` is what it spends, if known."""
+    """One tool call as the enforcement point judged it.
+
+    ``amount`` is what it spends, if known; ``at`` when it happens; ``origins`` where the gateway
+    has seen the values of its arguments. What is left out is unknown, and a limit on what is
+    unknown is not met.
+    """
 
     server: str
     tool: str
     effect: str
     arguments: Mapping[str, JsonValue] = field(default_factory=dict)
     amount: Money | None = None
+    at: datetime | None = None
+    origins: Origins = field(default_factory=lambda: NOWHERE.origins)
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Whether a call is covered, why not (safe to show to the agent), and by which grant."""
+    """Whether a call is covered, why not (safe to show to the agent), and by which grant.
+
+    ``argument`` is the pointer of the argument that was not within its limit, if that is why.
+    ``asks`` is whether the grant itself wants a person asked about this call; ``asks_if_new``
+    whether it does if a recipient is new. ``takes`` are values that ``from`` limits let through.
+    """
 
     covered: bool
     reason: str
     grant_index: int = -1
+    argument: str = ""
+    asks: bool = False
+    asks_if_new: bool = False
+    takes: tuple[Take, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """How far a grant went with a call (more is closer), and why it stopped."""
+
+    progress: int
+    reason: str
+    argument: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +92,12 @@ class Grant:
     """One thing that may be done. Names are sorted and unique; `*` alone means every tool.
 
     ``args`` maps RFC 6901 pointers into the arguments to what must hold there; an argument that
-    is named and absent is not covered, one that is not named is free. ``amount`` limits one call.
-    ``approval`` is `always` if a person must be asked each time, whatever policy says.
+    is named and absent is not covered, one that is not named is free. ``amount`` limits one call,
+    ``max_calls`` all of them, ``rates`` those in any stretch of time, ``window`` when they happen.
+
+    A person is asked each time if ``approval`` is `always`; above ``ask_above`` (and where the
+    amount is not known or in another currency); and with ``ask_new_recipient``, about every party
+    that the mandate has not reached before. Whatever policy says; policy may ask about more.
 
     Raises:
         Refused: MALFORMED, naming the member that is wrong.
@@ -89,6 +110,10 @@ class Grant:
     max_calls: int | None = None
     amount: Money | None = None
     approval: Approval = "policy"
+    rates: tuple[Rate, ...] = ()
+    window: TimeWindow | None = None
+    ask_above: Money | None = None
+    ask_new_recipient: bool = False
 
     def __post_init__(self) -> None:
         if not _SERVER.fullmatch(self.server):
@@ -98,100 +123,117 @@ class Grant:
         if len(self.args) > MAX_ARGS:
             raise Refused(Kind.MALFORMED, f"a grant limits at most {MAX_ARGS} arguments")
         for pointer in self.args:
-            if len(pointer) > MAX_TEXT or not _POINTER.fullmatch(pointer):
-                raise Refused(
-                    Kind.MALFORMED, f"`{_shown(pointer)}` is not a JSON pointer such as `/amount`"
-                )
+            require_pointer(pointer)
         _set(self, "args", MappingProxyType(dict(sorted(self.args.items()))))
-        _count(self.max_calls, "max_calls")
+        require_count(self.max_calls, "max_calls")
+        _set(self, "rates", _rates(self.rates))
         if self.approval not in {"policy", "always"}:
             raise Refused(Kind.MALFORMED, "`approval` is `policy` or `always`")
+        if self.approval == "always":  # says all that the others could: one way to write it
+            _set(self, "ask_above", None)
+            _set(self, "ask_new_recipient", False)
 
-    def mismatch(self, call: Call) -> tuple[int, str] | None:
+    def mismatch(self, call: Call) -> Mismatch | None:
         """None if this grant covers ``call``; else how far it went, and why it stopped."""
         if call.server != self.server:
-            return 0, f"no grant for server `{_shown(call.server)}`"
+            return Mismatch(0, f"no grant for server `{_shown(call.server)}`")
         if self.tools != (ANY_TOOL,) and call.tool not in self.tools:
-            return 1, f"no grant for tool `{_shown(call.tool)}`"
+            return Mismatch(1, f"no grant for tool `{_shown(call.tool)}`")
         if call.effect not in self.effects:
-            return 2, f"no grant for the effect `{_shown(call.effect)}` of `{_shown(call.tool)}`"
-        for pointer, constraint in self.args.items():
+            effect, tool = _shown(call.effect), _shown(call.tool)
+            return Mismatch(2, f"no grant for the effect `{effect}` of `{tool}`")
+        for pointer, limit in self.args.items():
             value = resolve(call.arguments, pointer)
-            if value is _ABSENT:
-                return 3, f"argument `{_shown(pointer)}` is limited and missing"
-            if not constraint.matches(value):  # type: ignore[arg-type] # not the sentinel: JSON
-                return 3, f"argument `{_shown(pointer)}` is not within its limit"
+            if value is ABSENT:
+                shown = _shown(pointer)
+                return Mismatch(3, f"argument `{shown}` is limited and missing", pointer)
+            where = Where(pointer, call.origins)
+            if not limit.matches(value, where):  # type: ignore[arg-type] # not the sentinel: JSON
+                shown = _shown(pointer)
+                return Mismatch(3, f"argument `{shown}` is not within its limit", pointer)
+        if self.window is not None and (call.at is None or not self.window.includes(call.at)):
+            return Mismatch(4, "the grant does not hold at this time")
         return self._amount_mismatch(call)
 
-    def _amount_mismatch(self, call: Call) -> tuple[int, str] | None:
+    def _amount_mismatch(self, call: Call) -> Mismatch | None:
         if self.amount is None:
             return None
         if call.amount is None:
             unknown = call.effect == "pay"
-            return (4, "the amount is limited and not known") if unknown else None
+            return Mismatch(5, "the amount is limited and not known") if unknown else None
         if not call.amount.within(self.amount):
-            return 4, f"amount {call.amount} is above {self.amount} for one call"
+            return Mismatch(5, f"amount {call.amount} is above {self.amount} for one call")
         return None
 
+    def asks(self, call: Call) -> bool:
+        """Whether a person is asked about ``call``, which is covered; new recipients aside."""
+        if self.approval == "always":
+            return True
+        if self.ask_above is None:
+            return False
+        return call.amount is None or not call.amount.within(self.ask_above)
 
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """What all calls together may take. None is unlimited."""
-
-    calls: int | None = None
-    amount: Money | None = None
-
-    def __post_init__(self) -> None:
-        _count(self.calls, "calls")
-
-    def mismatch(self, call: Call) -> str | None:
-        """Why a call can never fit, whatever was used before; None if it may fit."""
-        if self.calls == 0:
-            return "the budget allows no call"
-        if self.amount is None:
-            return None
-        if call.amount is None:
-            return "the amount is budgeted and not known" if call.effect == "pay" else None
-        if call.amount.currency != self.amount.currency:
-            return f"the budget is in {self.amount.currency}, not in {call.amount.currency}"
-        return None if call.amount.within(self.amount) else f"amount {call.amount} is over budget"
+    def takes(self, call: Call) -> tuple[Take, ...]:
+        """The values of ``call``, which is covered, that ``from`` limits let through."""
+        return tuple(
+            one
+            for pointer, limit in self.args.items()
+            for one in taken(
+                limit,
+                resolve(call.arguments, pointer),  # type: ignore[arg-type] # covered: it is there
+                Where(pointer, call.origins),
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """Grants (alternatives), one budget over them, and how many more hops may be delegated."""
+    """Grants (alternatives); one budget, one set of flow rules, one limit of delegation over all.
+
+    ``max_depth`` is how many more hops may be delegated, ``delegates`` the names of the agents
+    that may be delegated to; None does not limit them.
+    """
 
     grants: tuple[Grant, ...]
     budget: Budget = field(default_factory=Budget)
     max_depth: int = 0
+    delegates: tuple[str, ...] | None = None
+    flows: tuple[Flow, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.grants) <= MAX_GRANTS:
             raise Refused(Kind.MALFORMED, f"authority has 1 to {MAX_GRANTS} grants")
         if type(self.max_depth) is not int or not 0 <= self.max_depth <= MAX_DEPTH:
             raise Refused(Kind.MALFORMED, f"delegation depth is 0 to {MAX_DEPTH}")
+        if self.delegates is not None:
+            object.__setattr__(self, "delegates", _delegates(self.delegates))
+        if len(self.flows) > MAX_FLOWS:
+            raise Refused(Kind.MALFORMED, f"authority has at most {MAX_FLOWS} flow rules")
+        unique = sorted(set(self.flows), key=lambda flow: (flow.label, flow.to, flow.decision))
+        object.__setattr__(self, "flows", tuple(unique))
 
     def covers(self, call: Call) -> Coverage:
-        """Whether ``call`` is covered; of several grants that do, one that need not ask.
+        """Whether ``call`` is covered; of several grants that do, one that asks least.
 
         The reason of a refusal is that of the grant that came closest.
         """
-        over = self.budget.mismatch(call)
+        over = self.budget.mismatch(call.amount, pays=call.effect == "pay")
         if over is not None:
             return Coverage(covered=False, reason=over)
-        asking: int | None = None
-        closest = (-1, "no grant")
+        best: tuple[int, int] | None = None
+        closest = Mismatch(-1, "no grant")
         for index, grant in enumerate(self.grants):
             mismatch = grant.mismatch(call)
             if mismatch is None:
-                if grant.approval == "policy":
-                    return Coverage(covered=True, reason="covered", grant_index=index)
-                asking = index if asking is None else asking
-            elif mismatch[0] > closest[0]:
+                asking = 2 if grant.asks(call) else int(grant.ask_new_recipient)
+                if asking == 0:
+                    return _covered(grant, index, call)
+                best = min(best or (asking, index), (asking, index))
+            elif mismatch.progress > closest.progress:
                 closest = mismatch
-        if asking is not None:
-            return Coverage(covered=True, reason="covered", grant_index=asking)
-        return Coverage(covered=False, reason=closest[1])
+        if best is not None:
+            return _covered(self.grants[best[1]], best[1], call)
+        return Coverage(covered=False, reason=closest.reason, argument=closest.argument)
 
     def may_reach(self, server: str, tool: str) -> bool:
         """Whether some call of this tool could be covered: what `tools/list` may show."""
@@ -215,20 +257,15 @@ class Authority:
         )
 
 
-def resolve(arguments: Mapping[str, JsonValue], pointer: str) -> object:
-    """The value at an RFC 6901 pointer, or a sentinel that is no JSON value."""
-    here: object = arguments
-    for token in pointer[1:].split("/"):
-        name = token.replace("~1", "/").replace("~0", "~")
-        if isinstance(here, Mapping):
-            here = here.get(name, _ABSENT)
-        elif isinstance(here, list | tuple) and name.isascii() and name.isdecimal():
-            plain = name == "0" or not name.startswith("0")
-            index = int(name) if plain and len(name) < 8 else len(here)
-            here = here[index] if index < len(here) else _ABSENT
-        else:
-            return _ABSENT
-    return here
+def _covered(grant: Grant, index: int, call: Call) -> Coverage:
+    return Coverage(
+        covered=True,
+        reason="covered",
+        grant_index=index,
+        asks=grant.asks(call),
+        asks_if_new=grant.ask_new_recipient,
+        takes=grant.takes(call) if grant.args else (),
+    )
 
 
 def _tools(tools: Iterable[str]) -> tuple[str, ...]:
@@ -256,9 +293,21 @@ def _effects(effects: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
-def _count(value: int | None, name: str) -> None:
-    if value is not None and (type(value) is not int or not 0 <= value <= MAX_COUNT):
-        raise Refused(Kind.MALFORMED, f"`{name}` is a count from 0")
+def _rates(rates: Iterable[Rate]) -> tuple[Rate, ...]:
+    ordered = tuple(sorted(rates, key=lambda rate: rate.per.length))
+    if len(ordered) > MAX_RATES or len({rate.per for rate in ordered}) != len(ordered):
+        raise Refused(Kind.MALFORMED, "a grant names each period at most once among its `rates`")
+    return ordered
+
+
+def _delegates(names: Iterable[str]) -> tuple[str, ...]:
+    unique = tuple(sorted(set(names)))
+    if len(unique) > MAX_DELEGATES:
+        raise Refused(Kind.MALFORMED, f"at most {MAX_DELEGATES} delegates are named")
+    for name in unique:
+        if not _AGENT.fullmatch(name):
+            raise Refused(Kind.MALFORMED, f"delegate `{_shown(name)}` is not an agent's name")
+    return unique
 
 
 def _shown(text: str) -> str:

@@ -6,31 +6,48 @@ JSON forms, exactly one member each:
     {"enum": [v, …]}               equal to one of them
     {"pattern": "*@example.com"}   text; `*` is any run without control characters, all else literal
     {"range": {"min": "1", "max": "500.00"}}   a number, or text that is a plain decimal; inclusive
+    {"amount": {"max": "500.00", "currency": "EUR"}}   money that says its currency; inclusive
+    {"date": {"min": "2026-11-01", "max": "2026-11-30"}}   the calendar date as written; inclusive
     {"prefix": "/srv/data"}        a path at or below it, spelled without tricks
+    {"domain": ["example.com", "*.example.com"]}   the host of an address, URL or name; `*.` is
+                                   anything below it
+    {"type": "email"}              spelled as one thing of that kind: see ``values.VALUE_TYPES``
     {"max_length": 80}             text or a list no longer than this
 
-An array satisfies pattern, range or prefix if it is not empty and each element does.
-What is NOT checked: where a path leads (symbolic links), or how the tool reads the value.
+and those made of others, in ``composite``: ``from``, ``each``, ``all``, ``any``.
+
+An array satisfies pattern, range, amount, date, prefix, domain or type if it is not empty and each
+element does. What is NOT checked: where a path leads (symbolic links), who owns a domain, or how
+the tool reads the value.
 """
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
 from typing import Final, TypeAlias
 
 from actfor.errors import Kind, Refused
 from actfor.wire.canonical import JsonValue, canonical
+from actfor.wire.rar.money import Money
+from actfor.wire.rar.origins import NOWHERE, Where
+from actfor.wire.rar.values import (
+    CONTROL,
+    MAX_TEXT,
+    VALUE_TYPES,
+    day_of,
+    host_of,
+    is_type,
+    money_of,
+    number_of,
+    plain_host,
+    segments_of,
+)
 
 MAX_VALUES: Final = 64
-MAX_TEXT: Final = 1024
-
-_DECIMAL: Final = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,9})?")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_ESCAPED: Final = re.compile(r"%(2e|2f|5c|00)", re.IGNORECASE)
+MAX_DOMAINS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +62,7 @@ class OneOf:
             raise Refused(Kind.MALFORMED, f"an enum has 1 to {MAX_VALUES} values")
         object.__setattr__(self, "keys", frozenset(canonical(value) for value in self.values))
 
-    def matches(self, value: JsonValue) -> bool:
+    def matches(self, value: JsonValue, where: Where = NOWHERE) -> bool:
         """Whether ``value`` satisfies the constraint."""
         return canonical(value) in self.keys
 
@@ -63,15 +80,15 @@ class Pattern:
     glob: str
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.glob) <= MAX_TEXT or _CONTROL.search(self.glob):
+        if not 1 <= len(self.glob) <= MAX_TEXT or CONTROL.search(self.glob):
             raise Refused(Kind.MALFORMED, f"a pattern is 1 to {MAX_TEXT} printable characters")
 
-    def matches(self, value: JsonValue) -> bool:
+    def matches(self, value: JsonValue, where: Where = NOWHERE) -> bool:
         """Whether ``value`` satisfies the constraint."""
         return _each(value, self._matches_one)
 
     def _matches_one(self, value: JsonValue) -> bool:
-        if not isinstance(value, str) or _CONTROL.search(value):
+        if not isinstance(value, str) or CONTROL.search(value):
             return False
         first, *rest = self.glob.split("*")
         if not rest:
@@ -91,6 +108,16 @@ class Pattern:
             at = found + len(literal)
         return True
 
+    def contains(self, other: Pattern) -> bool:
+        """Whether whatever ``other`` describes this describes as well; exact, not a guess.
+
+        A letter that stands in no literal of ours can only be taken by one of our stars. So if we
+        match ``other`` with such a letter for each of its stars, that star takes any run there, the
+        empty one too; and if we do not, that very text is one that ``other`` has beyond us.
+        """
+        fresh = next(chr(code) for code in range(0xE000, 0xF000) if chr(code) not in self.glob)
+        return self._matches_one(other.glob.replace("*", fresh))
+
     def to_json(self) -> dict[str, JsonValue]:
         """The wire form."""
         return {"pattern": self.glob}
@@ -104,26 +131,81 @@ class Range:
     high: Decimal | None
 
     def __post_init__(self) -> None:
-        if self.low is None and self.high is None:
-            raise Refused(Kind.MALFORMED, "a range has `min` or `max`")
-        if self.low is not None and self.high is not None and self.low > self.high:
-            raise Refused(Kind.MALFORMED, "a range's `min` is above its `max`")
+        _bounded(self.low, self.high, "range")
 
-    def matches(self, value: JsonValue) -> bool:
+    def matches(self, value: JsonValue, where: Where = NOWHERE) -> bool:
         """Whether ``value`` satisfies the constraint."""
         return _each(value, self._matches_one)
 
     def _matches_one(self, value: JsonValue) -> bool:
-        number = _number(value)
-        if number is None:
-            return False
-        above = self.low is None or number >= self.low
-        return above and (self.high is None or number <= self.high)
+        number = number_of(value)
+        return number is not None and _within(number, self.low, self.high)
 
     def to_json(self) -> dict[str, JsonValue]:
         """The wire form; bounds are decimal strings."""
         bounds = {"min": self.low, "max": self.high}
         return {"range": {n: _plain(bound) for n, bound in bounds.items() if bound is not None}}
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """The argument is money in ``currency`` that says so, from ``low`` to ``high``, included.
+
+    Text such as `500.00 EUR`, or an object of `amount` (or `value`) and `currency`. A bare number
+    is not: what it is a number of stands elsewhere (``Grant.amount`` limits what a call spends).
+    """
+
+    low: Decimal | None
+    high: Decimal | None
+    currency: str
+
+    def __post_init__(self) -> None:
+        _bounded(self.low, self.high, "amount")
+        for bound in (self.low, self.high):
+            if bound is not None:
+                Money(bound, self.currency)  # refuses what no amount in that currency can be
+
+    def matches(self, value: JsonValue, where: Where = NOWHERE) -> bool:
+        """Whether ``value`` satisfies the constraint."""
+        return _each(value, self._matches_one)
+
+    def _matches_one(self, value: JsonValue) -> bool:
+        money = money_of(value)
+        return (
+            money is not None
+            and money.currency == self.currency
+            and _within(money.value, self.low, self.high)
+        )
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """The wire form; bounds are decimal strings."""
+        bounds = {"min": self.low, "max": self.high}
+        said = {n: _plain(bound) for n, bound in bounds.items() if bound is not None}
+        return {"amount": {**said, "currency": self.currency}}
+
+
+@dataclass(frozen=True, slots=True)
+class Dates:
+    """The argument is a date, as written, from ``first`` to ``last``, both included."""
+
+    first: date | None
+    last: date | None
+
+    def __post_init__(self) -> None:
+        _bounded(self.first, self.last, "date")
+
+    def matches(self, value: JsonValue, where: Where = NOWHERE) -> bool:
+        """Whether ``value`` satisfies the constraint."""
+        return _each(value, self._matches_one)
+
+    def _matches_one(self, value: JsonValue) -> bool:
+        day = day_of(value)
+        return day is not None and _within(day, self.first, self.last)
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """The wire form."""
+        bounds = {"min": self.first, "max": self.last}
+        return {"date": {n: bound.isoformat() for n, bound in bounds.items() if bound is not None}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,23 +215,78 @@ class Prefix:
     path: str
 
     def __post_init__(self) -> None:
-        if len(self.path) > MAX_TEXT or _segments(self.path) is None or self.path.endswith("/"):
+        if len(self.path) > MAX_TEXT or segments_of(self.path) is None or self.path.endswith("/"):
             raise Refused(
                 Kind.MALFORMED, "a prefix is a plain path without `.`, `..` or a trailing slash"
             )
 
-    def matches(self, value: JsonValue) -> bool:
+    def matches(self, value: JsonValue, where: Where = NOWHERE) -> bool:
         """Whether ``value`` satisfies the constraint."""
         return _each(value, self._matches_one)
 
     def _matches_one(self, value: JsonValue) -> bool:
-        segments = _segments(value) if isinstance(value, str) else None
-        prefix = _segments(self.path)
+        segments, prefix = segments_of(value), segments_of(self.path)
         return segments is not None and prefix is not None and segments[: len(prefix)] == prefix
 
     def to_json(self) -> dict[str, JsonValue]:
         """The wire form."""
         return {"prefix": self.path}
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """The argument leads to one of these hosts: by e-mail, by URL, or as a name.
+
+    ``example.com`` is that host alone; ``*.example.com`` is whatever is below it and not itself.
+    Names are sorted, in lower case, ASCII (internationalised names as `xn--…`); a name that another
+    contains is dropped, so that equal limits are equal.
+    """
+
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        names = {_domain(name) for name in self.names}
+        kept = {name for name in names if not any(_below(name, o) for o in names if o != name)}
+        if not 1 <= len(names) <= MAX_DOMAINS:
+            raise Refused(Kind.MALFORMED, f"`domain` is a list of 1 to {MAX_DOMAINS} names")
+        object.__setattr__(self, "names", tuple(sorted(kept)))
+
+    def matches(self, value: JsonValue, where: Where = NOWHERE) -> bool:
+        """Whether ``value`` satisfies the constraint."""
+        return _each(value, self._matches_one)
+
+    def _matches_one(self, value: JsonValue) -> bool:
+        host = host_of(value)
+        return host is not None and any(_below(host, name) for name in self.names)
+
+    def contains(self, other: Domain) -> bool:
+        """Whether every host of ``other`` is one of ours."""
+        return all(any(_below(theirs, ours) for ours in self.names) for theirs in other.names)
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """The wire form."""
+        return {"domain": list(self.names)}
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """The argument is spelled as one thing of this kind (``values.VALUE_TYPES``)."""
+
+    type: str
+
+    def __post_init__(self) -> None:
+        if self.type not in VALUE_TYPES:
+            raise Refused(
+                Kind.MALFORMED, f"a value's type is one of {', '.join(sorted(VALUE_TYPES))}"
+            )
+
+    def matches(self, value: JsonValue, where: Where = NOWHERE) -> bool:
+        """Whether ``value`` satisfies the constraint."""
+        return _each(value, lambda one: is_type(one, self.type))
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """The wire form."""
+        return {"type": self.type}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +299,7 @@ class MaxLength:
         if type(self.limit) is not int or not 0 <= self.limit <= 10**9:
             raise Refused(Kind.MALFORMED, "`max_length` is a count")
 
-    def matches(self, value: JsonValue) -> bool:
+    def matches(self, value: JsonValue, where: Where = NOWHERE) -> bool:
         """Whether ``value`` satisfies the constraint."""
         return isinstance(value, str | list | tuple) and len(value) <= self.limit
 
@@ -171,18 +308,15 @@ class MaxLength:
         return {"max_length": self.limit}
 
 
-Constraint: TypeAlias = OneOf | Pattern | Range | Prefix | MaxLength
+Simple: TypeAlias = OneOf | Pattern | Range | Amount | Dates | Prefix | Domain | Typed | MaxLength
 
 
-def constraint_from_json(value: JsonValue) -> Constraint:
-    """Parse the wire form.
+def simple_from_json(name: str, body: JsonValue) -> Simple | None:
+    """Parse one limit that looks at the value alone; None if it is none, or has another form.
 
     Raises:
-        Refused: MALFORMED for an unknown kind: what we cannot enforce, nobody may rely on.
+        Refused: MALFORMED for one that is of the right form and makes no sense.
     """
-    if not isinstance(value, Mapping) or len(value) != 1:
-        raise Refused(Kind.MALFORMED, "a constraint is an object with exactly one member")
-    ((name, body),) = value.items()
     match name, body:
         case "const", _:
             return OneOf((body,))
@@ -192,32 +326,24 @@ def constraint_from_json(value: JsonValue) -> Constraint:
             return Pattern(body)
         case "range", Mapping() if body.keys() <= {"min", "max"}:
             return Range(_bound(body, "min"), _bound(body, "max"))
+        case "amount", Mapping() if body.keys() <= {"min", "max", "currency"}:
+            currency = body.get("currency")
+            return Amount(
+                _bound(body, "min"),
+                _bound(body, "max"),
+                currency if isinstance(currency, str) else "",
+            )
+        case "date", Mapping() if body.keys() <= {"min", "max"}:
+            return Dates(_date(body, "min"), _date(body, "max"))
         case "prefix", str():
             return Prefix(body)
+        case "domain", list() | tuple() if all(isinstance(one, str) for one in body):
+            return Domain(tuple(str(one) for one in body))
+        case "type", str():
+            return Typed(body)
         case "max_length", int() if not isinstance(body, bool):
             return MaxLength(body)
-    raise Refused(Kind.MALFORMED, f"constraint `{name[:64]}` is unknown or has the wrong form")
-
-
-def constraint_narrows(child: Constraint, parent: Constraint) -> bool:
-    """Whether whatever satisfies ``child`` certainly satisfies ``parent``.
-
-    Conservative: patterns are compared by equality only, kinds are not compared with each other,
-    except that listed values are simply tried.
-    """
-    match child, parent:
-        case OneOf(), _:
-            return all(parent.matches(value) for value in child.values)
-        case Range(), Range():
-            above = parent.low is None or (child.low is not None and child.low >= parent.low)
-            below = parent.high is None or (child.high is not None and child.high <= parent.high)
-            return above and below
-        case Prefix(), Prefix():
-            return parent.matches(child.path)
-        case MaxLength(), MaxLength():
-            return child.limit <= parent.limit
-        case _:
-            return child == parent
+    return None
 
 
 def _each(value: JsonValue, matches: Callable[[JsonValue], bool]) -> bool:
@@ -226,23 +352,35 @@ def _each(value: JsonValue, matches: Callable[[JsonValue], bool]) -> bool:
     return matches(value)
 
 
-def _number(value: JsonValue) -> Decimal | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int | float):
-        return Decimal(repr(value)) if math.isfinite(value) else None
-    if isinstance(value, str) and len(value) <= 30 and _DECIMAL.fullmatch(value):
-        return Decimal(value)
-    return None
+def _bounded(low: Decimal | date | None, high: Decimal | date | None, what: str) -> None:
+    if low is None and high is None:
+        raise Refused(Kind.MALFORMED, f"a limit by {what} has `min` or `max`")
+    if low is not None and high is not None and low > high:  # type: ignore[operator] # both of one type
+        raise Refused(Kind.MALFORMED, f"`min` is above `max` in a limit by {what}")
+
+
+def _within(value: Decimal | date, low: Decimal | date | None, high: Decimal | date | None) -> bool:
+    above = low is None or value >= low  # type: ignore[operator] # both of one type
+    return above and (high is None or value <= high)  # type: ignore[operator] # as above
 
 
 def _bound(body: Mapping[str, JsonValue], name: str) -> Decimal | None:
     if name not in body:
         return None
-    number = _number(body[name])
+    number = number_of(body[name])
     if number is None or not number.is_finite() or abs(number) > 10**18:
-        raise Refused(Kind.MALFORMED, f"a range's `{name}` is a number or a plain decimal string")
+        raise Refused(Kind.MALFORMED, f"`{name}` is a number or a plain decimal string")
     return number
+
+
+def _date(body: Mapping[str, JsonValue], name: str) -> date | None:
+    if name not in body:
+        return None
+    text = body[name]
+    day = day_of(text)
+    if day is None or text != day.isoformat():
+        raise Refused(Kind.MALFORMED, f"`{name}` is a date such as `2026-11-30`")
+    return day
 
 
 def _plain(number: Decimal) -> str:
@@ -250,11 +388,21 @@ def _plain(number: Decimal) -> str:
     return (text.rstrip("0").rstrip(".") if "." in text else text) or "0"
 
 
-def _segments(path: str) -> tuple[str, ...] | None:
-    """The segments of a path that has one reading only; None otherwise."""
-    if not path or "\\" in path or _CONTROL.search(path) or _ESCAPED.search(path):
-        return None
-    parts = path.removesuffix("/").split("/") if path != "/" else [""]
-    if any(part in {"", ".", ".."} for part in parts[1:]) or parts[0] in {".", "..", "~"}:
-        return None
-    return tuple(parts)
+def _domain(name: str) -> str:
+    wild, bare = name.startswith("*."), name.removeprefix("*.")
+    host = plain_host(bare) if bare.isascii() else None
+    if host is None or (wild and "." not in host):
+        shown = name[:80].encode("unicode_escape").decode("ascii")
+        raise Refused(
+            Kind.MALFORMED,
+            f"domain `{shown}` is not a name such as `example.com` or `*.example.com` "
+            "(other letters as `xn--…`)",
+        )
+    return f"*.{host}" if wild else host
+
+
+def _below(name: str, limit: str) -> bool:
+    """Whether a host, or all that `*.` stands for before it, is within one name of a limit."""
+    if not limit.startswith("*."):
+        return name == limit
+    return name.removeprefix("*.").endswith(limit[1:]) or name == limit

@@ -2,97 +2,132 @@
 
 {"grants": [{"server": "bank", "tools": ["pay"], "effects": ["pay"],
              "args": {"/to": {"const": "DE02…"}}, "max_calls": 2,
-             "amount": {"value": "500.00", "currency": "EUR"}, "approval": "always"}],
- "budget": {"calls": 40, "amount": {"value": "900.00", "currency": "EUR"}}, "max_depth": 0}
+             "rates": [{"calls": 5, "per": "hour"}], "window": {"from": "08:00", "until": "18:00"},
+             "amount": {"value": "500.00", "currency": "EUR"},
+             "approval": "policy", "always" or {"above": {…}, "new_recipient": true}}],
+ "budget": {"calls": 40, "amount": {"value": "900.00", "currency": "EUR"}, "recipients": 3,
+            "windows": [{"per": "day", "amount": {…}}]},
+ "flows": [{"from": "untrusted", "to": "recipient", "decision": "deny"}],
+ "max_depth": 0, "delegates": ["helper"]}
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final
 
 from actfor.errors import Kind, Refused
 from actfor.wire.canonical import JsonObject, JsonValue
-from actfor.wire.rar.authority import Authority, Budget, Grant
-from actfor.wire.rar.details import arguments, count, only, texts
-from actfor.wire.rar.money import Money
+from actfor.wire.rar.authority import Authority, Grant
+from actfor.wire.rar.spelling import (
+    DRAFT,
+    Asking,
+    arguments,
+    count,
+    flows,
+    of_rates,
+    only,
+    rates,
+    texts,
+)
+from actfor.wire.rar.window import window_from_json
 
-_GRANT: Final = frozenset({"server", "tools", "effects", "args", "max_calls", "amount", "approval"})
+DRAFT_MEMBERS: Final = frozenset({"grants", "budget", "flows", "max_depth", "delegates"})
+"""The members of a draft that are its authority."""
+
+_GRANT: Final = frozenset(
+    {
+        "server",
+        "tools",
+        "effects",
+        "args",
+        "max_calls",
+        "rates",
+        "window",
+        "amount",
+        "approval",
+    }
+)
 
 
 def authority_from_draft(body: JsonObject) -> Authority:
-    """Parse ``grants``, ``budget`` and ``max_depth`` of a draft; other members are not looked at.
+    """Parse the ``DRAFT_MEMBERS`` of a draft; other members are not looked at.
 
     Raises:
         Refused: MALFORMED, naming what is wrong.
     """
-    grants, budget = body.get("grants"), body.get("budget", {})
+    grants, delegates = body.get("grants"), body.get("delegates")
     if not isinstance(grants, list | tuple):
         raise Refused(Kind.MALFORMED, "`grants` is a list")
-    if not isinstance(budget, Mapping):
-        raise Refused(Kind.MALFORMED, "`budget` is an object")
-    only(budget, {"calls", "amount"}, "budget member")
     return Authority(
         tuple(_grant(grant) for grant in grants),
-        Budget(count(budget.get("calls"), "calls"), _money(budget.get("amount"))),
+        DRAFT.budget(body.get("budget", {})),
         count(body.get("max_depth"), "max_depth") or 0,
+        None if delegates is None else texts(delegates, "delegates"),
+        flows(body.get("flows", [])),
     )
 
 
 def draft_of(authority: Authority) -> dict[str, JsonValue]:
     """The draft form of an authority; ``authority_from_draft`` reads it back."""
-    budget: dict[str, JsonValue] = {}
-    if authority.budget.calls is not None:
-        budget["calls"] = authority.budget.calls
-    if authority.budget.amount is not None:
-        budget["amount"] = _shown(authority.budget.amount)
-    grants: list[JsonValue] = [_grant_draft(grant) for grant in authority.grants]
-    return {"grants": grants, "budget": budget, "max_depth": authority.max_depth}
+    body: dict[str, JsonValue] = {
+        "grants": [grant_draft(grant) for grant in authority.grants],
+        "budget": DRAFT.of_budget(authority.budget),
+        "max_depth": authority.max_depth,
+    }
+    if authority.delegates is not None:
+        body["delegates"] = list(authority.delegates)
+    if authority.flows:
+        body["flows"] = [flow.to_json() for flow in authority.flows]
+    return body
 
 
 def _grant(body: JsonValue) -> Grant:
     if not isinstance(body, Mapping):
         raise Refused(Kind.MALFORMED, "a grant is an object")
     only(body, _GRANT, "grant member")
-    server = body.get("server")
+    server, window = body.get("server"), body.get("window")
+    asking = _asking(body.get("approval", "policy"))
     return Grant(
         server=server if isinstance(server, str) else "",
         tools=texts(body.get("tools"), "tools"),
         effects=texts(body.get("effects"), "effects"),
         args=arguments(body.get("args", {})),
         max_calls=count(body.get("max_calls"), "max_calls"),
-        amount=_money(body.get("amount")),
-        approval=_approval(body.get("approval", "policy")),
+        amount=DRAFT.money(body.get("amount")),
+        approval=asking.approval,
+        rates=rates(body.get("rates", [])),
+        window=None if window is None else window_from_json(window),
+        ask_above=asking.above,
+        ask_new_recipient=asking.new_recipient,
     )
 
 
-def _grant_draft(grant: Grant) -> dict[str, JsonValue]:
+def grant_draft(grant: Grant) -> dict[str, JsonValue]:
+    """The draft form of one grant."""
+    rule: JsonValue = DRAFT.of_asking(grant) or grant.approval
     body: dict[str, JsonValue] = {
         "server": grant.server,
         "tools": list(grant.tools),
         "effects": list(grant.effects),
-        "approval": grant.approval,
+        "approval": rule,
     }
     if grant.args:
         body["args"] = {name: limit.to_json() for name, limit in grant.args.items()}
     if grant.max_calls is not None:
         body["max_calls"] = grant.max_calls
+    if grant.rates:
+        body["rates"] = of_rates(grant.rates)
+    if grant.window is not None:
+        body["window"] = grant.window.to_json()
     if grant.amount is not None:
-        body["amount"] = _shown(grant.amount)
+        body["amount"] = DRAFT.of_money(grant.amount)
     return body
 
 
-def _approval(value: JsonValue) -> Literal["policy", "always"]:
-    if value == "always":
-        return "always"
-    if value == "policy":
-        return "policy"
-    raise Refused(Kind.MALFORMED, "`approval` is `policy` or `always`")
-
-
-def _money(value: JsonValue) -> Money | None:
-    return None if value is None else Money.from_json(value, amount_member="value")
-
-
-def _shown(money: Money) -> dict[str, JsonValue]:
-    return {"value": money.text, "currency": money.currency}
+def _asking(value: JsonValue) -> Asking:
+    if value in ("policy", "always"):
+        return Asking("always" if value == "always" else "policy")
+    if isinstance(value, Mapping):
+        return DRAFT.asking(value)
+    raise Refused(Kind.MALFORMED, "`approval` is `policy`, `always` or an approval rule")

@@ -1,16 +1,18 @@
 """Authority only narrows: the relation that every exchange must satisfy.
 
 INVARIANT (property-tested): if ``narrows(child, parent)`` is None, every call that ``child`` covers
-is covered by ``parent``, without an approval that ``parent`` would have required being lost.
-The relation is reflexive and transitive; it may refuse what is in truth narrower (it compares
-grant by grant, patterns by equality), never accept what is not.
+is covered by ``parent``, without an approval that ``parent`` would have required being lost; and
+every sequence of calls that fits the counts of ``child`` fits those of ``parent``. The relation is
+reflexive and transitive; it may refuse what is in truth narrower (it compares grant by grant, and
+limits by their form), never accept what is not.
 """
 
 from __future__ import annotations
 
-from actfor.wire.rar.authority import ANY_TOOL, Authority, Budget, Grant
-from actfor.wire.rar.constraint import constraint_narrows
-from actfor.wire.rar.money import Money
+from actfor.wire.rar.authority import ANY_TOOL, Authority, Grant
+from actfor.wire.rar.budget import budget_widened, money_narrows, rates_widened
+from actfor.wire.rar.composite import constraint_narrows
+from actfor.wire.rar.flow import flows_widened
 
 
 def narrows(child: Authority, parent: Authority) -> str | None:
@@ -18,12 +20,14 @@ def narrows(child: Authority, parent: Authority) -> str | None:
     for grant in child.grants:
         if origin(grant, parent) is None:
             return _closest(grant, parent)
-    widened = _budget_widened(child.budget, parent.budget)
+    widened = budget_widened(child.budget, parent.budget)
     if widened is not None:
         return widened
     if child.max_depth > parent.max_depth:
         return f"delegation depth {child.max_depth} is above {parent.max_depth}"
-    return None
+    if _delegates_widened(child, parent):
+        return "it may be passed on to fewer agents than that"
+    return flows_widened(child.flows, parent.flows)
 
 
 def origin(grant: Grant, parent: Authority) -> int | None:
@@ -46,15 +50,39 @@ def grant_widened(child: Grant, parent: Grant) -> str | None:
         held = child.args.get(pointer)
         if held is None or not constraint_narrows(held, limit):
             return f"argument `{pointer}` is limited more narrowly than that"
+    if parent.window is not None and (
+        child.window is None or not child.window.within(parent.window)
+    ):
+        return "the grant holds at fewer times than that"
+    return _counts_widened(child, parent) or _asking_widened(child, parent)
+
+
+def _counts_widened(child: Grant, parent: Grant) -> str | None:
     if parent.max_calls is not None and (
         child.max_calls is None or child.max_calls > parent.max_calls
     ):
         return f"at most {parent.max_calls} calls are granted"
-    if not _money_narrows(child.amount, parent.amount):
+    if not money_narrows(child.amount, parent.amount):
         return f"at most {parent.amount} a call is granted"
-    if parent.approval == "always" and child.approval != "always":
+    return rates_widened(child.rates, parent.rates, child.max_calls)
+
+
+def _asking_widened(child: Grant, parent: Grant) -> str | None:
+    if child.approval == "always":
+        return None
+    if parent.approval == "always":
         return "the grant requires a person's approval each time"
+    if not money_narrows(child.ask_above, parent.ask_above):
+        return f"the grant requires a person's approval above {parent.ask_above}"
+    if parent.ask_new_recipient and not child.ask_new_recipient:
+        return "the grant requires a person's approval of new recipients"
     return None
+
+
+def _delegates_widened(child: Authority, parent: Authority) -> bool:
+    if parent.delegates is None or child.max_depth == 0:
+        return False  # who passes on nothing passes on to nobody
+    return child.delegates is None or not set(child.delegates) <= set(parent.delegates)
 
 
 def _closest(grant: Grant, parent: Authority) -> str:
@@ -65,18 +93,6 @@ def _closest(grant: Grant, parent: Authority) -> str:
     ]
     likeliest = (named or same or list(parent.grants))[0]
     return grant_widened(grant, likeliest) or "not granted"
-
-
-def _budget_widened(child: Budget, parent: Budget) -> str | None:
-    if parent.calls is not None and (child.calls is None or child.calls > parent.calls):
-        return f"the budget is at most {parent.calls} calls"
-    if not _money_narrows(child.amount, parent.amount):
-        return f"the budget is at most {parent.amount}"
-    return None
-
-
-def _money_narrows(child: Money | None, parent: Money | None) -> bool:
-    return parent is None or (child is not None and child.within(parent))
 
 
 def _list(names: set[str]) -> str:

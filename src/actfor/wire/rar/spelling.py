@@ -1,0 +1,212 @@
+"""What the wire form and the draft form of authority have in common, and where they differ.
+
+Both say a budget, rates and rules of approval in the same way; money is ``max_amount`` of `amount`
+and `currency` on the wire (the mission draft's words) and ``amount`` of `value` and `currency` in a
+draft (what people write).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from actfor.errors import Kind, Refused
+from actfor.wire.canonical import JsonObject, JsonValue
+from actfor.wire.rar.authority import MAX_ARGS, Approval, Grant
+from actfor.wire.rar.budget import MAX_WINDOWS, Budget, Rate, Windowed
+from actfor.wire.rar.composite import Constraint, constraint_from_json
+from actfor.wire.rar.flow import MAX_FLOWS, Flow, flow_from_json
+from actfor.wire.rar.money import Money
+from actfor.wire.rar.window import period
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """When a grant itself wants a person asked: see ``Grant``."""
+
+    approval: Approval = "policy"
+    above: Money | None = None
+    new_recipient: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """``limit`` is the member that holds a limit of money, ``number`` its member for the number."""
+
+    limit: str
+    number: str
+
+    def money(self, value: JsonValue) -> Money | None:
+        """An amount, or nothing.
+
+        Raises:
+            Refused: MALFORMED.
+        """
+        return None if value is None else Money.from_json(value, amount_member=self.number)
+
+    def of_money(self, money: Money) -> dict[str, JsonValue]:
+        """An amount in this spelling."""
+        return {self.number: money.text, "currency": money.currency}
+
+    def budget(self, body: JsonValue) -> Budget:
+        """A budget.
+
+        Raises:
+            Refused: MALFORMED, naming the member.
+        """
+        if not isinstance(body, Mapping):
+            raise Refused(Kind.MALFORMED, "`budget` is an object")
+        only(body, {"calls", self.limit, "recipients", "windows"}, "budget member")
+        windows = items(body.get("windows", []), "windows", MAX_WINDOWS)
+        return Budget(
+            count(body.get("calls"), "calls"),
+            self.money(body.get(self.limit)),
+            count(body.get("recipients"), "recipients"),
+            tuple(self._window(window) for window in windows),
+        )
+
+    def _window(self, body: JsonValue) -> Windowed:
+        if not isinstance(body, Mapping):
+            raise Refused(Kind.MALFORMED, "each of a budget's `windows` is an object")
+        only(body, {"per", "calls", self.limit, "recipients"}, "budget member")
+        return Windowed(
+            period(body.get("per")),
+            count(body.get("calls"), "calls"),
+            self.money(body.get(self.limit)),
+            count(body.get("recipients"), "recipients"),
+        )
+
+    def of_budget(self, budget: Budget) -> dict[str, JsonValue]:
+        """A budget in this spelling; what is unlimited is left out."""
+        body = self._limits(budget)
+        if budget.windows:
+            body["windows"] = [{"per": w.per.value, **self._limits(w)} for w in budget.windows]
+        return body
+
+    def _limits(self, limits: Budget | Windowed) -> dict[str, JsonValue]:
+        body: dict[str, JsonValue] = {}
+        if limits.calls is not None:
+            body["calls"] = limits.calls
+        if limits.amount is not None:
+            body[self.limit] = self.of_money(limits.amount)
+        if limits.recipients is not None:
+            body["recipients"] = limits.recipients
+        return body
+
+    def asking(self, body: Mapping[str, JsonValue]) -> Asking:
+        """A rule of approval that is neither `policy` nor `always`.
+
+        Raises:
+            Refused: MALFORMED.
+        """
+        only(body, {"above", "new_recipient"}, "approval rule")
+        new = body.get("new_recipient", False)
+        if not isinstance(new, bool):
+            raise Refused(Kind.MALFORMED, "`new_recipient` is true or false")
+        above = self.money(body.get("above"))
+        if above is None and not new:
+            raise Refused(Kind.MALFORMED, "an approval rule has `above` or `new_recipient`")
+        return Asking("policy", above, new)
+
+    def of_asking(self, grant: Grant) -> dict[str, JsonValue]:
+        """The rule of approval of a grant in this spelling, empty if it is the policy's."""
+        body: dict[str, JsonValue] = {}
+        if grant.ask_above is not None:
+            body["above"] = self.of_money(grant.ask_above)
+        if grant.ask_new_recipient:
+            body["new_recipient"] = True
+        return body
+
+
+WIRE = Spelling(limit="max_amount", number="amount")
+DRAFT = Spelling(limit="amount", number="value")
+
+
+def rates(value: JsonValue) -> tuple[Rate, ...]:
+    """Rates, from ``[{"calls": 5, "per": "hour"}]``.
+
+    Raises:
+        Refused: MALFORMED.
+    """
+    made: list[Rate] = []
+    for body in items(value, "rates", MAX_WINDOWS):
+        if not isinstance(body, Mapping) or body.keys() != {"calls", "per"}:
+            raise Refused(Kind.MALFORMED, "a rate is an object of `calls` and `per`")
+        made.append(Rate(count(body["calls"], "calls") or 0, period(body["per"])))
+    return tuple(made)
+
+
+def of_rates(limits: Sequence[Rate]) -> list[JsonValue]:
+    """The JSON form of rates."""
+    return [{"calls": rate.calls, "per": rate.per.value} for rate in limits]
+
+
+def flows(value: JsonValue) -> tuple[Flow, ...]:
+    """Flow rules from their list.
+
+    Raises:
+        Refused: MALFORMED.
+    """
+    return tuple(flow_from_json(body) for body in items(value, "flows", MAX_FLOWS))
+
+
+def arguments(value: JsonValue) -> dict[str, Constraint]:
+    """Limits by pointer, from ``{"/to": {"enum": […]}}``.
+
+    Raises:
+        Refused: MALFORMED.
+    """
+    if not isinstance(value, Mapping):
+        raise Refused(Kind.MALFORMED, "argument limits are an object of pointers")
+    if len(value) > MAX_ARGS:
+        raise Refused(Kind.MALFORMED, f"a grant limits at most {MAX_ARGS} arguments")
+    return {name: constraint_from_json(limit) for name, limit in value.items()}
+
+
+def texts(value: JsonValue, name: str) -> tuple[str, ...]:
+    """A list of text.
+
+    Raises:
+        Refused: MALFORMED.
+    """
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        found = [item for item in value if isinstance(item, str)]
+        if len(found) == len(value):
+            return tuple(found)
+    raise Refused(Kind.MALFORMED, f"`{name}` is a list of text")
+
+
+def items(value: JsonValue, name: str, most: int) -> Sequence[JsonValue]:
+    """A list of at most ``most`` things.
+
+    Raises:
+        Refused: MALFORMED.
+    """
+    if not isinstance(value, list | tuple) or len(value) > most:
+        raise Refused(Kind.MALFORMED, f"`{name}` is a list of at most {most}")
+    return value
+
+
+def count(value: JsonValue, name: str) -> int | None:
+    """A whole number or nothing.
+
+    Raises:
+        Refused: MALFORMED.
+    """
+    if value is None:
+        return None
+    if type(value) is not int:
+        raise Refused(Kind.MALFORMED, f"`{name}` is a whole number")
+    return value
+
+
+def only(body: JsonObject, known: frozenset[str] | set[str], what: str) -> None:
+    """Refuse any member beyond ``known``.
+
+    Raises:
+        Refused: MALFORMED, naming the first unknown member.
+    """
+    unknown = sorted(body.keys() - known)
+    if unknown:
+        shown = unknown[0][:64].encode("unicode_escape").decode("ascii")
+        raise Refused(Kind.MALFORMED, f"{what} `{shown}` is not known")
