@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actfor.console.forms import Form
-from actfor.console.mandates import EFFECTS, Filled, in_words
+from actfor.console.mandates import EFFECTS, Filled
 from actfor.errors import Kind, Refused
 from actfor.wire import rar
-from actfor.wire.rar import Authority, Budget, Call, Grant, Money
+from actfor.wire.rar import Authority, Budget, Call, Grant, Money, explain
 
 FILLED = Filled(
     goal="pay October's invoices",
@@ -49,7 +49,7 @@ def test_the_form_becomes_the_authority_it_describes() -> None:
 
 
 def test_the_words_say_all_of_it() -> None:
-    words = "\n".join(in_words(FILLED.authority(), four_eyes=True))
+    words = "\n".join(explain(FILLED.authority(), four_eyes=True))
     for said in (
         "On bank: pay, to read or pay; /amount must be from 0 to 500",
         "/to must look like *@example.com",
@@ -79,7 +79,7 @@ def test_the_words_say_all_of_it() -> None:
     ],
 )
 def test_each_kind_of_limit_has_words(line: str, words: str) -> None:
-    assert words in in_words(replace(FILLED, constraints=line).authority(), four_eyes=False)[0]
+    assert words in explain(replace(FILLED, constraints=line).authority(), four_eyes=False)[0]
 
 
 @pytest.mark.parametrize(
@@ -160,5 +160,5 @@ def test_only_chosen_tools_and_effects_are_ever_covered(
 
 
 def test_any_tool_is_said_to_be_any_tool() -> None:
-    words = in_words(Authority((Grant("crm", ("*",), ("read",)),)), four_eyes=False)
+    words = explain(Authority((Grant("crm", ("*",), ("read",)),)), four_eyes=False)
     assert words[0].startswith("On crm: any tool, to read")

@@ -1,7 +1,6 @@
-"""Mandates between people and machine: a form read into an authority, an authority in plain words.
+"""Mandates between people and machine: a form read into an authority.
 
-The words are made from the very data that will be checked, never from the form: what a person
-confirms is what binds.
+What a person confirms is said by ``wire.rar.explain``, from the very data that will be checked.
 """
 
 from __future__ import annotations
@@ -17,35 +16,12 @@ from actfor.delegation import Mandate
 from actfor.errors import Kind, Refused
 from actfor.wire import strict_json
 from actfor.wire.canonical import JsonObject, JsonValue, canonical
-from actfor.wire.rar import (
-    ANY_TOOL,
-    Authority,
-    Constraint,
-    Grant,
-    MaxLength,
-    OneOf,
-    Pattern,
-    Prefix,
-    Range,
-    authority_from_draft,
-)
+from actfor.wire.rar import EFFECT_WORDS, Authority, authority_from_draft
 
-EFFECTS = (
-    ("read", "read"),
-    ("write", "write"),
-    ("delete", "delete"),
-    ("pay", "pay"),
-    ("share", "share with others"),
-    ("grant_access", "give access"),
-    ("execute", "run programs"),
-    ("egress", "send data out"),
-    ("infrastructure", "change infrastructure"),
-    ("unknown", "anything that cannot be told"),
-)
+EFFECTS = tuple(EFFECT_WORDS.items())
 """The effects in the order of their harm, and in words."""
 
 MAX_HOURS = 30 * 24
-_WORDS = dict(EFFECTS)
 _TOOL = re.compile(r"[a-z0-9-]{1,63}/\S{1,128}")
 _KINDS = "is, enum, pattern, prefix, range or max_length"
 
@@ -242,60 +218,6 @@ def _whole(text: str) -> int:
 def _money(text: str) -> JsonObject:
     value, _, currency = text.partition(" ")
     return {"value": value, "currency": currency.strip().upper()}
-
-
-def in_words(authority: Authority, *, four_eyes: bool) -> list[str]:
-    """All that is checked of a call under this authority, one sentence each."""
-    words = [_grant_words(grant) for grant in authority.grants]
-    budget = authority.budget
-    if budget.calls is not None:
-        words.append(f"In all: at most {budget.calls} calls.")
-    if budget.amount is not None:
-        words.append(f"In all: at most {budget.amount}.")
-    if four_eyes:
-        words.append("Whoever approves a call is not the person it is made for.")
-    if authority.max_depth:
-        words.append(f"It may pass this on, at most {authority.max_depth} agents deep.")
-    else:
-        words.append("It may not pass this on to other agents.")
-    words.append("Everything else is denied.")
-    return words
-
-
-def _grant_words(grant: Grant) -> str:
-    tools = "any tool" if grant.tools == (ANY_TOOL,) else ", ".join(grant.tools)
-    effects = " or ".join(name for key, name in EFFECTS if key in grant.effects)
-    parts = [f"On {grant.server}: {tools}, to {effects}"]
-    parts += [f"{pointer} {_limit_words(limit)}" for pointer, limit in grant.args.items()]
-    if grant.max_calls is not None:
-        parts.append(f"at most {grant.max_calls} calls")
-    if grant.amount is not None:
-        parts.append(f"at most {grant.amount} a call")
-    asked = (
-        "a person is asked before every call"
-        if grant.approval == "always"
-        else "a person is asked when policy says so"
-    )
-    return "; ".join([*parts, asked]) + "."
-
-
-def _limit_words(limit: Constraint) -> str:
-    match limit:
-        case OneOf(values=values):
-            listed = " or ".join(canonical(value).decode() for value in values)
-            return f"must be exactly {listed}"
-        case Pattern(glob=glob):
-            return f"must look like {glob}"
-        case Prefix(path=path):
-            return f"must be {path} or below it"
-        case MaxLength(limit=most):
-            return f"must not be longer than {most}"
-        case Range(low=None, high=high):
-            return f"must be at most {high}"
-        case Range(low=low, high=None):
-            return f"must be at least {low}"
-        case Range(low=low, high=high):
-            return f"must be from {low} to {high}"
 
 
 def row(mandate: Mandate) -> Mapping[str, Any]:

@@ -13,14 +13,20 @@ from actfor.console.desk import Desk, go, notice
 from actfor.console.forms import Form
 from actfor.console.guard import Visitor
 from actfor.console.html import agent_name
-from actfor.console.mandates import EFFECTS, Filled, in_words, row
+from actfor.console.mandates import EFFECTS, Filled, row
 from actfor.delegation import Mandate, MandateDraft
 from actfor.delegation.model import parse_goal
 from actfor.errors import Kind, Refused
 from actfor.gateway.effects import SqlEffect
 from actfor.gateway.model import Tool
 from actfor.identity import AgentState
-from actfor.wire.rar import Authority, Money, authority_hash, to_authorization_details
+from actfor.wire.rar import (
+    Authority,
+    Money,
+    authority_hash,
+    explain,
+    to_authorization_details,
+)
 
 
 def routes(desk: Desk) -> list[Route]:
@@ -62,7 +68,7 @@ def routes(desk: Desk) -> list[Route]:
             "mandate.html",
             "mandates",
             one=_shown(one),
-            plain=in_words(one.authority, four_eyes=one.four_eyes),
+            plain=explain(one.authority, four_eyes=one.four_eyes),
             calls_limit=budget.calls,
             amount_limit=budget.amount,
             amount_used=Money.of_minor(one.amount_used, budget.amount.currency)
@@ -114,7 +120,7 @@ async def _review(desk: Desk, visitor: Visitor, filled: Filled) -> Response:
         "mandates",
         draft=draft,
         form=filled,
-        plain=in_words(draft.authority, four_eyes=draft.four_eyes),
+        plain=explain(draft.authority, four_eyes=draft.four_eyes),
         expires_at=draft.expires_at,
         wire=wire,
         authority_hash=shown,

@@ -7,7 +7,7 @@ one within that one (``narrows``), what may flow where (``flow_decision``), what
     values, pointers   how a value is read          constraint, composite   what an argument may be
     origins            where a value was seen       window, budget, flow    when, how much, whereto
     authority          grants and what they cover   narrowing               child within parent
-    details, draft     the wire form; what people write
+    details, draft     the wire form; what people write        words   what it says, in plain words
 """
 
 from actfor.wire.rar.authority import (
@@ -56,6 +56,7 @@ from actfor.wire.rar.origins import LABELS, NOWHERE, Origin, Origins, Take, Wher
 from actfor.wire.rar.pointers import ABSENT, resolve
 from actfor.wire.rar.values import VALUE_TYPES, host_of, is_type
 from actfor.wire.rar.window import Period, TimeWindow, window_from_json
+from actfor.wire.rar.words import EFFECT_WORDS, explain
 
 __all__ = [
     "ABSENT",
@@ -63,6 +64,7 @@ __all__ = [
     "DETAIL_TYPE",
     "DRAFT_MEMBERS",
     "EFFECTS",
+    "EFFECT_WORDS",
     "FLOW_LABELS",
     "INVALID_DETAILS",
     "LABELS",
@@ -105,6 +107,7 @@ __all__ = [
     "constraint_from_json",
     "constraint_narrows",
     "draft_of",
+    "explain",
     "flow_decision",
     "from_authorization_details",
     "host_of",
