@@ -11,7 +11,7 @@ from actfor.audit import AuditLog
 from actfor.identity import PeopleService, Person
 from actfor.store import Database
 from actfor.wire.canonical import JsonObject, digest
-from actfor.wire.checkpoint import NoteSigner
+from actfor.wire.note import NoteSigner
 
 ORIGIN = "http://localhost"
 

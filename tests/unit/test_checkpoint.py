@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actfor.errors import Kind, Refused
-from actfor.wire.checkpoint import Checkpoint, LogProof, NoteSigner, NoteVerifier
+from actfor.wire.checkpoint import Checkpoint, LogProof
+from actfor.wire.note import NoteSigner, NoteVerifier
 from actfor.wire.tiles import Tile, decode_entries, encode_entries, tiles_of
 
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "log.json").read_text())

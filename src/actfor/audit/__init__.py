@@ -9,8 +9,8 @@ from actfor.audit.model import (
     VerifyReport,
 )
 from actfor.audit.service import AuditLog
-from actfor.wire.checkpoint import NoteSigner, NoteVerifier
 from actfor.wire.log_entry import Epochs, Revocable
+from actfor.wire.note import NoteSigner, NoteVerifier
 
 __all__ = [
     "AuditLog",

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from actfor.cli.api import Api
 from actfor.errors import Kind, Refused
-from actfor.wire.checkpoint import Checkpoint, NoteVerifier
+from actfor.wire.checkpoint import Checkpoint
+from actfor.wire.note import NoteVerifier
 from actfor.wire.tiles import tiles_of
 
 

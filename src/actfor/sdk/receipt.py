@@ -16,8 +16,9 @@ from pathlib import Path
 from actfor.errors import Kind, Refused
 from actfor.wire import merkle
 from actfor.wire.canonical import MAX_DEPTH, JsonObject, JsonValue, canonical
-from actfor.wire.checkpoint import Checkpoint, LogProof, NoteVerifier
+from actfor.wire.checkpoint import Checkpoint, LogProof
 from actfor.wire.log_entry import LogEntry, Opening
+from actfor.wire.note import NoteVerifier
 from actfor.wire.strict_json import load_object
 from actfor.wire.tiles import TILE_WIDTH, decode_entries, decode_hashes, tiles_of
 from actfor.wire.timestamps import from_ms, rfc3339

@@ -25,8 +25,9 @@ from actfor.audit.service.tree import Growth, Nodes
 from actfor.errors import Kind, Refused
 from actfor.store import Database, Tx, new_id
 from actfor.wire import merkle
-from actfor.wire.checkpoint import Checkpoint, LogProof, NoteSigner
+from actfor.wire.checkpoint import Checkpoint, LogProof
 from actfor.wire.log_entry import SALT_BYTES, LogEntry, seal
+from actfor.wire.note import NoteSigner
 from actfor.wire.tiles import Tile
 from actfor.wire.timestamps import to_ms
 

@@ -11,9 +11,10 @@ from actfor.audit.service import reading
 from actfor.errors import Refused
 from actfor.store import Tx
 from actfor.wire import merkle
-from actfor.wire.checkpoint import Checkpoint, NoteVerifier
+from actfor.wire.checkpoint import Checkpoint
 from actfor.wire.log_entry import LogEntry
 from actfor.wire.merkle import Frontier
+from actfor.wire.note import NoteVerifier
 from actfor.wire.tiles import TILE_WIDTH
 
 _CHUNK = 1024
