@@ -10,15 +10,25 @@ The overlay, as JSON; any other member is refused:
     {"effect": {"sql": "/query", "dialect": "sqlite"}}         judge the text of this argument
     {"effect": "pay", "amount": {"pointer": "/amount", "currency": "EUR"}}
     {"effect": "pay", "amount": {"pointer": "/amount", "currency": {"pointer": "/currency"}}}
+    {"effect": "share", "sinks": {"/to": "recipient", "/body": "text"}}   what its arguments are for
+    {"effect": "read", "results": "trusted"}                              whose words come back
+    {"effect": "read", "results": {"label": "untrusted", "trusted": ["id", "/*/date"],
+                                   "author": ["sender"], "secret": ["/password"]}}
+
+A field is named by a pointer in which `*` stands for one step, or by its name at any depth. What no
+rule names has the label of the whole; without `results` nothing that comes back is believed more
+than its system can vouch for (``provenance.results``).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Final, Self
 
+from actfor.authorization.intent import SinkType
 from actfor.authorization.model import ToolEffect
 from actfor.errors import Kind, Refused
 from actfor.gateway.sql import DIALECTS, classify_sql, most_severe
@@ -33,6 +43,24 @@ _SQL_EFFECTS: Final = (
     ToolEffect.DELETE,
     ToolEffect.INFRASTRUCTURE,
 )
+_MOST_FIELDS: Final = 64
+# People write what they mean: an IBAN is an account, a mail address a recipient.
+_SINK_WORDS: Final = {
+    **{kind.value: kind.value for kind in SinkType},
+    **dict.fromkeys(("email", "e-mail", "person", "user", "phone", "recipients"), "recipient"),
+    **dict.fromkeys(("iban", "card", "wallet"), "account"),
+    **dict.fromkeys(("domain", "link", "host"), "url"),
+    **dict.fromkeys(("file", "folder", "filename"), "path"),
+    **dict.fromkeys(("secret", "password", "credential", "token"), "key"),
+    **dict.fromkeys(("role", "access"), "permission"),
+    **dict.fromkeys(("content", "body", "subject", "free_text", "message"), "text"),
+    **dict.fromkeys(("id", "identifier", "target", "channel", "repository"), "name"),
+    **dict.fromkeys(("sql", "script", "shell"), "command"),
+    **dict.fromkeys(("otp",), "code"),
+    **dict.fromkeys(("time", "datetime"), "date"),
+    **dict.fromkeys(("number", "quantity"), "amount"),
+    **dict.fromkeys(("none", "ignore"), "other"),
+}
 _AMOUNT: Final = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,4})?")
 
 
@@ -54,11 +82,71 @@ class AmountRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Results:
+    """Whose words a tool returns: a label for all of it, and fields that differ.
+
+    ``author`` fields say who wrote an item; ``secret`` ones must not leave unasked.
+    """
+
+    trusted_whole: bool = False
+    trusted: tuple[str, ...] = ()
+    untrusted: tuple[str, ...] = ()
+    author: tuple[str, ...] = ()
+    secret: tuple[str, ...] = ()
+
+    def trusts(self, pointer: str, names: list[str]) -> bool:
+        """Whether the field at this pointer (`*` for indexes) is a system of record's own."""
+        if _named(self.untrusted, pointer, names):
+            return False
+        return self.trusted_whole or _named(self.trusted, pointer, names)
+
+    def is_author(self, pointer: str, names: list[str]) -> bool:
+        """Whether the field names who wrote the item."""
+        return _named(self.author, pointer, names)
+
+    def is_secret(self, pointer: str, names: list[str]) -> bool:
+        """Whether the field holds a secret."""
+        return _named(self.secret, pointer, names)
+
+    def to_json(self) -> JsonValue:
+        """The form in the module's documentation."""
+        label = "trusted" if self.trusted_whole else "untrusted"
+        fields = {name: list(getattr(self, name)) for name in _FIELD_LISTS if getattr(self, name)}
+        return {"label": label, **fields} if fields else label
+
+
+_FIELD_LISTS: Final = ("trusted", "untrusted", "author", "secret")
+
+
+def _named(rules: tuple[str, ...], pointer: str, names: list[str]) -> bool:
+    for rule in rules:
+        if not rule.startswith("/"):
+            if rule in names:
+                return True
+        elif _alike(rule.split("/"), pointer.split("/")):
+            return True
+    return False
+
+
+def _alike(rule: list[str], steps: list[str]) -> bool:
+    # A rule covers what is below it: `/sender` is also `/sender/name`.
+    return len(rule) <= len(steps) and all(
+        mine in {"*", step} for mine, step in zip(rule, steps, strict=False)
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Overlay:
-    """What an operator says about a tool. The default says nothing, so the effect is UNKNOWN."""
+    """What an operator says about a tool. The default says nothing, so the effect is UNKNOWN.
+
+    ``sinks`` maps pointers into the arguments to what they are for; what it does not name is read
+    from the tool's definition, which may only add sinks.
+    """
 
     effect: ToolEffect | SqlEffect = ToolEffect.UNKNOWN
     amount: AmountRule | None = None
+    sinks: Mapping[str, SinkType] = field(default_factory=dict)
+    results: Results | None = None
     text: str = field(init=False, compare=False, repr=False)
     """The canonical JSON: what is stored, and compared when a call is recorded."""
 
@@ -81,6 +169,10 @@ class Overlay:
             pointer: JsonValue = {"pointer": amount.currency_pointer}
             currency = pointer if amount.currency is None else amount.currency
             body["amount"] = {"pointer": amount.pointer, "currency": currency}
+        if self.sinks:
+            body["sinks"] = {pointer: kind.value for pointer, kind in self.sinks.items()}
+        if self.results is not None:
+            body["results"] = self.results.to_json()
         return body
 
     @classmethod
@@ -90,12 +182,47 @@ class Overlay:
         Raises:
             Refused: MALFORMED, naming the member that is wrong.
         """
-        members = _members(value, {"effect", "amount"}, "an overlay")
-        amount = members.get("amount")
+        members = _members(value, {"effect", "amount", "sinks", "results"}, "an overlay")
+        amount, results = members.get("amount"), members.get("results")
         return cls(
             _effect(members.get("effect", ToolEffect.UNKNOWN.value)),
             None if amount is None else _amount_rule(amount),
+            _sinks(members.get("sinks", {})),
+            None if results is None else _results(results),
         )
+
+
+def _sinks(value: JsonValue) -> dict[str, SinkType]:
+    if not isinstance(value, dict) or len(value) > _MOST_FIELDS:
+        raise _malformed(f"`sinks` is an object of at most {_MOST_FIELDS} pointers")
+    found: dict[str, SinkType] = {}
+    for pointer, kind in value.items():
+        if not isinstance(kind, str) or kind not in _SINK_WORDS:
+            raise _malformed(f"`sinks` has types: {', '.join(sorted(_SINK_WORDS))}")
+        found[_pointer(pointer, "sinks")] = SinkType(_SINK_WORDS[kind])
+    return found
+
+
+def _results(value: JsonValue) -> Results:
+    if isinstance(value, str):
+        value = {"label": value}
+    members = _members(value, {"label", *_FIELD_LISTS}, "`results`")
+    label = members.get("label", "untrusted")
+    if label not in {"trusted", "untrusted"}:
+        raise _malformed("`results` are `trusted` or `untrusted`")
+    lists = {name: _names(members.get(name, []), name) for name in _FIELD_LISTS}
+    return Results(label == "trusted", **lists)
+
+
+def _names(value: JsonValue, name: str) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list) or len(value) > _MOST_FIELDS:
+        raise _malformed(f"`{name}` is a list of at most {_MOST_FIELDS} fields")
+    for rule in value:
+        if not isinstance(rule, str) or not 1 <= len(rule) <= 256:
+            raise _malformed(f"`{name}` names fields such as `sender` or `/*/sender`")
+    return tuple(str(rule) for rule in value)
 
 
 def _effect(value: JsonValue) -> ToolEffect | SqlEffect:

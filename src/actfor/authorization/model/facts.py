@@ -79,6 +79,22 @@ class CallFacts:
     budget_calls_left: int | None = None
     budget_amount_left_minor: int | None = None
 
+    # What the person asked for and whose data the call carries (gateway.provenance); absent where
+    # nobody traced the call. Absent facts never permit more: see policies/default.cedar.
+    effect_asked: str | None = None
+    sink_label: str | None = None
+    sink_origin: str | None = None
+    sinks_untrusted: bool | None = None
+    content_untrusted: bool | None = None
+    solicited: bool | None = None
+    relevant: bool | None = None
+    read_untrusted: bool | None = None
+    read_secret: bool | None = None
+    carries_secret: bool | None = None
+    over_count: bool | None = None
+    unusual_order: bool | None = None
+    value_endorsed: bool | None = None
+
     @property
     def within_caps(self) -> bool:
         """Whether the call fits every limit of the mandate that applies to it.
@@ -139,4 +155,17 @@ _OPTIONAL = (
     "amount_limit_minor",
     "budget_calls_left",
     "budget_amount_left_minor",
+    "effect_asked",
+    "sink_label",
+    "sink_origin",
+    "sinks_untrusted",
+    "content_untrusted",
+    "solicited",
+    "relevant",
+    "read_untrusted",
+    "read_secret",
+    "carries_secret",
+    "over_count",
+    "unusual_order",
+    "value_endorsed",
 )

@@ -1,0 +1,33 @@
+"""What was asked for, and what a tool would do about it: pure readings of words and definitions.
+
+``read_words`` reads a person's words, ``read_tool`` a tool's definition, ``asks`` compares the two,
+``propose`` drafts the mandate that the words mean. All deterministic, none of it grants anything.
+"""
+
+from __future__ import annotations
+
+from actfor.authorization.intent.asking import Ask, Grounds, asks, relevant
+from actfor.authorization.intent.request import Asked, Wish, read_words
+from actfor.authorization.intent.text import normal, skeleton
+from actfor.authorization.intent.tool import ToolReading, read_tool
+from actfor.authorization.intent.values import HARD, TARGET, SinkType, Value, key_of, typed
+
+__all__ = [
+    "HARD",
+    "TARGET",
+    "Ask",
+    "Asked",
+    "Grounds",
+    "SinkType",
+    "ToolReading",
+    "Value",
+    "Wish",
+    "asks",
+    "key_of",
+    "normal",
+    "read_tool",
+    "read_words",
+    "relevant",
+    "skeleton",
+    "typed",
+]

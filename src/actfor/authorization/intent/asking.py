@@ -1,0 +1,90 @@
+"""Whether words ask for what a tool does: yes, maybe, or no, and because of which words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from actfor.authorization.intent.lexicon import MEETS, Deed
+from actfor.authorization.intent.request import Asked, Wish
+from actfor.authorization.intent.tool import ToolReading
+from actfor.authorization.intent.values import SinkType
+from actfor.authorization.model.facts import ToolEffect
+
+
+class Ask(IntEnum):
+    """How surely the person asked for an effect, in order: only more than NO may be permitted."""
+
+    NO = 0
+    MAYBE = 1
+    YES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """The answer, the words it rests on (quoted to the person), and how many calls they mean."""
+
+    ask: Ask
+    because: str = ""
+    one: bool = False
+    """The words mean one thing: a second, different call was not asked for."""
+
+
+_VALUE_FOR: Final = {
+    SinkType.RECIPIENT: SinkType.RECIPIENT,
+    SinkType.ACCOUNT: SinkType.ACCOUNT,
+    SinkType.URL: SinkType.URL,
+}
+# What only people get, whatever verb is used: a weak match is no match.
+_GRAVE: Final = frozenset(
+    {ToolEffect.PAY, ToolEffect.DELETE, ToolEffect.GRANT_ACCESS, ToolEffect.EXECUTE}
+)
+
+
+def asks(wish: Wish, tool: ToolReading) -> Grounds:
+    """Whether ``wish`` asks for what ``tool`` does. A verb that is denied asks for nothing."""
+    if tool.verbs & wish.denied:
+        return Grounds(Ask.NO, "the words say not to")
+    best = Grounds(Ask.NO)
+    for one in wish.asked:
+        found = _one(one, wish, tool)
+        if found > best.ask:
+            best = Grounds(found, one.text, one=not one.many)
+        elif found == best.ask and found > Ask.NO and one.many:
+            best = Grounds(found, best.because, one=False)
+    return best
+
+
+def _one(one: Asked, wish: Wish, tool: ToolReading) -> Ask:
+    accepted = frozenset[Deed]().union(*(MEETS[deed] for deed in tool.deeds))
+    same_verb = one.verb in tool.verbs
+    alike = same_verb or bool(one.deeds & accepted)
+    shared = one.about & tool.about
+    if alike and (shared or _fits(wish, tool)):
+        return Ask.YES
+    if same_verb and (tool.about & wish.about or len(tool.about) <= 1):
+        return Ask.YES
+    if alike and (one.about & tool.mentions or tool.about & wish.about):
+        return Ask.MAYBE
+    if Deed.ANY in one.deeds and shared and tool.effect not in _GRAVE:
+        return Ask.MAYBE
+    return Ask.MAYBE if same_verb else Ask.NO
+
+
+def _fits(wish: Wish, tool: ToolReading) -> bool:
+    """Whether the words hold a value of the very kind that the tool is to act on."""
+    return any(
+        kind in _VALUE_FOR and wish.has(_VALUE_FOR[kind]) for kind in set(tool.sinks.values())
+    )
+
+
+def relevant(wish: Wish, tool: ToolReading, extra: Iterable[str] = ()) -> bool:
+    """Whether the tool has anything to do with what was asked for: shared subject matter.
+
+    Only ever a reason to ask or to deny; never to permit.
+    """
+    return bool(
+        (tool.about | frozenset(extra)) & wish.about or tool.verbs & {a.verb for a in wish.asked}
+    )

@@ -1,0 +1,95 @@
+"""The mandate that a person's words mean, drafted for them to see, narrow and confirm.
+
+Deterministic: the same words and catalogue give the same draft, to the byte. Reads are granted;
+what the words ask for is granted, each line with the words it rests on; what else could be a step
+on the way is granted and bound by provenance; a grave effect that nobody asked for is granted only
+with a person's approval each time. A tool the words forbid is not granted at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from actfor.authorization.intent.asking import Ask, Grounds, asks
+from actfor.authorization.intent.request import Wish
+from actfor.authorization.intent.tool import ToolReading
+from actfor.authorization.model.facts import ToolEffect
+from actfor.errors import Kind, Refused
+from actfor.wire.rar import Authority, Grant
+
+GRAVE: Final = frozenset(
+    {
+        ToolEffect.PAY,
+        ToolEffect.DELETE,
+        ToolEffect.GRANT_ACCESS,
+        ToolEffect.EXECUTE,
+        ToolEffect.INFRASTRUCTURE,
+        ToolEffect.UNKNOWN,
+    }
+)
+"""Effects that are hard to take back, or not known."""
+_PER_GRANT: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One tool of a draft: what it does, whether the words ask for it, and which words."""
+
+    server: str
+    tool: str
+    effect: ToolEffect
+    ask: Ask
+    because: str
+    approval: str
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A mandate's authority as drafted, and a line for each tool to show the person."""
+
+    authority: Authority
+    lines: tuple[Line, ...]
+
+
+def propose(wish: Wish, tools: Iterable[tuple[str, ToolReading]]) -> Draft:
+    """The draft for a catalogue, given as (server, reading).
+
+    Raises:
+        Refused: MALFORMED where the words forbid all there is, or there is nothing.
+    """
+    lines = [_line(wish, server, tool) for server, tool in tools]
+    kept = [line for line in lines if line.approval != "never"]
+    groups: dict[tuple[str, str], list[Line]] = {}
+    for line in kept:
+        groups.setdefault((line.server, line.approval), []).append(line)
+    grants = [
+        _grant(server, approval, group[start : start + _PER_GRANT])
+        for (server, approval), group in groups.items()
+        for start in range(0, len(group), _PER_GRANT)
+    ]
+    if not grants:
+        raise Refused(Kind.MALFORMED, "the words leave no tool of the catalogue to use")
+    return Draft(Authority(tuple(grants)), tuple(lines))
+
+
+def _grant(server: str, approval: str, lines: list[Line]) -> Grant:
+    return Grant(
+        server,
+        tuple(line.tool for line in lines),
+        tuple({line.effect.value for line in lines}),
+        approval="always" if approval == "always" else "policy",
+    )
+
+
+def _line(wish: Wish, server: str, tool: ToolReading) -> Line:
+    grounds: Grounds = asks(wish, tool)
+    forbidden = bool(tool.verbs & wish.denied) and tool.effect is not ToolEffect.READ
+    if forbidden:
+        approval = "never"
+    elif grounds.ask is Ask.NO and tool.effect in GRAVE:
+        approval = "always"
+    else:
+        approval = "policy"
+    return Line(server, tool.name, tool.effect, grounds.ask, grounds.because, approval)

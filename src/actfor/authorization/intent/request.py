@@ -1,0 +1,199 @@
+"""What a person asked for, read from their words: deeds and what they are about, names, sources.
+
+Deterministic and shallow on purpose. It finds verbs that ask (not those that tell of the past, nor
+those that are denied), what their sentence is about, whether one thing or many are meant, whom and
+which documents the words name, and whether they hand the wheel to a named source ("follow the
+instructions in …"). It never decides; what it is unsure of, a person is asked about.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from actfor.authorization.intent.lexicon import PAST, VERBS, Deed, concepts
+from actfor.authorization.intent.text import MAX_TEXT, normal, stem, words
+from actfor.authorization.intent.values import SinkType, Value, typed
+
+_BREAKS: Final = re.compile(r"[.!?;](?=\s|$)|\n+")
+_WORDS: Final = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
+_DETERMINER: Final = frozenset(
+    "the an a this that these those my his her their our your its any each some another new next"
+    " last latest recent upcoming same no unread entire whole total first second via by per"
+    " recurring rental from".split()
+)
+_DENIED: Final = frozenset(
+    "not don't dont never without avoid no doesn't won't cannot stop".split()
+)
+_MANY: Final = frozenset(
+    "all every each everyone everybody any both them these those multiple several many various"
+    " remaining rest others other respective".split()
+)
+_TASKS: Final = frozenset(
+    stem(w) for w in "task todo instruction action request errand step".split()
+)
+_NEEDS: Final = frozenset(stem(w) for w in "need want ask say tell request specify mention".split())
+_HANDS_OVER: Final = frozenset(
+    "do follow complete perform achieve fulfil fulfill execute finish handle carry accomplish"
+    " implement address act comply help solve resolve satisfy process".split()
+)
+_REPEAT: Final = frozenset("same participants".split())
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One verb that asks for something: where it stands, and what its sentence is about."""
+
+    verb: str
+    deeds: frozenset[Deed]
+    about: frozenset[str]
+    sentence: int
+    many: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """The reading of a person's words. ``text`` is ``normal``; its values are the person's own."""
+
+    text: str
+    asked: tuple[Asked, ...]
+    about: frozenset[str]
+    denied: frozenset[str]
+    """Bases of the verbs that the words forbid."""
+    values: frozenset[Value]
+    names: tuple[frozenset[str], ...]
+    """Names of people and things, as sets of folded words: capitalised or quoted in the words."""
+    hands_over: bool
+    """Whether the words say to do what some named source says."""
+    truncated: bool = False
+    stems: frozenset[str] = field(default_factory=frozenset)
+
+    def has(self, kind: SinkType) -> bool:
+        """Whether the words hold a value of this type."""
+        return any(value.type is kind for value in self.values)
+
+
+def read_words(said: Iterable[str]) -> Wish:
+    """The reading of everything a person has said, in order; what is too long is not read."""
+    parts = list(said)
+    whole = "\n".join(parts)
+    text = whole[:MAX_TEXT]
+    sentences = [s for s in _BREAKS.split(text) if s.strip()]
+    asked: list[Asked] = []
+    denied: set[str] = set()
+    for number, sentence in enumerate(sentences):
+        _read_sentence(sentence, number, asked, denied)
+    all_stems = frozenset(stem(word) for word in words(text))
+    return Wish(
+        normal(text),
+        tuple(asked),
+        concepts(all_stems),
+        frozenset(denied - {one.verb for one in asked}),
+        frozenset(typed(text)),
+        _names(text),
+        any(_hands_over(one) for one in asked),
+        len(whole) > MAX_TEXT,
+        all_stems,
+    )
+
+
+def _read_sentence(sentence: str, number: int, asked: list[Asked], denied: set[str]) -> None:
+    tokens = [token.casefold() for token in _WORDS.findall(sentence)]
+    about = concepts(frozenset(stem(word) for word in words(sentence)))
+    many = bool(_MANY.intersection(tokens)) or _plural(tokens)
+    for position, token in enumerate(tokens):
+        known = VERBS.get(token)
+        if known is None or token in PAST or not _asks(tokens, position):
+            continue
+        base, deeds = known
+        if _DENIED.intersection(tokens[max(0, position - 3) : position]):
+            denied.add(base)
+            continue
+        asked.append(Asked(base, deeds, about, number, many, normal(sentence)))
+
+
+def _asks(tokens: list[str], position: int) -> bool:
+    """Whether a verb's form is used as a verb here, and not as a noun after its article."""
+    before = tokens[position - 1] if position else ""
+    if before in _DETERMINER:
+        return False
+    two = tokens[position - 2] if position > 1 else ""
+    noun_like = tokens[position] in _ALSO_NOUNS
+    if noun_like and position:
+        # A noun, unless something that leads a verb stands before it.
+        return before in _LEADS or (two in _DETERMINER and before in _LEADS)
+    return True
+
+
+_ALSO_NOUNS: Final = frozenset(
+    "email mail message text post transfer order book file record plan schedule report review"
+    " comment share contact call address note log tip charge release rent reply request need work"
+    " list search view check answer start end set star update change return deposit purchase visit"
+    " run process help name watch filter track form trade issue put like want leave update push"
+    " emails mails messages texts posts transfers orders books files records plans schedules"
+    " reports reviews comments shares contacts calls addresses notes logs tips charges rents"
+    " replies requests needs works lists stars updates changes returns purchases visits processes"
+    " meeting building"
+    " booking listing".split()
+)
+_LEADS: Final = frozenset(
+    "to and then please or also just can could will would should must now i you we they him her"
+    " them it if not first finally afterwards kindly don't me it's let's again so ".split()
+)
+
+
+def _plural(tokens: Iterable[str]) -> bool:
+    return any(
+        len(token) > 3 and token.endswith("s") and not token.endswith(("ss", "us", "is"))
+        for token in tokens
+        if token not in {"please", "this", "repositories'"}
+    )
+
+
+def _hands_over(one: Asked) -> bool:
+    if one.verb not in _HANDS_OVER:
+        return False
+    return bool(one.about & _TASKS) or "~task" in one.about or bool(_NEEDS & one.about)
+
+
+def _names(text: str) -> tuple[frozenset[str], ...]:
+    """Runs of capitalised words that are not just a sentence's first, and what stands in quotes."""
+    found: list[frozenset[str]] = []
+    run: list[str] = []
+    last = 0
+    starts = True
+    for token in _WORDS.finditer(text):
+        word = token.group()
+        gap = text[last : token.start()]
+        starts = last == 0 or any(mark in gap for mark in ".!?\n:")
+        if run and (starts or gap.strip(" \t-'") or not word[:1].isupper()):
+            found.append(frozenset(run))
+            run = []
+        folded = word.casefold().removesuffix("'s").removesuffix("\u2019s")
+        is_verb = starts and folded in VERBS
+        if word[:1].isupper() and folded not in _NOT_NAMES and not is_verb:
+            run.append(folded)
+        last = token.end()
+    if run:
+        found.append(frozenset(run))
+    found += [frozenset(words(quoted)) for quoted in _quoted(text)]
+    return tuple(dict.fromkeys(name for name in found if name))
+
+
+_NOT_NAMES: Final = frozenset(
+    "i i'm i've please the a an and or my in on at to for if it its it's this that there can could"
+    " you he she they we what when where who how which do don't also then after before from of with"
+    " is are am be as by note make sure perform hey hi hello thanks will would should".split()
+)
+
+
+def _quoted(text: str) -> list[str]:
+    """What stands between quotation marks; an apostrophe inside a word is none."""
+    found: list[str] = []
+    for mark in ("'", '"', "`"):
+        pieces = re.split(rf"(?<![^\W_]){mark}|{mark}(?![^\W_])", text)
+        found += [piece for piece in pieces[1::2] if 0 < len(piece) <= 200]
+    return found[:64]

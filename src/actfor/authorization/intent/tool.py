@@ -1,0 +1,311 @@
+"""What a tool would do, read from its name, its description and its schema.
+
+A suggestion for an operator, and the reading used where no operator has spoken. A server writes
+these texts: they say *which* argument is a recipient, and calls are traced and bound all the same.
+Nothing read here is a fact for policies by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from actfor.authorization.intent.lexicon import VERBS, Deed, concepts, primary
+from actfor.authorization.intent.text import stem, words
+from actfor.authorization.intent.values import HARD, SinkType
+from actfor.authorization.model.facts import ToolEffect
+from actfor.wire.canonical import JsonObject, JsonValue
+
+_DEPTH: Final = 4
+_DESCRIPTION: Final = 4_096
+
+_PARAMETERS: Final[tuple[tuple[SinkType, frozenset[str]], ...]] = tuple(
+    (kind, frozenset(stem(word) for word in names.split()))
+    for kind, names in (
+        # The first that matches, so what can do more harm stands first.
+        (SinkType.CODE, "otp verification captcha passcode 2fa mfa"),
+        (SinkType.ACCOUNT, "iban account wallet card bic swift routing"),
+        (SinkType.KEY, "key password secret token credential passphrase pin ssh"),
+        (SinkType.URL, "url link uri website webpage domain host endpoint webhook site href"),
+        (
+            SinkType.RECIPIENT,
+            "recipient recipients to cc bcc email mail participant attendee user username member"
+            " collaborator friend contact phone receiver invitee owner assignee guest payee"
+            " beneficiary people person",
+        ),
+        (SinkType.COMMAND, "command cmd script shell sql code expression program"),
+        (SinkType.PERMISSION, "permission role access scope privilege visibility acl"),
+        (SinkType.AMOUNT, "amount price total sum cost budget quantity number count size limit"),
+        (SinkType.DATE, "date time day month year timestamp deadline duration start end when"),
+        (SinkType.PATH, "path file filename dir directory folder source destination attachment"),
+        (
+            SinkType.TEXT,
+            "body content message text subject title description comment note summary reason query"
+            " keyword input question answer prompt",
+        ),
+        (
+            SinkType.NAME,
+            "name channel repo repository hotel restaurant company product item event city location"
+            " id flight car project team street country airline label category",
+        ),
+    )
+)
+_EFFECT: Final[Mapping[Deed, ToolEffect]] = {
+    Deed.LOOK: ToolEffect.READ,
+    Deed.CREATE: ToolEffect.WRITE,
+    Deed.CHANGE: ToolEffect.WRITE,
+    Deed.MOVE: ToolEffect.WRITE,
+    Deed.DELETE: ToolEffect.DELETE,
+    Deed.SEND: ToolEffect.SHARE,
+    Deed.POST: ToolEffect.SHARE,
+    Deed.PAY: ToolEffect.PAY,
+    Deed.BOOK: ToolEffect.WRITE,
+    Deed.ADMIT: ToolEffect.GRANT_ACCESS,
+    Deed.FETCH: ToolEffect.WRITE,
+    Deed.UPLOAD: ToolEffect.EGRESS,
+    Deed.RUN: ToolEffect.EXECUTE,
+    Deed.LOGIN: ToolEffect.WRITE,
+    Deed.RATE: ToolEffect.WRITE,
+    Deed.ACCEPT: ToolEffect.WRITE,
+}
+_ACCESS: Final = frozenset({"~credential", "~key", "~role"})
+_CONTENT: Final = frozenset(
+    {"~mail", "~message", "~web", "~file", "~issue"}
+    | {
+        stem(w)
+        for w in "review comment post feed news tweet content webpage transcript log".split()
+    }
+)
+_CONTAINER: Final = frozenset(stem(w) for w in "channel user contact member name list id".split())
+
+
+@dataclass(frozen=True, slots=True)
+class ToolReading:
+    """A tool as it was read. ``sinks`` maps pointers to types (``/*`` for elements of lists)."""
+
+    name: str
+    effect: ToolEffect
+    deeds: frozenset[Deed]
+    verbs: frozenset[str]
+    about: frozenset[str]
+    """The concepts in its name."""
+    mentions: frozenset[str]
+    """The concepts in its name, first sentence and parameters."""
+    sinks: Mapping[str, SinkType] = field(default_factory=dict)
+    content: bool = True
+    """Whether what it returns was written by others: mail, pages, files; true if not known."""
+
+    def as_effect(self, effect: ToolEffect) -> ToolReading:
+        """The reading once an operator said what the tool does."""
+        deeds = frozenset(deed for deed, known in _EFFECT.items() if known is effect)
+        own = self.deeds & deeds if effect is ToolEffect.READ else self.deeds
+        extra = (
+            deeds if effect in {ToolEffect.PAY, ToolEffect.DELETE, ToolEffect.READ} else frozenset()
+        )
+        return replace(self, effect=effect, deeds=own | extra)
+
+
+def read_tool(name: str, description: str, schema: JsonObject) -> ToolReading:
+    """The reading of one tool. Deterministic; never fails on odd schemas, which say nothing."""
+    parts = words(name.rpartition("__")[2] or name)
+    first = _sentence(description[:_DESCRIPTION])
+    said = words(first)
+    verb, deed = _deed(parts, said)
+    named = concepts(frozenset(stem(part) for part in parts if part != verb))
+    told = concepts(frozenset(stem(word) for word in said))
+    sinks = _sinks(schema, description[:_DESCRIPTION])
+    effect = _effect(deed, named, told, sinks)
+    about = named or told
+    parameters = concepts(frozenset(stem(w) for pointer in sinks for w in words(pointer)))
+    deeds = {deed} if deed is not None else set()
+    if effect is ToolEffect.GRANT_ACCESS and deed in {Deed.CREATE, Deed.PAY, Deed.SEND}:
+        deeds.add(Deed.ADMIT)
+    if effect is ToolEffect.PAY:
+        deeds.add(Deed.PAY)
+    verbs = frozenset({VERBS[verb][0]} if verb in VERBS else set())
+    content = effect is not ToolEffect.READ or bool((about | told) & _CONTENT) or deed is None
+    if (
+        effect is ToolEffect.READ
+        and (about & _CONTAINER)
+        and not about & {"~mail", "~web", "~file"}
+    ):
+        content = False
+    return ToolReading(
+        name, effect, frozenset(deeds), verbs, about, about | told | parameters, sinks, content
+    )
+
+
+def _sentence(description: str) -> str:
+    """The first sentence: what the tool is for."""
+    text = description.strip()
+    for at, char in enumerate(text):
+        if char == "\n" and text[at + 1 : at + 2] in {"\n", ":", ""}:
+            return text[:at]
+        if char == "." and text[at + 1 : at + 2] in {"", " ", "\n"}:
+            return text[:at]
+    return text
+
+
+def _deed(parts: list[str], said: list[str]) -> tuple[str, Deed | None]:
+    """The verb of the tool and what it does: of the name if that has one, else of the text."""
+    for position, part in enumerate(parts):
+        deed = primary(part)
+        if deed is not None and (position == 0 or len(part) > 2):
+            return part, deed
+    for word in said[:4]:
+        if (deed := primary(word)) is not None:
+            return word, deed
+    return "", None
+
+
+def _effect(
+    deed: Deed | None,
+    named: frozenset[str],
+    told: frozenset[str],
+    sinks: Mapping[str, SinkType],
+) -> ToolEffect:
+    if deed is None:
+        return ToolEffect.UNKNOWN
+    effect = _EFFECT[deed]
+    kinds = set(sinks.values())
+    if effect is ToolEffect.READ:
+        return effect
+    money = SinkType.AMOUNT in kinds and ("~money" in named or SinkType.ACCOUNT in kinds)
+    if deed in {Deed.CREATE, Deed.SEND, Deed.PAY} and money:
+        return ToolEffect.PAY
+    if (
+        deed is Deed.PAY
+        and not money
+        and "~money" not in named | told
+        and "~shop" not in told | named
+    ):
+        return ToolEffect.GRANT_ACCESS if kinds & HARD else ToolEffect.WRITE
+    if deed is Deed.DELETE:
+        return effect
+    if named & _ACCESS or (SinkType.KEY in kinds and deed in {Deed.CREATE, Deed.CHANGE}):
+        return ToolEffect.GRANT_ACCESS
+    letting_in = deed in {Deed.CREATE, Deed.ADMIT} and "~person" in named
+    if letting_in and SinkType.RECIPIENT in kinds:
+        return ToolEffect.GRANT_ACCESS
+    if deed is Deed.CREATE and SinkType.RECIPIENT in kinds and SinkType.TEXT in kinds:
+        return ToolEffect.SHARE if named & {"~mail", "~message"} else effect
+    return effect
+
+
+def _sinks(schema: JsonObject, description: str) -> dict[str, SinkType]:
+    found: dict[str, SinkType] = {}
+    documented = _documented(description)
+    _walk(schema, schema, "", found, documented, 0)
+    return found
+
+
+def _walk(
+    schema: JsonValue,
+    root: JsonObject,
+    pointer: str,
+    found: dict[str, SinkType],
+    documented: Mapping[str, str],
+    depth: int,
+) -> None:
+    if not isinstance(schema, dict) or depth > _DEPTH:
+        return
+    properties = schema.get("properties")
+    if not isinstance(properties, dict):
+        return
+    for name, raw in properties.items():
+        body = _resolved(raw, root)
+        if not isinstance(body, dict):
+            continue
+        here = f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}"
+        told = body.get("description")
+        text = told if isinstance(told, str) else documented.get(name, "")
+        found[here] = parameter_type(name, text, body)
+        _walk(body, root, here, found, documented, depth + 1)
+        items = _resolved(body.get("items"), root)
+        _walk(items, root, f"{here}/*", found, documented, depth + 1)
+
+
+def _resolved(body: JsonValue, root: JsonObject) -> JsonValue:
+    """One step through `$ref` or to the one alternative of `anyOf` that is not null."""
+    if not isinstance(body, dict):
+        return body
+    reference = body.get("$ref")
+    if isinstance(reference, str) and reference.startswith("#/"):
+        here: JsonValue = root
+        for part in reference[2:].split("/")[:8]:
+            here = here.get(part) if isinstance(here, dict) else None
+        return (
+            {**here, **{k: v for k, v in body.items() if k != "$ref"}}
+            if isinstance(here, dict)
+            else body
+        )
+    choices = body.get("anyOf") or body.get("oneOf")
+    if isinstance(choices, list):
+        kept = [c for c in choices if isinstance(c, dict) and c.get("type") != "null"]
+        if kept:
+            return {**body, **kept[0], "description": body.get("description", "")}
+    return body
+
+
+def parameter_type(name: str, description: str, body: JsonObject) -> SinkType:
+    """What one argument is for: by its own name first, then by what is said of it."""
+    kind, enumerated = body.get("type"), body.get("enum")
+    if kind == "boolean":
+        return SinkType.OTHER
+    own = [stem(word) for word in words(name)]
+    told = {stem(word) for word in words(description[:400])}
+    if told & {"iban"} or ("bank" in told and "account" in told):
+        return SinkType.ACCOUNT if not set(own) & {"amount", "password"} else _by_name(own)
+    guess = _by_name(own)
+    if kind in {"integer", "number"} and guess not in {SinkType.NAME, SinkType.DATE, SinkType.CODE}:
+        return SinkType.AMOUNT
+    if enumerated and guess is not SinkType.PERMISSION:
+        return SinkType.OTHER
+    if guess is SinkType.OTHER:
+        guess = _by_words(told)
+    return guess
+
+
+def _by_name(own: list[str]) -> SinkType:
+    """By the words of the name; the last word is its head (`file_id` is an id)."""
+    if not own:
+        return SinkType.OTHER
+    if own[-1] == "id":
+        return SinkType.NAME
+    for kind, names in _PARAMETERS:
+        if own[-1] in names:
+            if kind is SinkType.NAME and own[-1] == "name":
+                return _qualified(own)
+            return kind
+    for kind, names in _PARAMETERS:
+        if names & set(own):
+            return kind
+    return SinkType.OTHER
+
+
+def _qualified(own: list[str]) -> SinkType:
+    """`file_name` is a path and `user_name` a person; other names are names."""
+    if len(own) > 1:
+        for kind in (SinkType.PATH, SinkType.RECIPIENT):
+            if own[-2] in dict(_PARAMETERS)[kind]:
+                return kind
+    return SinkType.NAME
+
+
+def _by_words(told: set[str]) -> SinkType:
+    for kind, names in _PARAMETERS:
+        if names & told and kind in {*HARD, SinkType.PATH, SinkType.NAME, SinkType.TEXT}:
+            return kind
+    return SinkType.OTHER
+
+
+def _documented(description: str) -> dict[str, str]:
+    """`:param x: text` and `x: text` lines of a docstring."""
+    found: dict[str, str] = {}
+    for line in description.splitlines()[:200]:
+        head, mark, rest = line.strip().removeprefix(":param").strip().partition(":")
+        name = head.split("(", 1)[0].strip()
+        if mark and name.isidentifier():
+            found.setdefault(name, rest.strip())
+    return found

@@ -1,0 +1,220 @@
+"""Values of a type: what an argument may be, and what a text has in it.
+
+``Kind``s are what sinks are typed with. ``typed`` finds the values that a text holds, each in the
+normal form under which equal values are equal: an IBAN without spaces, an amount without commas,
+an address in lower case. Tokens are cut at white space and judged one by one, so time is linear.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Final
+
+from actfor.authorization.intent.text import normal, words
+
+
+class SinkType(StrEnum):
+    """What an argument is for. The first group sends, pays or lets in: they must be grounded."""
+
+    RECIPIENT = "recipient"
+    ACCOUNT = "account"
+    URL = "url"
+    COMMAND = "command"
+    KEY = "key"
+    PERMISSION = "permission"
+    PATH = "path"
+    NAME = "name"
+    AMOUNT = "amount"
+    DATE = "date"
+    CODE = "code"
+    TEXT = "text"
+    OTHER = "other"
+
+
+HARD: Final = frozenset(
+    {
+        SinkType.RECIPIENT,
+        SinkType.ACCOUNT,
+        SinkType.URL,
+        SinkType.COMMAND,
+        SinkType.KEY,
+        SinkType.PERMISSION,
+    }
+)
+"""Types whose value decides who gets something: not known where from is as good as untrusted."""
+
+TARGET: Final = HARD | {SinkType.PATH, SinkType.NAME}
+"""Types that say on what or on whom a call acts."""
+
+_EMAIL: Final = re.compile(r"[a-z0-9._%+'\-]{1,64}@[a-z0-9\-]{1,63}(?:\.[a-z0-9\-]{1,63}){1,8}")
+_HOST: Final = re.compile(r"[a-z0-9_\-]{1,63}(?:\.[a-z0-9_\-]{1,63}){0,8}\.[a-z]{2,12}")
+_IBAN: Final = re.compile(r"[a-z]{2}[0-9]{2}[a-z0-9]{8,30}")
+_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{1,9})?")
+_GROUPED: Final = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3}){1,5}(?:\.[0-9]{1,9})?")
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_TIME: Final = re.compile(r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?")
+_SUFFIX: Final = re.compile(r"[^\s/\\]{1,120}\.[a-z0-9]{1,6}")
+_EDGE: Final = "\"'`\u201c\u201d\u2018\u2019<>()[]{},;:!?*\\|"
+_CURRENCY: Final = "$€£¥₹"
+_MOST: Final = 512  # typed values of one text; who meets the bound must tighten
+_FILES: Final = frozenset(
+    "txt md pdf doc docx xls xlsx csv tsv json yaml yml xml html htm png jpg jpeg gif svg zip gz"
+    " tar py js ts sh exe sql log ini cfg conf toml pub pem key ppt pptx odt ics eml mp3 mp4"
+    " bin".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value: its type, and the form under which equal ones are equal."""
+
+    type: SinkType
+    key: str
+
+
+def typed(text: str) -> Iterator[Value]:
+    """The values of recognised types in a text, at most ``MOST``, in order, each once."""
+    seen: set[Value] = set()
+    for token in normal(text).split(" "):
+        for value in _of_token(token):
+            if value not in seen:
+                seen.add(value)
+                yield value
+        if len(seen) >= _MOST:
+            return
+    for value in _spaced_iban(text):
+        if value not in seen:
+            yield value
+
+
+@lru_cache(maxsize=16_384)
+def _of_token(token: str) -> tuple[Value, ...]:
+    bare = token.strip(_EDGE).rstrip(".")
+    if not bare or len(bare) > 2048:
+        return ()
+    if "@" in bare:
+        email = bare.removeprefix("mailto:")
+        if _EMAIL.fullmatch(email):
+            return (Value(SinkType.RECIPIENT, email),)
+    if is_url(bare):
+        return (Value(SinkType.URL, url_key(bare)),)
+    if number := number_key(bare):
+        return (Value(SinkType.AMOUNT, number),)
+    if _DATE.match(bare):
+        return (Value(SinkType.DATE, bare[:10]),)
+    if _IBAN.fullmatch(bare) and sum(c.isdigit() for c in bare) >= 6:
+        return (Value(SinkType.ACCOUNT, bare),)
+    if is_path(bare):
+        return (Value(SinkType.PATH, bare.rstrip("/")),)
+    return ()
+
+
+def _spaced_iban(text: str) -> Iterator[Value]:
+    """IBANs in groups of four, as banks print them."""
+    tokens = normal(text).split(" ")
+    at = 0
+    while at < len(tokens):
+        head = tokens[at].strip(_EDGE)
+        end = at + 1
+        if len(head) == 4 and head[:2].isalpha() and head[2:].isdigit():
+            while end < len(tokens) and end - at < 9 and len(tokens[end].strip(_EDGE)) == 4:
+                end += 1
+            joined = "".join(t.strip(_EDGE) for t in tokens[at : end + 1])
+            whole = "".join(t.strip(_EDGE) for t in tokens[at:end])
+            for key in (joined, whole):
+                if end - at >= 3 and _IBAN.fullmatch(key):
+                    yield Value(SinkType.ACCOUNT, key)
+        at = end
+
+
+def is_url(text: str) -> bool:
+    """Whether a folded token is a web address, with or without a scheme."""
+    scheme, mark, rest = text.partition("://")
+    if mark:
+        return scheme.isalpha() and bool(rest)
+    host = text.split("/", 1)[0].split("?", 1)[0]
+    if text.startswith("www."):
+        return True
+    if "@" in host or not _HOST.fullmatch(host):
+        return False
+    return host.rpartition(".")[2] not in _FILES
+
+
+def is_path(text: str) -> bool:
+    """Whether a folded token is a path or a file's name."""
+    if text.startswith(("/", "./", "~/", "../")) and len(text) > 1:
+        return True
+    if "/" in text:
+        return all(part.strip() for part in text.strip("/").split("/"))
+    return bool(_SUFFIX.fullmatch(text)) and text.rpartition(".")[2] in _FILES
+
+
+def url_key(url: str) -> str:
+    """An address without scheme, leading `www.` and trailing slash; the host folded."""
+    rest = normal(url).partition("://")[2] or normal(url)
+    return rest.removeprefix("www.").rstrip("/")
+
+
+def host_of(url: str) -> str:
+    """The host that a client would connect to, folded; what stands before an `@` is not it."""
+    authority = url_key(url).replace("\\", "/").split("/", 1)[0].split("?", 1)[0].split("#", 1)[0]
+    return authority.rpartition("@")[2].split(":", 1)[0].removeprefix("www.")
+
+
+def number_key(text: str) -> str:
+    """A number in plain form (`1,200.50` is `1200.5`), or nothing. Currency signs are dropped."""
+    bare = text.strip(_CURRENCY).removesuffix("%")
+    for code in ("usd", "eur", "gbp", "chf"):
+        bare = bare.removeprefix(code).removesuffix(code)
+    if _GROUPED.fullmatch(bare):
+        bare = bare.replace(",", "")
+    elif bare.count(",") == 1 and _NUMBER.fullmatch(bare.replace(",", ".")):
+        bare = bare.replace(",", ".")  # a decimal comma: `20,50`
+    if not _NUMBER.fullmatch(bare):
+        return ""
+    whole, _, part = bare.removeprefix("+").partition(".")
+    part = part.rstrip("0")
+    sign = "-" if whole.startswith("-") else ""
+    whole = whole.lstrip("-").lstrip("0") or "0"
+    return f"{sign}{whole}.{part}" if part else f"{sign}{whole}"
+
+
+def key_of(value: str, kind: SinkType) -> str:
+    """The form under which an argument of this type is looked up."""
+    text = normal(value)
+    if kind is SinkType.URL:
+        return url_key(text)
+    if kind is SinkType.ACCOUNT:
+        return text.replace(" ", "").replace("-", "") if _looks_iban(text) else text
+    if kind is SinkType.AMOUNT:
+        return number_key(text.replace(" ", "")) or text
+    if kind is SinkType.PATH:
+        return text.rstrip("/") or text
+    return text.strip(_EDGE + " ") or text
+
+
+def _looks_iban(text: str) -> bool:
+    return bool(_IBAN.fullmatch(text.replace(" ", "").replace("-", "")))
+
+
+def person_matches(words_of_name: frozenset[str], value: str) -> bool:
+    """Whether an address or account name is that of a person whose name has these words.
+
+    Each part of the local part must be a word of the name or the initial of one, and one of them
+    a whole word: `alice.miller@…` and `a.miller@…` are Alice Miller's, `alice@…` is Alice's.
+    """
+    local = value.split("@", 1)[0]
+    parts = [
+        part for part in words(local.replace("_", " ").replace(".", " ")) if not part.isdigit()
+    ]
+    whole = [part for part in parts if part in words_of_name and len(part) > 2]
+    if not whole:
+        return False
+    initials = {word[0] for word in words_of_name}
+    return all(
+        part in words_of_name or (len(part) == 1 and part in initials) for part in parts
+    ) or (parts[0] in whole)

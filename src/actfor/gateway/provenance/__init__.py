@@ -1,0 +1,24 @@
+"""Whose data a call carries, whether the person asked for it, and what is decided then.
+
+``DecisionPoint`` is the whole of it without a server; the gateway uses ``Ledger`` (one per mandate)
+and ``KnownTool``. See ``docs/guides/replay.md`` and ADR 9.
+"""
+
+from actfor.gateway.provenance.labels import Label, Origin, SlotTrace
+from actfor.gateway.provenance.ledger import Ledger, Traced
+from actfor.gateway.provenance.point import DecisionPoint, Verdict
+from actfor.gateway.provenance.tools import KnownTool, ToolDescription, suggest, suggest_overlay
+
+__all__ = [
+    "DecisionPoint",
+    "KnownTool",
+    "Label",
+    "Ledger",
+    "Origin",
+    "SlotTrace",
+    "ToolDescription",
+    "Traced",
+    "Verdict",
+    "suggest",
+    "suggest_overlay",
+]

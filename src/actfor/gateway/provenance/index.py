@@ -1,0 +1,303 @@
+"""Every value that passed, with whose it is: what arguments are traced in.
+
+Owned by one mandate's history. Fields are kept in normal form, by value (exact), by the typed
+values inside of them (addresses, accounts, paths), and as text to search in.
+
+Bound: ``MAX_FIELDS`` fields and ``MAX_CHARS`` characters. What comes after is not kept, and from
+then on ``full`` is set: a value that is not found may have been in what was dropped, so it counts
+as UNTRUSTED instead of UNKNOWN. Trusted fields that were dropped are not found either. The bound
+thus only ever tightens.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final
+from urllib.parse import unquote
+
+from actfor.authorization.intent import SinkType, Value, Wish, key_of, normal, skeleton, typed
+from actfor.authorization.intent.text import stem, within, words
+from actfor.authorization.intent.values import person_matches
+from actfor.gateway.provenance.labels import Label, Origin
+from actfor.gateway.provenance.results import Field
+
+MAX_FIELDS: Final = 50_000
+MAX_CHARS: Final = 4_000_000
+_REFERENCES: Final = 32  # fields remembered for one value
+_ENCODED: Final = 24  # characters; shorter tokens are words
+
+# How texts speak to a machine instead of a person. Seen in what others wrote, only ever a reason to
+# be stricter: an attacker who avoids these words is met by the labels, not by this list.
+_ADDRESSES: Final = tuple(
+    frozenset(stem(word) for word in phrase.split())
+    for phrase in (
+        "ignore previous instructions",
+        "ignore above instructions",
+        "disregard instructions",
+        "forget instructions",
+        "important message to you",
+        "before you can solve task",
+        "system prompt",
+        "ai assistant you must",
+        "language model you",
+        "override instructions",
+        "user task following first",
+        "ai agent instructions",
+        "new instructions you must",
+    )
+)
+
+
+@dataclass(eq=False, slots=True)
+class Item:
+    """One record of one result: a mail, a file, a page, a row. Its fields share author and name."""
+
+    call: int
+    tool: str
+    keyed: bool
+    """Whether the call that fetched it named it by the person's own words."""
+    author: str = ""
+    authors: list[str] = field(default_factory=list)
+    fields: list[Entry] = field(default_factory=list)
+    titles: list[str] = field(default_factory=list)
+    speaks: bool = False
+    """Whether its text speaks to a machine."""
+    named: tuple[int, bool] | None = None
+    """Memo: the version of the words, and whether they name this item."""
+
+
+@dataclass(eq=False, slots=True)
+class Entry:
+    """One field as it is kept."""
+
+    item: Item
+    pointer: str
+    text: str
+    label: Label
+
+    @property
+    def origin(self) -> Origin:
+        """Where a person would look for it."""
+        return Origin(self.item.tool, self.pointer, self.item.author)
+
+
+class Index:
+    """What was said and read under one mandate. Not shared between threads."""
+
+    def __init__(self, wish: Wish) -> None:
+        self.wish = wish
+        self.version = 0
+        self.full = False
+        self.items: list[Item] = []
+        self.secrets: list[str] = []
+        self.read_untrusted = False
+        self.read_secret = False
+        self.speaks = False
+        self._exact: dict[str, list[Entry]] = {}
+        self._typed: dict[Value, list[Entry]] = {}
+        self._texts: list[Entry] = []
+        self._skeletons: dict[str, str] = {}
+        self._decoded: set[str] = set()
+        self._fields = 0
+        self._chars = 0
+
+    # -- what comes in ------------------------------------------------------------------------
+
+    def hear(self, wish: Wish) -> None:
+        """The person's words as they are now."""
+        self.wish = wish
+        self.version += 1
+
+    def add(
+        self, call: int, tool: str, fields: Iterable[Field], *, keyed: bool, complete: bool
+    ) -> None:
+        """Keep what one call returned."""
+        items: dict[int, Item] = {}
+        if not complete:
+            self.full = True
+        for one in fields:
+            item = items.get(one.item)
+            if item is None:
+                item = items[one.item] = Item(call, tool, keyed)
+            self._keep(item, one)
+        for item in items.values():
+            item.speaks = any(
+                _speaks(entry) for entry in item.fields if entry.label > Label.TRUSTED
+            )
+            self.speaks |= item.speaks
+        self.items += items.values()
+
+    def _keep(self, item: Item, one: Field) -> None:
+        text = normal(one.text)
+        if not text:
+            return
+        if self._fields >= MAX_FIELDS or self._chars + len(text) > MAX_CHARS:
+            self.full = True
+            return
+        self._fields += 1
+        self._chars += len(text)
+        entry = Entry(item, one.pointer, text, one.label)
+        item.fields.append(entry)
+        if one.author:
+            item.author = item.author or one.text[:120]
+            item.authors.append(text)
+        if one.label >= Label.ATTESTED:
+            self.read_untrusted = True
+        if one.secret and len(text) >= 4:
+            self.secrets.append(text)
+            self.read_secret = True
+        name = one.pointer.rpartition("/")[2]
+        if name in _TITLES and len(text) <= 200:
+            item.titles.append(text)
+        self._refer(self._exact, text, entry)
+        for value in typed(one.text):
+            self._refer(self._typed, value, entry)
+        if " " in text or len(text) > _ENCODED:
+            self._texts.append(entry)
+        if one.label is Label.UNTRUSTED:
+            self._decode(one.text)
+        elif len(text) <= 120:
+            self._skeletons.setdefault(skeleton(text), text)
+
+    def _refer(self, table: dict, key: object, entry: Entry) -> None:  # type: ignore[type-arg] # either table
+        entries = table.setdefault(key, [])
+        # The least and the most trusted sightings both matter, so neither may push out the other.
+        if len(entries) < _REFERENCES or all(known.label is not entry.label for known in entries):
+            entries.append(entry)
+
+    def _decode(self, text: str) -> None:
+        """What encoded tokens of untrusted text spell is as untrusted as they are."""
+        for token in text.split()[:4096]:
+            bare = token.strip("\"'`<>()[]{},;:")
+            for plain in decodings(bare):
+                if len(self._decoded) < MAX_FIELDS:
+                    self._decoded.add(plain)
+
+    # -- what is asked ------------------------------------------------------------------------
+
+    def said(self, key: str, kind: SinkType) -> bool:
+        """Whether the person's own words hold this value."""
+        return within(key, self.wish.text) or Value(kind, key) in self.wish.values
+
+    def sightings(self, key: str, kind: SinkType) -> list[Entry]:
+        """The fields that are this value, or hold it between word boundaries."""
+        found = list(self._exact.get(key, ()))
+        found += self._typed.get(Value(kind, key), ())
+        if not found and len(key) > 2:
+            found = [
+                e for e in self._texts if within(key, e.text, doubt=e.label is Label.UNTRUSTED)
+            ]
+        return found
+
+    def holds(self, key: str) -> Iterator[Entry]:
+        """The fields in whose text this stands, for texts of several words."""
+        return (entry for entry in self._texts if key in entry.text)
+
+    def attested(self) -> Iterator[str]:
+        """The addresses that some system vouches for."""
+        for value, entries in self._typed.items():
+            if value.type is SinkType.RECIPIENT and any(e.label <= Label.ATTESTED for e in entries):
+                yield value.key
+
+    def encoded(self, key: str) -> bool:
+        """Whether this is what an encoded token of untrusted text spells."""
+        return key in self._decoded
+
+    def looks_like(self, key: str) -> str | None:
+        """A value of the words or of a record that is drawn like this one and is not this one."""
+        drawn = skeleton(key)
+        for value in self.wish.values:
+            if value.key != key and skeleton(value.key) == drawn:
+                return value.key
+        known = self._skeletons.get(drawn)
+        return known if known is not None and known != key else None
+
+    def is_named(self, item: Item) -> bool:
+        """Whether the person's words name this item: by its key, its author, or its title."""
+        if item.named is not None and item.named[0] == self.version:
+            return item.named[1]
+        named = item.keyed or self._names_author(item) or self._names_title(item)
+        item.named = (self.version, named)
+        return named
+
+    def _names_author(self, item: Item) -> bool:
+        for author in item.authors:
+            if within(author, self.wish.text):
+                return True
+            if any(person_matches(name, author) for name in self.wish.names):
+                return True
+        return False
+
+    def _names_title(self, item: Item) -> bool:
+        return any(
+            within(title, self.wish.text)
+            for title in item.titles
+            if len(title) > 3 and not title.isdigit()
+        )
+
+    def values_of(self, item: Item, kind: SinkType) -> set[str]:
+        """The different values of a type in what others wrote in an item."""
+        return {
+            value.key
+            for entry in item.fields
+            if entry.label > Label.TRUSTED
+            for value in _typed_of(entry.text)
+            if value.type is kind
+        }
+
+
+_TITLES: Final = frozenset("subject title name filename file_name topic headline".split())
+
+
+@lru_cache(maxsize=4_096)
+def _typed_of(text: str) -> tuple[Value, ...]:
+    return tuple(typed(text))
+
+
+def _speaks(entry: Entry) -> bool:
+    if len(entry.text) < 20:
+        return False
+    return speaks_to_machine(entry.text)
+
+
+@lru_cache(maxsize=4_096)
+def speaks_to_machine(text: str) -> bool:
+    """Whether a text addresses whoever processes it, with instructions of its own."""
+    found = frozenset(stem(word) for word in words(text))
+    return any(phrase <= found for phrase in _ADDRESSES)
+
+
+def decodings(token: str) -> Iterator[str]:
+    """What a token spells in base64, hexadecimal, percent signs or backwards; folded text only."""
+    if "%" in token and (plain := normal(unquote(token))) != normal(token):
+        yield plain
+    if len(token) < 8 or len(token) > 4096:
+        return
+    for decode in (_base64, _hexadecimal):
+        text = decode(token)
+        if text and text.isprintable():
+            yield normal(text)
+
+
+def _base64(token: str) -> str:
+    bare = token.rstrip("=").replace("-", "+").replace("_", "/")
+    if not bare.isascii() or not bare.replace("+", "").replace("/", "").isalnum():
+        return ""
+    try:
+        return base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True).decode()
+    except (binascii.Error, ValueError):
+        return ""
+
+
+def _hexadecimal(token: str) -> str:
+    try:
+        return bytes.fromhex(token.removeprefix("0x")).decode()
+    except ValueError:
+        return ""
+
+
+__all__ = ["MAX_CHARS", "MAX_FIELDS", "Entry", "Index", "Item", "decodings", "key_of"]

@@ -1,0 +1,227 @@
+"""The decision point without a server: for replaying traces, simulating, and measuring.
+
+``docs/guides/replay.md`` shows how a foreign harness drives it. It decides exactly as the gateway
+does (same authority, same traces, same policies), but keeps its counts in memory and asks nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Self
+
+from actfor.authorization import compile_policies
+from actfor.authorization.intent import read_words
+from actfor.authorization.intent.proposal import Draft, propose
+from actfor.authorization.model import (
+    CallFacts,
+    Effect,
+    Fact,
+    PolicySet,
+    ToolEffect,
+    to_request,
+)
+from actfor.errors import Kind, Refused
+from actfor.gateway.effects import Judged, judge
+from actfor.gateway.provenance.labels import SlotTrace
+from actfor.gateway.provenance.ledger import Ledger, Traced
+from actfor.gateway.provenance.tools import KnownTool, ToolDescription
+from actfor.wire.canonical import JsonObject, JsonValue
+from actfor.wire.rar import Authority, Call, Coverage, Money
+
+AGENT: Final = "spiffe://replay.invalid/agent/replayed"
+SERVER: Final = "tools"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the gateway would do with a call, and everything that was known when it was decided."""
+
+    effect: Effect
+    reasons: tuple[str, ...]
+    policies: tuple[str, ...]
+    facts: Mapping[str, Fact]
+    slots: tuple[SlotTrace, ...]
+
+
+class DecisionPoint:
+    """One mandate, its tools, what happened so far. Not shared between threads."""
+
+    def __init__(
+        self,
+        words: str,
+        tools: Iterable[KnownTool],
+        *,
+        now: datetime,
+        policies: PolicySet,
+        authority: Authority | None = None,
+        server: str = SERVER,
+        agent: str = AGENT,
+        person: str = "person",
+    ) -> None:
+        self._words = [words]
+        self._tools = {tool.name: tool for tool in tools}
+        self._policies = policies
+        self._server, self._agent, self._person = server, agent, person
+        self._now = now
+        self._given = authority
+        self.ledger = Ledger(read_words(self._words))
+        self.draft: Draft | None = None
+        self.authority = self._authority()
+        self._calls: dict[int, int] = {}
+        self._spent: Money | None = None
+
+    @classmethod
+    def propose(
+        cls,
+        words: str,
+        tools: Iterable[ToolDescription],
+        *,
+        now: datetime,
+        policies: PolicySet | None = None,
+        authority: Authority | None = None,
+        server: str = SERVER,
+        agent: str = AGENT,
+        person: str = "person",
+    ) -> Self:
+        """A decision point for a person's words and a catalogue of tools.
+
+        ``words`` are the person's alone: no system prompt, no tool's output. Without ``authority``
+        the mandate is the one that the product would draft from the words; given, it binds as is
+        (its grants name ``server``). ``policies`` default to the default pack.
+
+        Raises:
+            Refused: MALFORMED for an overlay or a catalogue that cannot be read.
+        """
+        return cls(
+            words,
+            [KnownTool.read(tool) for tool in tools],
+            now=now,
+            policies=policies or compile_policies(),
+            authority=authority,
+            server=server,
+            agent=agent,
+            person=person,
+        )
+
+    def heard(self, words: str) -> None:
+        """The person said more: the mandate is drafted anew from all they said."""
+        self._words.append(words)
+        self.ledger.hear(read_words(self._words))
+        self.authority = self._authority()
+
+    def decide(self, tool: str, arguments: JsonObject) -> Verdict:
+        """What would be done with a call now. Changes nothing."""
+        known = self._tools.get(tool)
+        if known is None:
+            return Verdict(Effect.DENY, ("there is no such tool",), (), {}, ())
+        judged = known.judge(arguments)
+        coverage = self.authority.covers(
+            Call(self._server, tool, judged.effect.value, arguments, judged.amount)
+        )
+        traced = self.ledger.trace(known, judged.effect, arguments, granted=self._grants(coverage))
+        facts = self._facts(known, judged, coverage, traced)
+        request = to_request(facts)
+        decision = self._policies.decide(request)
+        return Verdict(
+            decision.effect, decision.reasons, decision.policies, request.context, traced.slots
+        )
+
+    def record(
+        self,
+        tool: str,
+        arguments: JsonObject,
+        result: JsonValue | str,
+        *,
+        approved: bool = False,
+    ) -> None:
+        """The call ran: it is counted, and what came back is labelled.
+
+        With ``approved`` a person said yes to exactly this call, so its targets are theirs now.
+        """
+        known = self._tools.get(tool)
+        if known is None:
+            raise Refused(Kind.NOT_FOUND, f"there is no tool `{tool[:64]}`")
+        judged = known.judge(arguments)
+        coverage = self.authority.covers(
+            Call(self._server, tool, judged.effect.value, arguments, judged.amount)
+        )
+        if coverage.covered:
+            self._calls[coverage.grant_index] = self._calls.get(coverage.grant_index, 0) + 1
+        if judged.amount is not None:
+            self._spend(judged.amount)
+        self.ledger.record(known, arguments, result, approved=approved)
+
+    def endorse(self, tool: str, pointer: str, value: JsonValue) -> None:
+        """The person saw this value and said that it is right for this argument of this tool."""
+        self.ledger.endorse(tool, pointer, value)
+
+    # -- the mandate --------------------------------------------------------------------------
+
+    def _authority(self) -> Authority:
+        if self._given is not None:
+            return self._given
+        self.draft = propose(
+            self.ledger.wish, [(self._server, tool.reading) for tool in self._tools.values()]
+        )
+        return self.draft.authority
+
+    def _grants(self, coverage: Coverage) -> bool:
+        """Whether a person confirmed a grant for this very tool, as opposed to a drafted one."""
+        if self._given is None or not coverage.covered:
+            return False
+        return "*" not in self._given.grants[coverage.grant_index].tools
+
+    def _spend(self, amount: Money) -> None:
+        if self._spent is None or self._spent.currency != amount.currency:
+            self._spent = amount
+        else:
+            self._spent = Money(self._spent.value + amount.value, amount.currency)
+
+    def _facts(
+        self, known: KnownTool, judged: Judged, coverage: Coverage, traced: Traced
+    ) -> CallFacts:
+        grant = self.authority.grants[coverage.grant_index] if coverage.covered else None
+        amount, budget = judged.amount, self.authority.budget
+        limits = [
+            limit - used
+            for limit, used in (
+                (budget.calls, sum(self._calls.values())),
+                (
+                    None if grant is None else grant.max_calls,
+                    self._calls.get(coverage.grant_index, 0),
+                ),
+            )
+            if limit is not None
+        ]
+        left = None if budget.amount is None else budget.amount.minor
+        if left is not None and self._spent is not None:
+            left -= self._spent.minor
+        return CallFacts(
+            agent=self._agent,
+            server=self._server,
+            tool=known.name,
+            effect=judged.effect,
+            in_mandate=coverage.covered,
+            mandate_reason="" if coverage.covered else coverage.reason,
+            requires_approval=grant is None or grant.approval == "always",
+            person=self._person,
+            purpose=self._words[0],
+            tier="low",
+            assurance="measured",
+            sender_constrained=True,
+            tool_pinned=True,
+            tool_state="pinned",
+            amount_minor=None if amount is None else amount.minor,
+            amount_currency=None if amount is None else amount.currency,
+            amount_limit_minor=None
+            if grant is None or grant.amount is None
+            else grant.amount.minor,
+            budget_calls_left=min(limits) if limits else None,
+            budget_amount_left_minor=left,
+            **traced.facts,  # type: ignore[arg-type] # names and types of the schema; a test compares
+        )
+
+
+__all__ = ["DecisionPoint", "ToolEffect", "Verdict", "judge"]

@@ -1,0 +1,196 @@
+"""What a tool returned, cut into items and fields, each with its label.
+
+The operator's overlay decides. Without one, a tool that returns what others wrote (mail, pages,
+files) is untrusted but for what its system itself sets; a record's prose is untrusted all the same.
+Text that holds JSON or YAML is read as such, with bounds; what cannot be read is one opaque field.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import yaml
+
+from actfor.authorization.intent.text import MAX_TEXT, words
+from actfor.gateway.effects import Results
+from actfor.gateway.provenance.labels import Label
+from actfor.wire.canonical import JsonValue
+
+MAX_FIELDS: Final = 4_096
+_DEPTH: Final = 12
+_PROSE: Final = 12  # words; longer text of a record is prose, which others may have written
+_LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_SYSTEM: Final = frozenset(
+    "id date time timestamp created modified updated size status type read unread balance amount"
+    " currency price start end count total rating star index version iban recurring page".split()
+)
+_AUTHORS: Final = frozenset("sender from author owner user username creator organizer by".split())
+_PEOPLE: Final = frozenset(
+    "recipients recipient to cc bcc participants attendees members collaborators email shared"
+    " receiver".split()
+)
+_WRITTEN: Final = frozenset(
+    "subject body content text message description title comment comments note notes review"
+    " reviews summary bio html details issues".split()
+)
+_SECRET: Final = frozenset("password passwd secret token credential apikey otp pin cvv".split())
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One scalar of a result: where, what, and whose. ``item`` numbers the record it is part of."""
+
+    item: int
+    pointer: str
+    text: str
+    label: Label
+    secret: bool = False
+    author: bool = False
+
+
+def read_result(
+    result: JsonValue | str, rules: Results | None, *, content: bool
+) -> tuple[list[Field], bool]:
+    """The fields of a result, and whether all of it was read (what was cut must tighten).
+
+    ``content`` is whether the tool returns what others wrote; it counts where ``rules`` are absent.
+    """
+    value = structure(result)
+    fields: list[Field] = []
+    complete = True
+    for item, part, base in _items(value):
+        for pointer, scalar in _scalars(part, base, 0):
+            if len(fields) >= MAX_FIELDS or len(scalar) > MAX_TEXT:
+                complete = False
+            if len(fields) >= MAX_FIELDS:
+                return fields, False
+            fields.append(_field(item, pointer, scalar[:MAX_TEXT], rules, content=content))
+    return fields, complete
+
+
+def structure(result: JsonValue | str) -> JsonValue:
+    """The value that a text spells, if it is a JSON object or list, or YAML or Python for one."""
+    if not isinstance(result, str) or len(result) > 4 * MAX_TEXT:
+        return result
+    text = result.strip()
+    if text[:1] in {"{", "["}:
+        return _json(text)
+    if text[:2] == "- " or _looks_mapping(text):
+        return _yaml(text)
+    return result
+
+
+def _looks_mapping(text: str) -> bool:
+    head = text.split("\n", 1)[0]
+    key, mark, _ = head.partition(":")
+    return (
+        bool(mark)
+        and "\n" in text
+        and key.replace("_", "").replace(" ", "").isalnum()
+        and len(key) < 40
+    )
+
+
+def _json(text: str) -> JsonValue:
+    try:
+        return json.loads(text)  # type: ignore[no-any-return]
+    except (ValueError, RecursionError):
+        pass
+    try:
+        # Python's notation, as text of many tools has it: a literal, evaluated by nobody.
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+        return _yaml(text)
+    return value if isinstance(value, dict | list) else text
+
+
+def _yaml(text: str) -> JsonValue:
+    try:
+        for token in yaml.scan(text, Loader=_LOADER):
+            # Aliases could make a small text a huge value.
+            if isinstance(token, yaml.AliasToken | yaml.AnchorToken | yaml.TagToken):
+                return text
+        value = yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return text
+    return value if isinstance(value, dict | list) else text
+
+
+def _items(value: JsonValue) -> Iterator[tuple[int, JsonValue, str]]:
+    """A list's elements are items of their own; anything else is one item."""
+    if isinstance(value, dict) and len(value) == 1:
+        (name, inner), *_ = value.items()
+        if isinstance(inner, list):
+            yield from ((n, part, f"/{name}/*") for n, part in enumerate(inner))
+            return
+    if isinstance(value, list):
+        yield from ((n, part, "/*") for n, part in enumerate(value))
+    elif isinstance(value, dict) and value and all(isinstance(v, dict) for v in value.values()):
+        for n, (name, part) in enumerate(value.items()):
+            yield n, {"": name, **part} if isinstance(part, dict) else part, f"/{name}"
+    else:
+        yield 0, value, ""
+
+
+def _scalars(value: JsonValue, pointer: str, depth: int) -> Iterator[tuple[str, str]]:
+    if depth > _DEPTH:
+        yield pointer, str(value)[:MAX_TEXT]
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            if not isinstance(part, dict | list) and isinstance(name, str) and _keyed(name):
+                yield f"{pointer}/*", name  # a map from names to values: the name is data
+            yield from _scalars(_nested(part), f"{pointer}/{str(name)[:80]}", depth + 1)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _scalars(_nested(part), f"{pointer}/*", depth + 1)
+    elif value is not None and not isinstance(value, bool):
+        yield pointer, str(value)
+
+
+def _keyed(name: str) -> bool:
+    """Whether a member's name is itself data: it has spaces, an `@` or capitals inside."""
+    return any(char in name for char in " @./") or name[1:] != name[1:].lower()
+
+
+def _nested(part: JsonValue) -> JsonValue:
+    """JSON or Python notation inside a text field is read as what it spells."""
+    if (
+        isinstance(part, str)
+        and len(part) <= MAX_TEXT
+        and part[:1] in {"{", "["}
+        and part[-1:] in {"}", "]"}
+    ):
+        inner = _json(part)
+        return inner if isinstance(inner, dict | list) else part
+    return part
+
+
+def _field(item: int, pointer: str, text: str, rules: Results | None, *, content: bool) -> Field:
+    names = [name for name in pointer.split("/") if name and name != "*"]
+    own = set(words(names[-1])) if names else set()
+    secret = bool(own & _SECRET)
+    if rules is not None:
+        label = Label.TRUSTED if rules.trusts(pointer, names) else Label.UNTRUSTED
+        author = rules.is_author(pointer, names)
+        if author and label is Label.UNTRUSTED:
+            label = Label.ATTESTED
+        return Field(item, pointer, text, label, secret or rules.is_secret(pointer, names), author)
+    author = bool(own & _AUTHORS)
+    return Field(
+        item, pointer, text, _label(own, text, author=author, content=content), secret, author
+    )
+
+
+def _label(own: set[str], text: str, *, author: bool, content: bool) -> Label:
+    if text.count(" ") >= _PROSE or own & _WRITTEN:
+        return Label.UNTRUSTED
+    if own & _SYSTEM:
+        return Label.TRUSTED
+    if content:
+        return Label.ATTESTED if author or own & _PEOPLE else Label.UNTRUSTED
+    return Label.TRUSTED

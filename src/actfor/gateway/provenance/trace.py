@@ -1,0 +1,216 @@
+"""Where the value of one argument comes from.
+
+Tried in this order, the first that fits decides:
+
+    the person endorsed it for this argument          USER
+    it looks like a value they know, and is not it     UNTRUSTED
+    it stands in the person's words                    USER
+    a record has it                                    TRUSTED, unless a stranger's text asks for it
+    one value of its type in a source the words name   FROM
+    the address of the one person the words name       FROM
+    it is made of parts (a path, an address's host)    the tightest label of its parts
+    others wrote it                                    ATTESTED or UNTRUSTED
+    nowhere                                            UNKNOWN, or UNTRUSTED once the index is full
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from actfor.authorization.intent import HARD, SinkType, key_of, normal, typed
+from actfor.authorization.intent.text import within, words
+from actfor.authorization.intent.values import host_of, person_matches
+from actfor.gateway.provenance.index import Entry, Index, decodings
+from actfor.gateway.provenance.labels import Label, Origin, SlotTrace
+from actfor.wire.canonical import JsonValue
+
+MAX_SLOTS: Final = 256
+_PARTS: Final = 32
+_SEGMENT: Final = 24  # characters; shorter pieces of prose say nothing about where it is from
+
+
+@dataclass(frozen=True, slots=True)
+class Hand:
+    """What else is known when a call is traced: what was endorsed, and whether many are meant."""
+
+    endorsed: frozenset[tuple[str, str]] = frozenset()
+    many: bool = False
+
+
+def slots(
+    arguments: JsonValue, sinks: Mapping[str, SinkType]
+) -> Iterator[tuple[str, SinkType, str]]:
+    """Every scalar of the arguments: its pointer, its type, its text. Booleans say nothing."""
+    yield from _slots(arguments, "", "", sinks, SinkType.OTHER)
+
+
+def _slots(
+    value: JsonValue, pointer: str, rule: str, sinks: Mapping[str, SinkType], kind: SinkType
+) -> Iterator[tuple[str, SinkType, str]]:
+    kind = sinks.get(rule, kind)
+    if isinstance(value, dict):
+        for name, part in value.items():
+            step = name.replace("~", "~0").replace("/", "~1")
+            yield from _slots(part, f"{pointer}/{step}", f"{rule}/{step}", sinks, kind)
+    elif isinstance(value, list | tuple):
+        for position, part in enumerate(value):
+            below = f"{rule}/*" if f"{rule}/*" in sinks or isinstance(part, dict) else rule
+            yield from _slots(part, f"{pointer}/{position}", below, sinks, kind)
+    elif isinstance(value, str):
+        if value.strip():
+            yield pointer, kind, value
+    elif value is not None and not isinstance(value, bool):
+        yield pointer, kind, str(value)
+
+
+def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) -> SlotTrace:
+    """The origin of one value."""
+    if kind is SinkType.TEXT:
+        return _trace_text(index, pointer, value, hand)
+    key = key_of(value, kind)
+
+    def found(label: Label, how: str, entry: Entry | None = None) -> SlotTrace:
+        return SlotTrace(
+            pointer, value, kind, label, how, Origin() if entry is None else entry.origin
+        )
+
+    if (slot_of(pointer), normal(value)) in hand.endorsed:
+        return found(Label.USER, "endorsed")
+    if index.said(key, kind):
+        return found(Label.USER, "words")
+    seen = index.sightings(key, kind)
+    if kind is not SinkType.AMOUNT and not any(e.label <= Label.TRUSTED for e in seen):
+        alike = index.looks_like(key)
+        if alike is not None:
+            return found(Label.UNTRUSTED, "look-alike", seen[0] if seen else None)
+    if record := next((e for e in seen if e.label is Label.TRUSTED and e.text == key), None):
+        return found(Label.TRUSTED, "record", record)
+    if source := _from_named(index, key, kind, seen, hand):
+        return found(Label.FROM, "named-source", source)
+    if kind is SinkType.RECIPIENT and (person := _person_named(index, key, seen)):
+        return found(Label.FROM, "person-named", person)
+    composed = _composed(index, key, kind)
+    if composed is not None and composed < Label.UNKNOWN:
+        return found(composed, "composed", seen[0] if seen else None)
+    if seen:
+        best = min(seen, key=lambda e: e.label)
+        return found(best.label, "exact" if best.text == key else "part", best)
+    if index.encoded(key) or any(index.sightings(plain, kind) for plain in decodings(value)):
+        return found(Label.UNTRUSTED, "encoded")
+    if composed is Label.UNTRUSTED:
+        return found(Label.UNTRUSTED, "part")
+    if index.full:
+        return found(Label.UNTRUSTED, "forgotten")
+    return found(Label.UNKNOWN, "none")
+
+
+def slot_of(pointer: str) -> str:
+    """The argument a pointer is in, whatever its place in a list."""
+    return "/".join("*" if step.isdigit() else step for step in pointer.split("/"))
+
+
+def _from_named(
+    index: Index, key: str, kind: SinkType, seen: list[Entry], hand: Hand
+) -> Entry | None:
+    """One value of one type, out of an item that the words name: `from(source, type, cardinality)`.
+
+    If the source holds several that could be meant, none is: the person chooses.
+    """
+    for entry in seen:
+        if not index.is_named(entry.item):
+            continue
+        if kind in HARD:
+            several = index.values_of(entry.item, kind)
+            if len(several - {key}) > 0 and not (hand.many and not entry.item.speaks):
+                continue
+        if entry.item.speaks and kind in HARD:
+            continue
+        return entry
+    return None
+
+
+def _person_named(index: Index, key: str, seen: list[Entry]) -> Entry | None:
+    """The address of a person in the words, as systems attest it, if only one such is known."""
+    for name in index.wish.names:
+        if not person_matches(name, key):
+            continue
+        rivals = {
+            other for other in index.attested() if other != key and person_matches(name, other)
+        }
+        if rivals:
+            return None
+        attested = next((entry for entry in seen if entry.label <= Label.ATTESTED), None)
+        if attested is not None:
+            return attested
+    return None
+
+
+def _composed(index: Index, key: str, kind: SinkType) -> Label | None:
+    """The label of a value by its parts; None where it has none to speak of."""
+    if kind is SinkType.URL:
+        return _composed_url(index, key)
+    if kind in {SinkType.PATH, SinkType.NAME} and "/" in key:
+        parts = [part for part in key.split("/") if part not in {"", ".", "~"}]
+        if ".." in parts or len(parts) > _PARTS:
+            return Label.UNTRUSTED
+        return max((_part(index, part) for part in parts), default=None)
+    return None
+
+
+def _composed_url(index: Index, key: str) -> Label | None:
+    """An address is its host's: whoever owns that gets what the rest of it says."""
+    host = host_of(key)
+    if not host or not any(
+        host_of(v.key) == host for v in index.wish.values if v.type is SinkType.URL
+    ):
+        return None
+    rest = key.partition("/")[2]
+    return Label.UNTRUSTED if "?" in rest or "#" in rest else Label.USER
+
+
+def _part(index: Index, part: str) -> Label:
+    if within(part, index.wish.text):
+        return Label.USER
+    labels = [entry.label for entry in index.sightings(part, SinkType.NAME)]
+    return min(labels, default=Label.UNKNOWN)
+
+
+def _trace_text(index: Index, pointer: str, value: str, hand: Hand) -> SlotTrace:
+    """Prose is traced by its segments: the tightest label of those that are someone else's."""
+    text = normal(value)
+    if (slot_of(pointer), text) in hand.endorsed:
+        return SlotTrace(pointer, value, SinkType.TEXT, Label.USER, "endorsed")
+    if within(text, index.wish.text):
+        return SlotTrace(pointer, value, SinkType.TEXT, Label.USER, "words")
+    worst: Entry | None = None
+    for segment in _segments(text):
+        for entry in index.holds(segment):
+            if worst is None or entry.label > worst.label:
+                worst = entry
+    if worst is not None:
+        return SlotTrace(pointer, value, SinkType.TEXT, worst.label, "part", worst.origin)
+    if any(index.encoded(plain) for plain in (text, *decodings(value.strip()))):
+        return SlotTrace(pointer, value, SinkType.TEXT, Label.UNTRUSTED, "encoded")
+    label = Label.UNTRUSTED if index.full else Label.UNKNOWN
+    return SlotTrace(pointer, value, SinkType.TEXT, label, "none")
+
+
+def _segments(text: str) -> list[str]:
+    """Sentences and clauses long enough to be recognised; the whole where it is short."""
+    pieces = [text]
+    for mark in (". ", ": ", "; ", "! ", "? ", ", "):
+        pieces = [part for piece in pieces for part in piece.split(mark)]
+    kept = [piece.strip(" .'\"") for piece in pieces if len(piece) >= _SEGMENT]
+    return kept[:64] or [text]
+
+
+def inside(value: str) -> Iterator[tuple[SinkType, str]]:
+    """Addresses and accounts inside of prose: they reach whoever reads it."""
+    for found in typed(value):
+        if found.type in {SinkType.URL, SinkType.ACCOUNT}:
+            yield found.type, found.key
+
+
+__all__ = ["MAX_SLOTS", "Hand", "inside", "slot_of", "slots", "trace", "words"]
