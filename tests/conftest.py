@@ -1,4 +1,4 @@
-"""What every test may ask for: a real database in a file, and a clock that obeys."""
+"""What every test may ask for: a real database, SQLite or PostgreSQL, and a clock that obeys."""
 
 import importlib
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.fakes import postgres
 
 import actfor
 from actfor.store import Database
@@ -49,6 +50,16 @@ class Clock:
 @pytest.fixture
 def clock() -> Clock:
     return Clock(datetime(2026, 11, 24, 4, 5, 6, 789000, tzinfo=UTC))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A new database of each kind, for tests that must hold on both; it has today's tables."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/actfor.db"
+        return
+    with postgres.shared().database(postgres.migrated()) as url:
+        yield url
 
 
 @pytest.fixture

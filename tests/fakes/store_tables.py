@@ -6,7 +6,8 @@ import sqlalchemy as sa
 from tests.conftest import Clock
 
 from actfor.store import Database, Tx, insert_ignore, metadata
-from actfor.store.sqlite import Location, create_all
+from actfor.store.database import make_tables
+from actfor.store.places import parse
 
 sample = sa.Table(
     "test_sample",
@@ -21,8 +22,8 @@ RENAME = sa.update(sample).where(sample.c.id == sa.bindparam("which")).values(n=
 
 
 def open_with_sample(url: str, clock: Clock) -> Database:
-    """A database that has this table and no other."""
-    create_all(Location.parse(url), sample.metadata)
+    """A database that has this table, too."""
+    make_tables(parse(url), sample.metadata)
     return Database.open(url, clock=clock.now, create_all=True)
 
 

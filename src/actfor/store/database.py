@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import datetime
 from typing import TypeVar
 
-from actfor.store import sqlite
+from sqlalchemy import MetaData
+
+from actfor.store import nodes, sqlite
 from actfor.store.failures import StorageFailure, not_readable
+from actfor.store.nodes import apart, register
+from actfor.store.places import Location, parse
+from actfor.store.postgres_writer import PostgresWriter
+from actfor.store.readers import PostgresReaders, Readers, SqliteReaders
 from actfor.store.schema import metadata
 from actfor.store.sequencer import Job, Sequencer
 from actfor.store.sqlite_writer import SqliteWriter
@@ -24,14 +29,10 @@ T = TypeVar("T")
 class Database:
     """One database, its sequencer and its readers. Make it with ``open``."""
 
-    def __init__(self, location: sqlite.Location, clock: Callable[[], datetime]) -> None:
+    def __init__(self, location: Location, clock: Callable[[], datetime]) -> None:
         self._location = location
-        self._clock = clock
-        self._writer = SqliteWriter(location)
+        self._writer, self._readers = _opened(location, clock)
         self._sequencer = Sequencer(self._writer, clock)
-        self._local = threading.local()  # each thread's own reading connection
-        self._readers: list[sqlite.SqliteConnection] = []  # all of them, to close
-        self._readers_lock = threading.Lock()
 
     @classmethod
     def open(cls, url: str, *, clock: Callable[[], datetime], create_all: bool = False) -> Database:
@@ -43,16 +44,19 @@ class Database:
 
         Raises:
             Refused: MALFORMED for a bad url or setting (named), CONFLICT where durability is not
-                granted or the schema is newer than this release, BUSY where the file cannot be
-                opened or another writer holds it.
+                granted or the schema is newer than this release, BUSY where the database cannot be
+                opened or, on SQLite, another writer holds it.
         """
-        location = sqlite.Location.parse(url)
+        location = parse(url)
         if create_all:
-            sqlite.create_all(location, metadata)
+            make_tables(location, metadata)
         else:
             from actfor.store.migrations import migrate
 
-            migrate(url)
+            if isinstance(location, sqlite.Location):
+                migrate(url)
+            else:
+                apart(lambda: migrate(url))
         return cls(location, clock)
 
     async def write(self, unit: Callable[[Tx], T]) -> T:
@@ -109,17 +113,22 @@ class Database:
     async def read(self, unit: Callable[[Tx], T]) -> T:
         """Run a unit on a snapshot of what is committed; it cannot write.
 
-        On SQLite it runs at once, on the event loop, without a thread: keep it small.
+        On SQLite it runs at once, on the event loop, without a thread: keep it small. On PostgreSQL
+        it runs in another thread.
 
         Raises:
             Refused: BUSY when the database cannot be read.
         """
-        return self.read_sync(unit)
+        try:
+            return await self._readers.read(unit)
+        except StorageFailure as cause:
+            logger.exception("the database could not be read")
+            raise not_readable() from cause
 
     def read_sync(self, unit: Callable[[Tx], T]) -> T:
         """``read`` without an event loop."""
         try:
-            return self._snapshot(self._reader(), unit)
+            return self._readers.read_sync(unit)
         except StorageFailure as cause:
             logger.exception("the database could not be read")
             raise not_readable() from cause
@@ -131,9 +140,7 @@ class Database:
     def close_sync(self) -> None:
         """``close`` without an event loop."""
         self._sequencer.close()
-        with self._readers_lock:
-            while self._readers:
-                self._readers.pop().close()
+        self._readers.close()
         self._writer.close()
 
     @property
@@ -146,22 +153,22 @@ class Database:
         """How many units those transactions held."""
         return self._sequencer.units
 
-    def _snapshot(self, reader: sqlite.SqliteConnection, unit: Callable[[Tx], T]) -> T:
-        reader.control("BEGIN")
-        tx = Tx(reader, self._clock(), {})
-        try:
-            return unit(tx)
-        finally:
-            tx.close()
-            reader.control("ROLLBACK")
 
-    def _reader(self) -> sqlite.SqliteConnection:
-        known: sqlite.SqliteConnection | None = getattr(self._local, "reader", None)
-        if known is None:
-            known = self._local.reader = sqlite.open_reader(self._location)
-            with self._readers_lock:
-                self._readers.append(known)
-        return known
+def _opened(
+    location: Location, clock: Callable[[], datetime]
+) -> tuple[SqliteWriter | PostgresWriter, Readers]:
+    if isinstance(location, sqlite.Location):
+        return SqliteWriter(location), SqliteReaders(location, clock)
+    node = register(location, clock())
+    return PostgresWriter(location, node), PostgresReaders(location, clock)
+
+
+def make_tables(location: Location, tables: MetaData) -> None:
+    """Make these tables where they are not there yet, without migrations."""
+    if isinstance(location, sqlite.Location):
+        sqlite.create_all(location, tables)
+    else:
+        nodes.create_all(location, tables)
 
 
 def _log_failure(job: Job) -> None:

@@ -22,6 +22,15 @@ class StorageFailure(Exception):  # noqa: N818 - one name for disk full, I/O err
     """The database is full, locked, gone, corrupt or cannot be reached. Nothing was committed."""
 
 
+class OutcomeUnknown(StorageFailure):
+    """The connection broke while a transaction was committed: it happened or it did not."""
+
+
+def unknown() -> Refused:
+    """What callers are told when a unit may have happened."""
+    return Refused(Kind.BUSY, "it is not known whether the record was made durable")
+
+
 def not_durable() -> Refused:
     """What callers are told when a unit could not be made durable."""
     return Refused(Kind.BUSY, "the record could not be made durable")

@@ -19,7 +19,7 @@ from types import CoroutineType
 from typing import Any, Protocol
 
 from actfor.errors import Kind, Refused
-from actfor.store.failures import StorageFailure, not_durable
+from actfor.store.failures import OutcomeUnknown, StorageFailure, not_durable, unknown
 from actfor.store.transaction import Connection, Participant, Tx
 
 logger = logging.getLogger(__name__)
@@ -158,6 +158,7 @@ class Sequencer:
             flush = Tx(self._writer, self._clock(), participants)
             for participant in list(participants.values()):
                 participant.flush(flush)
+            flush.close()
             self._writer.commit()
         except BaseException as cause:  # noqa: BLE001 - the boundary of the writer's thread, which must go on
             self._give_up(batch, cause)
@@ -188,8 +189,9 @@ class Sequencer:
     def _give_up(self, batch: list[Job], cause: BaseException) -> None:
         """Nothing of this batch happened; each caller hears so (its own failure, if it had one)."""
         logger.error("a transaction of %d units was not committed", len(batch), exc_info=cause)
+        refuse = unknown if isinstance(cause, OutcomeUnknown) else not_durable
         for job in batch:
-            job.error = job.error or not_durable()
+            job.error = job.error or refuse()
         try:
             self._writer.rollback()
         except Exception:

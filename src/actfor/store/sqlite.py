@@ -93,6 +93,8 @@ class SqliteConnection:
         except sqlite3.Error as cause:
             raise _translated(cause) from cause
 
+    later = run  # nothing is gained by waiting: there is no round trip
+
     def control(self, sql: str) -> sqlite3.Cursor:
         """Run a fixed text of the store's own: BEGIN, SAVEPOINT, COMMIT, PRAGMA."""
         try:

@@ -40,6 +40,8 @@ class SqliteWriter:
         """See ``transaction.Connection``."""
         return self._connection.run(statement, params)
 
+    later = run
+
     def begin(self) -> None:
         """IMMEDIATE: no other writer from here on, and what is read stays true until commit."""
         if self._broken:

@@ -4,6 +4,9 @@ Compiling costs about a hundred times what running costs, so the text and the na
 its parameters are kept for as long as the statement object lives. Repositories hold
 their statements in module-level constants; a statement built per call is compiled per
 call.
+
+What one database would keep and the other refuse or change is refused before either sees it:
+a NUL character or half a surrogate pair in a text, an integer that needs more than 64 bits.
 """
 
 from __future__ import annotations
@@ -13,33 +16,75 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Executable
+from sqlalchemy import Executable, Integer, LargeBinary, String, Table
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy.sql.selectable import SelectBase
+from sqlalchemy.sql.sqltypes import NullType
+from sqlalchemy.sql.visitors import iterate
+
+from actfor.errors import Kind, Refused
 
 Statement: TypeAlias = Executable
 Scalar: TypeAlias = int | str | bytes | None
 Row: TypeAlias = tuple[Any, ...]  # Any: a row is typed where the repository unpacks it
 
+_KEPT = (Integer, String, LargeBinary, NullType)  # what drivers take and give as it is
+_BOUND = 1 << 63  # integers are stored in 64 bits, with a sign
+
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """The text of a statement in one dialect, and what it must be given."""
+    """The text of a statement in one dialect, and what it must be given.
+
+    ``names`` are the parameters in the order of a positional dialect (empty in the others).
+    ``tables`` are all it reads or writes; ``written`` the one it changes, None for a pure query.
+    """
 
     sql: str
     required: frozenset[str]
     defaults: Mapping[str, Scalar]
+    names: tuple[str, ...]
+    tables: frozenset[str]
+    written: str | None
 
     def bind(self, params: dict[str, Scalar]) -> dict[str, Scalar]:
-        """All parameters of one run; a missing or unknown name is a programmer's error."""
+        """All parameters of one run; a missing or unknown name is a programmer's error.
+
+        Raises:
+            Refused: MALFORMED for a value that no database of ours can keep as it is.
+        """
         if params.keys() != self.required:
             raise TypeError(f"parameters {sorted(params)} given, {sorted(self.required)} needed")
         for value in params.values():
-            # A datetime or a float would be stored as some text nobody chose.
-            if value is not None and not isinstance(value, str | int | bytes):
+            if value is None or isinstance(value, bytes):
+                continue
+            if isinstance(value, str):
+                _check_text(value)
+            elif isinstance(value, int):
+                if not -_BOUND <= value < _BOUND:
+                    raise Refused(Kind.MALFORMED, "a number is too large to be stored")
+            else:  # A datetime or a float would be stored as some text nobody chose.
                 raise TypeError(f"a parameter is {type(value).__name__}, not text, int or bytes")
         return {**self.defaults, **params} if self.defaults else params
+
+    def ordered(self, params: dict[str, Scalar]) -> tuple[Scalar, ...]:
+        """``bind`` for a positional dialect."""
+        bound = self.bind(params)
+        return tuple([bound[name] for name in self.names])
+
+
+def _check_text(value: str) -> None:
+    # PostgreSQL has no NUL in a text, SQLite's own functions end at it.
+    if "\0" in value:
+        raise Refused(Kind.MALFORMED, "a text with a NUL character cannot be stored")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise Refused(Kind.MALFORMED, "a text is not valid Unicode") from None
 
 
 class StatementCache:
@@ -63,9 +108,26 @@ def _compile(statement: Statement, dialect: Dialect) -> Compiled:
     compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
     if not isinstance(compiled, SQLCompiler):
         raise TypeError("not a statement with parameters; tables are made by migrations")
-    if compiled._bind_processors:  # noqa: SLF001 - the only place where SQLAlchemy tells
+    if not all(isinstance(bind.type, _KEPT) for bind in compiled.binds.values()):
         raise TypeError("a column needs conversion; use Text, Integer and LargeBinary only")
     expanded = compiled.construct_params(_check=False)
     required = frozenset(name for bind, name in compiled.bind_names.items() if bind.required)
     defaults = {name: value for name, value in expanded.items() if name not in required}
-    return Compiled(compiled.string, required, defaults)
+    return Compiled(
+        compiled.string,
+        required,
+        defaults,
+        tuple(compiled.positiontup or ()),
+        frozenset(part.name for part in iterate(statement) if isinstance(part, Table)),
+        _written(statement),
+    )
+
+
+def _written(statement: ClauseElement) -> str | None:
+    if isinstance(statement, UpdateBase):
+        if not isinstance(statement.table, Table):
+            raise TypeError("a statement must change one table")
+        return statement.table.name
+    if not isinstance(statement, SelectBase):
+        raise TypeError("a statement must be SELECT, INSERT, UPDATE or DELETE")
+    return None

@@ -27,6 +27,10 @@ class Connection(Protocol):
         """Run one statement; raises ``ConstraintViolation`` or ``StorageFailure``."""
         ...
 
+    def later(self, statement: Statement, params: dict[str, Scalar], /) -> object:
+        """Run an INSERT before anything here looks at its table, at the latest before COMMIT."""
+        ...
+
 
 class Participant(Protocol):
     """State shared by the units of one transaction, written once before it commits.
@@ -80,6 +84,15 @@ class Tx:
     def changed(self, statement: Statement, /, **params: Scalar) -> int:
         """How many rows an INSERT, UPDATE or DELETE changed: the answer of a compare-and-swap."""
         return self._open().run(statement, params).rowcount
+
+    def later(self, statement: Statement, /, **params: Scalar) -> None:
+        """An INSERT whose answer nobody waits for.
+
+        Where a round trip is dear such rows go out together: before anything in the transaction
+        reads or writes their table, at the latest before it commits. Only for rows that cannot
+        break a constraint by construction: the transaction fails as a whole if one does.
+        """
+        self._open().later(statement, params)
 
     def on_commit(self, callback: Callable[[], object]) -> None:
         """Call this after the transaction is durable, before the writer's ``await`` returns.

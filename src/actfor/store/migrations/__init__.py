@@ -1,12 +1,15 @@
 """Schema versions: forward only, packaged, run when a database is opened.
 
 All pending versions run in one transaction that excludes every other writer, so that a
-process killed in the middle leaves the schema it found. Rules for authors: expand first,
-contract a release later; yesterday's code must run on today's schema.
+process killed in the middle leaves the schema it found, and nodes that start at once migrate
+once. On PostgreSQL the lock is the sequencers' own: no decision is recorded on half a schema.
+Rules for authors: expand first, contract a release later; yesterday's code must run on today's
+schema, because its nodes go on beside the first new one (docs/guides/postgresql.md).
 """
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from pathlib import Path
 
@@ -18,7 +21,14 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from actfor.errors import Kind, Refused
-from actfor.store.sqlite import Location
+from actfor.store import postgres_dbapi
+from actfor.store.failures import StorageFailure
+from actfor.store.places import Location, parse
+from actfor.store.postgres_checks import check_server
+from actfor.store.postgres_writer import SEQUENCE_LOCK
+from actfor.store.sqlite import Location as SqliteLocation
+
+logger = logging.getLogger(__name__)
 
 LOCK_WAIT_SECONDS = 30
 """How long to wait for another process that is migrating the same database."""
@@ -30,23 +40,53 @@ SCRIPTS = Path(__file__).parent
 def migrate(url: str, scripts: Path = SCRIPTS) -> None:
     """Bring the database to this release's schema; does nothing if it is there already.
 
+    On PostgreSQL not to be called where an event loop turns: use a thread.
+
     Raises:
-        Refused: CONFLICT if the schema is newer than this release; BUSY if the database
-            cannot be locked or written.
+        Refused: CONFLICT if the schema is newer than this release or the server is not safe; BUSY
+            if the database cannot be locked or written.
     """
     engine = engine_for(url)
     try:
         with engine.connect() as connection, connection.begin():
             _upgrade(connection, scripts)
-    except DBAPIError as cause:
-        raise Refused(Kind.BUSY, "the database schema could not be brought up to date") from cause
+    except (DBAPIError, StorageFailure) as cause:
+        logger.exception("the schema of %s was not brought up to date", parse(url))
+        raise Refused(
+            Kind.BUSY, f"the database schema could not be brought up to date: {_reason(cause)}"
+        ) from cause
     finally:
         engine.dispose()
 
 
+def _reason(cause: Exception) -> str:
+    return str(cause.orig if isinstance(cause, DBAPIError) else cause).partition("\n")[0][:200]
+
+
 def engine_for(url: str) -> Engine:
     """An engine for schema work, whose every transaction takes the write lock first."""
-    path = Location.parse(url).path
+    location: Location = parse(url)
+    if isinstance(location, SqliteLocation):
+        return _sqlite_engine(location)
+
+    def connect() -> postgres_dbapi.SchemaConnection:
+        connection = postgres_dbapi.SchemaConnection(location)
+        check_server(connection.link)
+        return connection
+
+    engine = create_engine(
+        "postgresql+actfor://", module=postgres_dbapi.module, creator=connect, poolclass=NullPool
+    )
+
+    @event.listens_for(engine, "begin")
+    def _lock(connection: Connection) -> None:
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({SEQUENCE_LOCK})")
+
+    return engine
+
+
+def _sqlite_engine(location: SqliteLocation) -> Engine:
+    path = location.path
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)
     engine = create_engine(
