@@ -240,6 +240,9 @@ class Cluster:
 # -- the session's cluster ----------------------------------------------------------------------
 
 
+_keepers: list[subprocess.Popen[bytes]] = []  # kept, because they outlive us on purpose
+
+
 @cache
 def shared() -> Cluster:
     """The cluster of this test session; the first who asks starts it.
@@ -255,14 +258,17 @@ def shared() -> Cluster:
         users.mkdir(parents=True, exist_ok=True)
         (users / str(os.getpid())).touch()
         if not (folder / "ready").exists():
-            subprocess.Popen(
-                [sys.executable, "-m", "tests.fakes.postgres", str(folder)],
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=(folder / "keeper").open("wb"),
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            with (folder / "keeper").open("wb") as told:
+                _keepers.append(
+                    subprocess.Popen(
+                        [sys.executable, "-m", "tests.fakes.postgres", str(folder)],
+                        cwd=ROOT,
+                        stdin=subprocess.DEVNULL,
+                        stdout=told,
+                        stderr=subprocess.STDOUT,
+                        start_new_session=True,
+                    )
+                )
             deadline = time.monotonic() + 60
             while not (folder / "ready").exists():
                 if (folder / "failed").exists() or time.monotonic() > deadline:
@@ -308,8 +314,7 @@ def _alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
-        if sys.platform == "linux":
-            return False
+        pass  # gone, or a system without /proc
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -437,7 +442,9 @@ def _free_port() -> int:
 
 
 def _children(pid: int) -> list[int]:
-    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True
+    )
     return [int(line) for line in listed.stdout.split()]
 
 

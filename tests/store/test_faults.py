@@ -190,7 +190,7 @@ def test_a_second_writer_is_kept_away(tmp_path: Path, clock: Clock, store: Datab
         ("sqlite://", "must be"),
         ("sqlite:///", "must be"),
         ("sqlite://host/x.db", "must be"),
-        ("postgresql://localhost/actfor", "must be"),
+        ("mysql://localhost/actfor", "must be"),
         ("", "must be"),
     ],
 )

@@ -69,7 +69,11 @@ class Settings(BaseSettings):
 
     mode: Literal["dev", "serve"] = "dev"
     data: Path = Field(description="folder of the database, the keys and the sockets")
-    database: str = Field("", description="database URL; default: sqlite in the data folder")
+    database: str = Field(
+        "",
+        repr=False,  # it may hold a password
+        description="database URL, sqlite or postgresql; default: sqlite in the data folder",
+    )
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8700, ge=1, le=65535, description="port to listen on")
     issuer: str = Field("", description="public URL of this server, as clients see it")

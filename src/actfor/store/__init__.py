@@ -5,7 +5,6 @@ Slices declare their tables on ``metadata``, write Core statements in their
 and ``Database.read``. A unit's effects are durable when ``write`` returns, or absent.
 """
 
-from actfor.store import tables as _tables  # they belong to `metadata`
 from actfor.store.database import Database
 from actfor.store.failures import ConstraintViolation
 from actfor.store.ids import new_id

@@ -17,9 +17,9 @@ from actfor.store.nodes import apart, register
 from actfor.store.places import Location, parse
 from actfor.store.postgres_writer import PostgresWriter
 from actfor.store.readers import PostgresReaders, Readers, SqliteReaders
-from actfor.store.schema import metadata
-from actfor.store.sequencer import Job, Sequencer
+from actfor.store.sequencer import Job, Sequencer, Writer
 from actfor.store.sqlite_writer import SqliteWriter
+from actfor.store.tables import metadata
 from actfor.store.transaction import Tx
 
 logger = logging.getLogger(__name__)
@@ -154,9 +154,7 @@ class Database:
         return self._sequencer.units
 
 
-def _opened(
-    location: Location, clock: Callable[[], datetime]
-) -> tuple[SqliteWriter | PostgresWriter, Readers]:
+def _opened(location: Location, clock: Callable[[], datetime]) -> tuple[Writer, Readers]:
     if isinstance(location, sqlite.Location):
         return SqliteWriter(location), SqliteReaders(location, clock)
     node = register(location, clock())

@@ -252,12 +252,16 @@ class Link:
             raise self._translated(cause) from cause
         except (TimeoutError, OSError, asyncpg.InternalClientError) as cause:
             self._die()
-            raise StorageFailure(f"the connection to the database failed: {_told(cause)}") from cause
+            raise StorageFailure(
+                f"the connection to the database failed: {_told(cause)}"
+            ) from cause
         except asyncpg.InterfaceError as cause:
             if isinstance(cause, ValueError):  # a value of the wrong type: nothing was sent
                 raise
             self._die()
-            raise StorageFailure(f"the connection to the database failed: {_told(cause)}") from cause
+            raise StorageFailure(
+                f"the connection to the database failed: {_told(cause)}"
+            ) from cause
         finally:
             self._left -= time.monotonic() - begun
 

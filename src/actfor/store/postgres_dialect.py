@@ -7,7 +7,7 @@ type, so that the server never has to guess one.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from sqlalchemy import types
 from sqlalchemy.dialects import registry
@@ -55,7 +55,8 @@ class _Compiler(PGCompiler):
         """``$1::BIGINT``: a cast carries no collation, that is the column's."""
         cast = _CASTS.get(dbapi_type.__visit_name__)
         if cast is None:  # the inspector's own: names, oids
-            return str(super().render_bind_cast(type_, dbapi_type, sqltext))
+            rendered: str = super().render_bind_cast(type_, dbapi_type, sqltext)  # type: ignore[no-untyped-call] # untyped upstream
+            return rendered
         return f"{sqltext}::{cast}"
 
 
@@ -68,7 +69,7 @@ class Dialect(PGDialect):
     default_paramstyle = "numeric_dollar"
     statement_compiler = _Compiler
     type_compiler_cls = _Types
-    colspecs: ClassVar[dict[type[types.TypeEngine[Any]], type[types.TypeEngine[Any]]]] = {
+    colspecs = {  # noqa: RUF012 - as upstream declares it
         **PGDialect.colspecs,
         types.String: _Text,
         types.Integer: _Integer,
@@ -77,5 +78,5 @@ class Dialect(PGDialect):
 
 
 registry.register("postgresql.actfor", __name__, "Dialect")
-DIALECT = Dialect(paramstyle="numeric_dollar")
+DIALECT = Dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call] # untyped upstream
 compiled = StatementCache(DIALECT)

@@ -22,7 +22,7 @@ from actfor.store.failures import OutcomeUnknown, StorageFailure
 from actfor.store.postgres import WAIT_SECONDS, Link, Location, Result
 from actfor.store.postgres_checks import check_server
 from actfor.store.postgres_dialect import compiled
-from actfor.store.statements import Compiled, Scalar, Statement
+from actfor.store.statements import ANY, Compiled, Scalar, Statement
 
 logger = logging.getLogger(__name__)
 
@@ -211,12 +211,14 @@ class PostgresWriter:
 
     def _outdate(self, table: str) -> None:
         self._written.add(table)
+        if table == ANY:
+            self._answers, self._asked = {}, {}
         for key in self._asked.pop(table, ()):
             self._answers.pop(key, None)
 
     def _send_before(self, tables: frozenset[str]) -> None:
         """What is queued for a table must be in it before anybody looks or writes there."""
-        if self._waiting.isdisjoint(tables):
+        if not self._waiting or (self._waiting.isdisjoint(tables) and ANY not in tables):
             return
         unit = self._unit
         if unit is not None and not unit.saved:

@@ -196,5 +196,3 @@ def _ended(link: postgres.Link | None) -> postgres.Link | None:
         link.close()
         return None
     return link
-
-

@@ -58,6 +58,10 @@ class Writer(Connection, Protocol):
         """Undo one unit."""
         ...
 
+    def close(self) -> None:
+        """Let go of the database."""
+        ...
+
 
 class Job:
     """One unit and where its answer goes. Owned by the sequencer's thread until settled."""

@@ -32,6 +32,7 @@ Scalar: TypeAlias = int | str | bytes | None
 Row: TypeAlias = tuple[Any, ...]  # Any: a row is typed where the repository unpacks it
 
 _KEPT = (Integer, String, LargeBinary, NullType)  # what drivers take and give as it is
+ANY = "*"  # the table of a statement that does not say which
 _BOUND = 1 << 63  # integers are stored in 64 bits, with a sign
 
 
@@ -118,7 +119,8 @@ def _compile(statement: Statement, dialect: Dialect) -> Compiled:
         required,
         defaults,
         tuple(compiled.positiontup or ()),
-        frozenset(part.name for part in iterate(statement) if isinstance(part, Table)),
+        frozenset(part.name for part in iterate(statement) if isinstance(part, Table))
+        or frozenset({ANY}),
         _written(statement),
     )
 
@@ -128,6 +130,4 @@ def _written(statement: ClauseElement) -> str | None:
         if not isinstance(statement.table, Table):
             raise TypeError("a statement must change one table")
         return statement.table.name
-    if not isinstance(statement, SelectBase):
-        raise TypeError("a statement must be SELECT, INSERT, UPDATE or DELETE")
-    return None
+    return None if isinstance(statement, SelectBase) else ANY

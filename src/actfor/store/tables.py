@@ -6,6 +6,8 @@ from sqlalchemy import Column, Integer, Table, Text
 
 from actfor.store.schema import metadata
 
+__all__ = ["change", "metadata", "node"]
+
 node = Table(
     "store_node",
     metadata,

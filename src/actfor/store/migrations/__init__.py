@@ -71,7 +71,11 @@ def engine_for(url: str) -> Engine:
 
     def connect() -> postgres_dbapi.SchemaConnection:
         connection = postgres_dbapi.SchemaConnection(location)
-        check_server(connection.link)
+        try:
+            check_server(connection.link)
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     engine = create_engine(
