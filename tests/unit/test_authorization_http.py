@@ -10,8 +10,14 @@ from starlette.responses import JSONResponse
 from tests.conftest import Clock
 
 from actfor.audit import AuditLog, NoteSigner
-from actfor.authorization import AuthorizationService, PolicyChanges
-from actfor.authorization.http import MAX_BODY, authzen_routes, changes_router, policies_router
+from actfor.authorization import AuthorizationService, PolicyChanges, Rehearsal
+from actfor.authorization.http import (
+    MAX_BODY,
+    authzen_routes,
+    changes_router,
+    policies_router,
+    rehearsal_router,
+)
 from actfor.authorization.policies import default_source
 from actfor.errors import Kind, Refused
 from actfor.store import Database
@@ -86,13 +92,15 @@ async def service(database: Database, audit: AuditLog, clock: Clock) -> Authoriz
 
 @pytest.fixture
 async def client(
-    service: AuthorizationService, changes: PolicyChanges
+    service: AuthorizationService, changes: PolicyChanges, audit: AuditLog, clock: Clock
 ) -> AsyncIterator[httpx2.AsyncClient]:
     app = FastAPI()
     app.router.routes.extend(
         authzen_routes(service, authenticate_pep=authenticate, base_url=BASE + "/")
     )
     app.include_router(policies_router(service, reader=operator))
+    rehearsal = Rehearsal(service, audit, clock.now)
+    app.include_router(rehearsal_router(rehearsal, reader=operator, auditor=admin))
     app.include_router(changes_router(changes, reader=operator, admin=admin, signer=signer))
     app.add_exception_handler(Refused, refused)
     transport = httpx2.ASGITransport(app=app)
@@ -247,10 +255,14 @@ async def test_a_refused_policy_names_the_line(client: httpx2.AsyncClient) -> No
 
 async def test_explaining_shows_each_policys_part(client: httpx2.AsyncClient) -> None:
     facts = {"agent": "spiffe://a/agent/b", "server": "crm", "tool": "drop", "effect": "delete"}
+    facts |= {"via": "authzen"}
     answer = await client.post("/v1/policies/explain", json={"facts": facts}, headers=READER)
     assert answer.json()["decision"] == "step-up"
     assert [(each["id"], each["satisfied"]) for each in answer.json()["policies"]] == [
         ("asks", False)
+    ]
+    assert [each["words"] for each in answer.json()["remedies"]] == [
+        "a person approves exactly this call"
     ]
     wrong = await client.post(
         "/v1/policies/explain", json={"facts": {**facts, "risk": 1}}, headers=READER
@@ -296,3 +308,37 @@ async def test_a_proposal_is_approved_with_a_passkey_and_by_nothing_else(
     assert done.json()["approver"] == "usr_other"
     assert service.snapshot is not None
     assert service.snapshot.version == made.json()["version"]
+
+
+async def test_an_auditor_explains_and_simulates_what_was_recorded(
+    client: httpx2.AsyncClient,
+) -> None:
+    asked = {**ASKED, "action": {"name": "delete"}}
+    decision = (await client.post(URL, json=asked, headers=PEP)).json()["context"]["id"]
+    path = f"/v1/policies/decisions/{decision}"
+    assert (await client.get(path, headers=READER)).json()["kind"] == "denied"
+    (told,) = (await client.get(path, headers=ADMIN)).json()["decisions"]
+    assert (told["id"], told["recorded"], told["replayed"]) == (decision, "step-up", True)
+    assert told["facts"]["pep"] == "crm-backend"
+    body = {"source": default_source(), "last_seconds": 3600}
+    found = (await client.post("/v1/policies/simulate", json=body, headers=ADMIN)).json()
+    assert (found["calls"], found["changed"], found["complete"]) == (1, 1, True)
+    (move,) = found["moves"]
+    assert (move["before"], move["after"]) == ("step-up", "deny")
+    assert move["examples"][0]["id"] == decision
+    refused = await client.post("/v1/policies/simulate", json=body, headers=READER)
+    assert refused.json()["kind"] == "denied"
+    unfit = {**body, "source": "permit (principal, action, resource);"}
+    refused = await client.post("/v1/policies/simulate", json=unfit, headers=ADMIN)
+    assert refused.json()["kind"] == "malformed"
+
+
+async def test_what_no_policy_was_asked_about_is_not_simulated(client: httpx2.AsyncClient) -> None:
+    unknown = {**ASKED, "subject": {"type": "robot", "id": "x"}}
+    decision = (await client.post(URL, json=unknown, headers=PEP)).json()["context"]["id"]
+    told = await client.get(f"/v1/policies/decisions/{decision}", headers=ADMIN)
+    assert "refused before the policies were asked" in told.json()["detail"]
+    body = {"source": default_source(), "last_seconds": 3600}
+    found = (await client.post("/v1/policies/simulate", json=body, headers=ADMIN)).json()
+    assert found["calls"] == 0
+    assert found["skipped"] == {"refused before the policies were asked": 1}

@@ -50,7 +50,13 @@ def test_a_row_that_fails_says_what_was_decided(change: tuple[str, str], says: s
 def test_a_row_passes_or_fails_by_the_policies_given() -> None:
     everything = '@id("x")@reason("r") permit (principal, action, resource);'
     assert run_scenarios([("t.yaml", ROW)]) == []
-    assert len(run_scenarios([("t.yaml", ROW)], everything)) == 1
+    foreign = ROW.replace("effect: read", "effect: read, via: authzen")
+    assert len(run_scenarios([("t.yaml", foreign)], everything)) == 1
+
+
+def test_a_row_through_the_gateway_is_bound_as_the_gateway_binds_it() -> None:
+    everything = '@id("x")@reason("r") permit (principal, action, resource);'
+    assert run_scenarios([("t.yaml", ROW)], everything) == []
 
 
 @pytest.mark.parametrize(

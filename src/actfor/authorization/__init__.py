@@ -21,7 +21,13 @@ from actfor.authorization.model import (
 from actfor.authorization.model.publication import Publication
 from actfor.authorization.model.scenarios import check, read_table
 from actfor.authorization.policies import default_source, schema_source
-from actfor.authorization.service import Answer, AuthorizationService, Gather, PolicyChanges
+from actfor.authorization.service import (
+    Answer,
+    AuthorizationService,
+    Gather,
+    PolicyChanges,
+    Rehearsal,
+)
 from actfor.errors import Kind, Refused
 
 __all__ = [
@@ -34,6 +40,7 @@ __all__ = [
     "PolicyChanges",
     "PolicySet",
     "Publication",
+    "Rehearsal",
     "Request",
     "ToolEffect",
     "compile_policies",

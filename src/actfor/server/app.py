@@ -19,7 +19,12 @@ from actfor import __version__, console
 from actfor.approval.http import router as approvals_router
 from actfor.audit import http as audit_http
 from actfor.audit.export import http as export_http
-from actfor.authorization.http import authzen_routes, changes_router, policies_router
+from actfor.authorization.http import (
+    authzen_routes,
+    changes_router,
+    policies_router,
+    rehearsal_router,
+)
 from actfor.delegation.http import delegation_routes, mandates_router
 from actfor.errors import Kind, Refused
 from actfor.gateway.http import servers_router
@@ -116,6 +121,11 @@ def management(services: Services, person: CurrentPerson) -> FastAPI:
             reader=_id(person),
             admin=_id(admin),
             signer=_id(_in_session(admin)),
+        ),
+        rehearsal_router(
+            services.rehearsal,
+            reader=_id(person),
+            auditor=_id(_with_role(person, Role.ADMIN, Role.APPROVER)),
         ),
         audit_http.router(services.audit, _with_role(person, Role.ADMIN, Role.APPROVER)),
         export_http.router(services.audit, services.exporter, admin),

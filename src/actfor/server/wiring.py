@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from actfor.approval import ApprovalService
 from actfor.audit import AuditLog
 from actfor.audit.export import Exporter
-from actfor.authorization import AuthorizationService, PolicyChanges
+from actfor.authorization import AuthorizationService, PolicyChanges, Rehearsal
 from actfor.delegation import DelegationService
 from actfor.errors import Kind, Refused
 from actfor.gateway import Catalog, Enforcer
@@ -47,6 +47,7 @@ class Services:
     exporter: Exporter
     authorization: AuthorizationService
     policy_changes: PolicyChanges
+    rehearsal: Rehearsal
     people: PeopleService
     agents: AgentService
     attestation: AttestationSocket
@@ -204,6 +205,7 @@ async def _services(
         exporter=exporter,
         authorization=authorization,
         policy_changes=policy_changes,
+        rehearsal=Rehearsal(authorization, audit, clock),
         people=people,
         agents=agents,
         attestation=attestation,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from actfor.authorization.http.authzen import MAX_BODY, Authenticate, authzen_routes
 from actfor.authorization.http.changes import changes_router
 from actfor.authorization.http.policies import PersonId, policies_router
+from actfor.authorization.http.rehearsal import rehearsal_router
 
 __all__ = [
     "MAX_BODY",
@@ -13,4 +14,5 @@ __all__ = [
     "authzen_routes",
     "changes_router",
     "policies_router",
+    "rehearsal_router",
 ]

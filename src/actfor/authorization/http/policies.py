@@ -7,9 +7,7 @@ from dataclasses import asdict
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
-from actfor.authorization.model import to_request
 from actfor.authorization.model.publication import Publication
-from actfor.authorization.model.scenarios import read_facts
 from actfor.authorization.model.source import MAX_BYTES
 from actfor.authorization.service import AuthorizationService
 from actfor.wire.timestamps import rfc3339
@@ -23,13 +21,6 @@ class TextBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     source: str = Field(max_length=MAX_BYTES)
-
-
-class QuestionBody(BaseModel):
-    """Facts of a call that nobody makes, by the names of ``CallFacts``."""
-
-    model_config = ConfigDict(extra="forbid")
-    facts: dict[str, bool | int | str | None]
 
 
 class VersionView(BaseModel):
@@ -77,27 +68,6 @@ class ProblemsView(BaseModel):
     problems: list[ProblemView]
 
 
-class AnswerView(BaseModel):
-    """What one policy by itself says."""
-
-    id: str
-    effect: str
-    satisfied: bool
-    error: str | None
-    reason: str
-
-
-class ExplanationView(BaseModel):
-    """A decision and how it came about."""
-
-    decision: str
-    determining: list[str]
-    reasons: list[str]
-    errors: list[str]
-    policy_version: str
-    policies: list[AnswerView]
-
-
 def policies_router(service: AuthorizationService, *, reader: PersonId) -> APIRouter:
     """What is in force and what was. Refusals are left to the application's handler."""
     router = APIRouter(prefix="/v1/policies", tags=["policies"])
@@ -136,20 +106,6 @@ def policies_router(service: AuthorizationService, *, reader: PersonId) -> APIRo
         """What is wrong with a policy text."""
         found = await service.check(body.source)
         return ProblemsView(problems=[ProblemView(**asdict(problem)) for problem in found])
-
-    @router.post("/explain", dependencies=reads)
-    async def explain(body: QuestionBody) -> ExplanationView:
-        """What would be decided about a call with these facts, and by which policies."""
-        explained = service.explain(to_request(read_facts(body.facts)))
-        decision = explained.decision
-        return ExplanationView(
-            decision=decision.effect.value,
-            determining=list(decision.policies),
-            reasons=list(decision.reasons),
-            errors=list(decision.errors),
-            policy_version=decision.version,
-            policies=[AnswerView(**asdict(answer)) for answer in explained.policies],
-        )
 
     return router
 

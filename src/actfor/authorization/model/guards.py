@@ -179,6 +179,21 @@ def reads(conditions: Iterable[Node]) -> frozenset[str] | None:
     return frozenset(names)
 
 
+def numbers_beside(conditions: Iterable[Node], name: str) -> frozenset[int]:
+    """The numbers that a fact is compared with, wherever in the conditions."""
+    found: set[int] = set()
+    for node in _nodes(conditions):
+        for order in (*_ORDER, "==", "!="):
+            sides = node.get(order)
+            if isinstance(sides, dict) and name in (
+                fact_in(sides["left"], "."),
+                fact_in(sides["right"], "."),
+            ):
+                values = (sides["left"].get("Value"), sides["right"].get("Value"))
+                found |= {value for value in values if type(value) is int}
+    return frozenset(found)
+
+
 def asks_membership(conditions: Iterable[Node]) -> bool:
     """Whether ``in`` stands anywhere in the conditions."""
     return any("in" in node for node in _nodes(conditions))

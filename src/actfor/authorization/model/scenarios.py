@@ -25,6 +25,7 @@ from typing import Any
 from actfor.authorization.model.decision import Decision, Effect
 from actfor.authorization.model.facts import CallFacts, ToolEffect, to_request
 from actfor.authorization.model.policyset import PolicySet
+from actfor.authorization.model.recorded import redecide
 from actfor.errors import Kind, Refused
 
 _FACTS = frozenset(field.name for field in fields(CallFacts))
@@ -78,9 +79,9 @@ def read_facts(members: object) -> CallFacts:
 
 
 def check(scenarios: tuple[Scenario, ...], policies: PolicySet) -> Iterator[Outcome]:
-    """Decide each scenario and compare. Pure; the policies are not changed by being asked."""
+    """Decide each scenario as the enforcement point that asks it would, and compare. Pure."""
     for scenario in scenarios:
-        decision = policies.decide(to_request(scenario.facts))
+        decision = redecide(to_request(scenario.facts), policies)
         yield Outcome(scenario, decision, _difference(scenario, decision))
 
 

@@ -9,5 +9,6 @@ from actfor.authorization.service.authorization import (
     Gather,
 )
 from actfor.authorization.service.changes import PolicyChanges
+from actfor.authorization.service.rehearsal import Rehearsal
 
-__all__ = ["SYSTEM", "Answer", "AuthorizationService", "Gather", "PolicyChanges"]
+__all__ = ["SYSTEM", "Answer", "AuthorizationService", "Gather", "PolicyChanges", "Rehearsal"]

@@ -41,6 +41,7 @@ Gather = Callable[[str, Evaluation], Awaitable[CallFacts]]
 SYSTEM = "system"
 _ATTEMPTS = 3
 _HISTORY = 500
+_FORMER = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,8 @@ class AuthorizationService:
         self.schema = RequestSchema.parse(schema_source())
         # Swapped as a whole by `_swap`, in the order of publication; readers take it once.
         self._snapshot: PolicySet | None = None
+        # A memo of versions that never change; owned by the event loop.
+        self._former: dict[str, PolicySet] = {}
 
     # -- deciding ---------------------------------------------------------------------------
 
@@ -134,7 +137,7 @@ class AuthorizationService:
             answer = Answer(new_id("dec"), decision, ignored(evaluation, self.schema))
             # 3. Record, unless the policies have changed meanwhile.
             try:
-                event = _event(pep, evaluation, request, answer)
+                event = _event(pep, evaluation, request, answer, refused=refusal is not None)
                 await self._database.write(partial(self._record, answer=answer, event=event))
             except Refused as refused:
                 if refused.kind is not Kind.CONFLICT:
@@ -237,6 +240,25 @@ class AuthorizationService:
             raise Refused(Kind.NOT_FOUND, "there is no such policy version")
         return found
 
+    async def set_of(self, version: str) -> PolicySet:
+        """The policies of a version as they were when it was published, by its own schema.
+
+        Raises:
+            Refused: NOT_FOUND; MALFORMED when this release's Cedar does not read them any more.
+        """
+        if self._snapshot is not None and self._snapshot.version == version:
+            return self._snapshot
+        known = self._former.get(version)
+        if known is None:
+            texts = await self._database.read(lambda tx: repository.texts_of(tx, version))
+            if texts is None:
+                raise Refused(Kind.NOT_FOUND, "there is no such policy version")
+            known = await asyncio.to_thread(_as_it_was, *texts)
+            if len(self._former) >= _FORMER:
+                self._former.clear()
+            self._former[version] = known
+        return known
+
     async def _publish(
         self,
         policies: PolicySet,
@@ -288,6 +310,10 @@ class AuthorizationService:
         return self._snapshot
 
 
+def _as_it_was(source: str, schema: str) -> PolicySet:
+    return PolicySet.compile(source, RequestSchema.parse(schema))
+
+
 async def _gathered(
     pep: str, evaluation: Evaluation, gather: Gather | None
 ) -> tuple[CallFacts, str | None]:
@@ -305,7 +331,9 @@ async def _gathered(
     return facts_for(pep, evaluation, known), refusal
 
 
-def _event(pep: str, evaluation: Evaluation, request: Request, answer: Answer) -> Event:
+def _event(
+    pep: str, evaluation: Evaluation, request: Request, answer: Answer, *, refused: bool
+) -> Event:
     leaf: dict[str, JsonValue] = {
         "via": "authzen",
         "pep": pep,
@@ -316,6 +344,8 @@ def _event(pep: str, evaluation: Evaluation, request: Request, answer: Answer) -
     }
     if answer.ignored:
         leaf["ignored"] = list(answer.ignored)
+    if refused:
+        leaf["stage"] = "facts"  # no policy was asked
     # The whole question as it was decided, so that it can be decided again from the record.
     private: dict[str, JsonValue] = {
         "context": dict(request.context),

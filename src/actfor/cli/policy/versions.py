@@ -1,4 +1,4 @@
-"""`actfor policy …`: the published policies, a new version, the way back, their tests."""
+"""What is in force, what was, what is proposed; a new version and the way back."""
 
 from __future__ import annotations
 
@@ -11,22 +11,19 @@ import typer
 
 from actfor.cli.api import api
 from actfor.cli.output import clean, emit, note, out, table
+from actfor.cli.policy.common import FilesArgument, JsonOption, NoteOption, read
 from actfor.errors import Kind, Refused
 
-app = typer.Typer(
-    no_args_is_help=True, help="Cedar policies: show, check, test, compare, publish, roll back."
-)
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-NoteOption = Annotated[str, typer.Option("--note", help="Why; it is kept with the version.")]
-FilesArgument = Annotated[list[Path], typer.Argument(help="Cedar files; together one set.")]
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("ls")(list_)
+    for command in (
+        show, check, publish, rollback, diff, proposals, proposal, approve, reject,
+    ):  # fmt: skip
+        app.command()(command)
 
 
-def register(parent: typer.Typer) -> None:
-    """Add the group."""
-    parent.add_typer(app, name="policy")
-
-
-@app.command()
 def show(
     version: Annotated[str, typer.Argument(help="#N or the beginning of a version.")] = "",
     as_json: JsonOption = False,
@@ -39,14 +36,12 @@ def show(
         out.file.write(f"// {found['version']}\n{found['source']}")
 
 
-@app.command("ls")
 def list_(as_json: JsonOption = False) -> None:
     """List the published versions, newest first."""
     found = api().get("/v1/policies")["versions"]
     table(found, ("seq", "version", "published_at", "cause", "note", "active"), as_json=as_json)
 
 
-@app.command()
 def check(source: FilesArgument) -> None:
     """Say all that is wrong with a policy set, as the server sees it. Exits 1 if anything is.
 
@@ -62,7 +57,6 @@ def check(source: FilesArgument) -> None:
     note("these policies may be published")
 
 
-@app.command()
 def publish(
     source: FilesArgument,
     why: NoteOption = "",
@@ -81,7 +75,6 @@ def publish(
     made(api().post("/v1/policies", body), as_json=as_json)
 
 
-@app.command()
 def rollback(
     version: Annotated[
         str, typer.Argument(help="#N or the beginning of a version.  [default: the one before]")
@@ -94,7 +87,6 @@ def rollback(
     made(api().post("/v1/policies/rollback", body), as_json=as_json)
 
 
-@app.command()
 def diff(
     before: Annotated[str, typer.Argument(help="#N or the beginning of a version.")] = "",
     after: Annotated[str, typer.Argument(help="Likewise.  [default: the one in force]")] = "",
@@ -120,7 +112,6 @@ def diff(
         show_diff(found, text=text)
 
 
-@app.command()
 def proposals(as_json: JsonOption = False) -> None:
     """List the changes that wait, or waited, for a second administrator."""
     found = api().get("/v1/policies/proposals")["proposals"]
@@ -128,7 +119,6 @@ def proposals(as_json: JsonOption = False) -> None:
     table(found, columns, as_json=as_json)
 
 
-@app.command()
 def proposal(proposal_id: str, as_json: JsonOption = False) -> None:
     """Show a proposed change."""
     found = api().get(f"/v1/policies/proposals/{proposal_id}")
@@ -139,7 +129,6 @@ def proposal(proposal_id: str, as_json: JsonOption = False) -> None:
         show_diff(found["diff"])
 
 
-@app.command()
 def approve(
     proposal_id: str,
     no_browser: Annotated[bool, typer.Option(help="Only print the link.")] = False,
@@ -157,51 +146,12 @@ def approve(
     raise Refused(Kind.STEP_UP_REQUIRED, f"`{proposal_id}` is open: approve it in the browser")
 
 
-@app.command()
 def reject(
     proposal_id: str, reason: Annotated[str, typer.Option(help="Why; it goes to the log.")] = ""
 ) -> None:
     """Say no to a proposed change; to your own: withdraw it."""
     found = api().post(f"/v1/policies/proposals/{proposal_id}/reject", {"reason": reason})
     note(f"{proposal_id} is {found['state']}")
-
-
-@app.command()
-def test(
-    files: Annotated[list[Path], typer.Argument(help="YAML decision tables.")],
-    policies: Annotated[
-        list[Path] | None, typer.Option(help="Cedar files.  [default: the default pack]")
-    ] = None,
-) -> None:
-    """Run decision tables against policies, without a server. Exits 1 if one fails.
-
-    Example: actfor policy test scenarios/*.yaml
-    """
-    try:
-        from actfor.authorization import run_scenarios
-    except ImportError as missing:
-        raise Refused(Kind.NOT_FOUND, "policies are tested by `actfor[server]`") from missing
-    source = "\n".join(path.read_text() for path in policies) if policies else None
-    failures = run_scenarios([(str(path), path.read_text()) for path in files], source)
-    for failure in failures:
-        note(failure)
-    if failures:
-        raise typer.Exit(1)
-    note("every scenario decided as written")
-
-
-def read(files: list[Path]) -> str:
-    """The files as one text.
-
-    Raises:
-        Refused: NOT_FOUND, MALFORMED for what is no text.
-    """
-    try:
-        return "\n".join(path.read_text(encoding="utf-8") for path in files)
-    except OSError as error:
-        raise Refused(Kind.NOT_FOUND, f"`{error.filename}`: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise Refused(Kind.MALFORMED, "a policy file is UTF-8 text") from None
 
 
 def made(answer: dict[str, Any], *, as_json: bool) -> None:
