@@ -290,6 +290,25 @@ async def test_a_key_of_another_log_is_refused(database: Database, clock: Clock)
         AuditLog(database, NoteSigner.generate("other.example"), ORIGIN, clock.now)
 
 
+async def test_a_head_that_is_no_tree_head_is_refused(
+    database: Database, log: AuditLog, clock: Clock
+) -> None:
+    grow(database, log, 3)
+    tamper(database, "UPDATE log_head SET size = 300")
+    with pytest.raises(Refused, match="its head cannot be read"):
+        await log.start()
+
+
+async def test_a_log_that_lost_its_checkpoint_is_refused_where_one_was_kept(
+    database: Database, log: AuditLog
+) -> None:
+    grow(database, log, 3)
+    kept = await log.checkpoint()
+    tamper(database, "DELETE FROM log_checkpoint")
+    with pytest.raises(Refused, match="none is stored"):
+        await log.start(kept)
+
+
 async def test_a_database_signed_by_another_key_is_refused(
     database: Database, log: AuditLog, clock: Clock
 ) -> None:
@@ -310,6 +329,15 @@ async def test_a_database_signed_by_another_key_is_refused(
         ("UPDATE log_payload SET salt = zeroblob(32) WHERE idx = 7", "committed to"),
         ("UPDATE log_tile SET body = zeroblob(8192)", "tile 0 of level 0"),
         ("UPDATE log_head SET size = 299, frontier = zeroblob(160)", "tree head"),
+        # Found by rig R14: what is derived from a leaf hides it, or breaks its proofs, as well.
+        ("UPDATE log_leaf SET hash = zeroblob(32) WHERE idx = 7", "entry 7 was changed"),
+        ("UPDATE log_leaf SET agent = 'nobody' WHERE idx = 7", "entry 7 is filed as something"),
+        ("UPDATE log_leaf SET type = 'note' WHERE idx = 7", "entry 7 is filed as something"),
+        ("INSERT INTO log_tile VALUES (0, 9, x'00', x'00')", "no such tile"),
+        ("UPDATE log_tile SET root = zeroblob(32)", "does not have its root"),
+        ("INSERT INTO log_ref VALUES ('mdt_x', 7)", "references are kept"),
+        ("INSERT INTO log_payload VALUES (999, x'00', '{}')", "no such entry"),
+        ("UPDATE log_checkpoint SET size = 299", "not the one that was signed"),
     ],
 )
 async def test_verify_names_what_was_changed(

@@ -46,6 +46,10 @@ class EventType(StrEnum):
     RECOVER = "recover"
 
 
+UNREFERENCED = frozenset({EventType.DECIDE.value, EventType.OUTCOME.value})
+"""Calls and their outcomes are many; what they refer to is found from them, not they from it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened. ``trace`` is shared by all events of one call or one thing."""

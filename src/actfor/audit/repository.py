@@ -15,6 +15,7 @@ from sqlalchemy import (
     bindparam,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -89,6 +90,18 @@ class StoredLeaf:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptLeaf:
+    """A leaf and all that was made from it when it was added, for comparison."""
+
+    stored: StoredLeaf
+    hash: bytes
+    type: str
+    trace: str
+    agent: str | None
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class StoredCheckpoint:
     """The last tree head that was signed."""
 
@@ -126,6 +139,24 @@ _STORED = select(
 _RANGE = _STORED.where(
     log_leaf.c.idx >= bindparam("start"), log_leaf.c.idx < bindparam("end")
 ).order_by(log_leaf.c.idx)
+_KEPT = (
+    _STORED.add_columns(
+        log_leaf.c.hash, log_leaf.c.type, log_leaf.c.trace, log_leaf.c.agent, log_leaf.c.at
+    )
+    .where(log_leaf.c.idx >= bindparam("start"), log_leaf.c.idx < bindparam("end"))
+    .order_by(log_leaf.c.idx)
+)
+_REF = select(log_ref.c.idx).where(
+    log_ref.c.ref == bindparam("to"), log_ref.c.idx == bindparam("of")
+)
+_REFS = select(func.count()).select_from(log_ref)
+_PAYLOAD_BEYOND = select(log_payload.c.idx).where(
+    or_(log_payload.c.idx < 0, log_payload.c.idx >= bindparam("size"))
+)
+_TILES = select(log_tile.c.level, log_tile.c.n, log_tile.c.root).where(
+    log_tile.c.level == bindparam("of_level")
+)
+_LEVELS = select(log_tile.c.level).distinct()
 _OF_TRACE = (
     _STORED.where(log_leaf.c.trace == bindparam("of"))
     .order_by(log_leaf.c.idx)
@@ -232,6 +263,37 @@ def leaves(tx: Tx, start: int, end: int) -> list[tuple[bytes, bytes]]:
 def stored(tx: Tx, start: int, end: int) -> list[StoredLeaf]:
     """Leaves ``[start, end)`` with their payloads, as many as there are."""
     return [StoredLeaf(*row) for row in tx.run(_RANGE, start=start, end=end)]
+
+
+def kept(tx: Tx, start: int, end: int) -> list[KeptLeaf]:
+    """Leaves ``[start, end)`` with everything that is stored of them, as many as there are."""
+    return [KeptLeaf(StoredLeaf(*row[:4]), *row[4:]) for row in tx.run(_KEPT, start=start, end=end)]
+
+
+def is_reference(tx: Tx, ref: str, index: int) -> bool:
+    """Whether it is remembered that this leaf names that thing."""
+    return tx.one(_REF, to=ref, of=index) is not None
+
+
+def count_references(tx: Tx) -> int:
+    """How many are remembered."""
+    row = tx.one(_REFS)
+    return row[0] if row else 0
+
+
+def payloads_beyond(tx: Tx, size: int) -> list[int]:
+    """Indices of payloads that belong to no leaf of a log of that size."""
+    return [index for (index,) in tx.run(_PAYLOAD_BEYOND, size=size)]
+
+
+def roots_of_level(tx: Tx, level: int) -> dict[int, bytes]:
+    """The root that is stored with each full tile of a level."""
+    return {n: root for _, n, root in tx.run(_TILES, of_level=level)}
+
+
+def levels(tx: Tx) -> list[int]:
+    """The levels that have any tile."""
+    return sorted(level for (level,) in tx.run(_LEVELS))
 
 
 def of_trace(tx: Tx, trace: str, most: int) -> list[StoredLeaf]:

@@ -11,8 +11,8 @@ from typing import NoReturn
 
 from actfor.audit import repository
 from actfor.audit.model import (
+    UNREFERENCED,
     Event,
-    EventType,
     Head,
     LoggedEvent,
     Receipt,
@@ -36,9 +36,6 @@ logger = logging.getLogger(__name__)
 CHECKPOINT_SECONDS = 1.0
 CHECKPOINT_LEAVES = 256
 _POLL_SECONDS = 0.25
-
-# Calls and their outcomes are many; what they refer to is found from them, not they from it.
-_UNREFERENCED = frozenset({EventType.DECIDE, EventType.OUTCOME})
 
 
 class AuditLog:
@@ -85,7 +82,7 @@ class AuditLog:
         ).encode()
         leaf_hash = merkle.leaf_hash(leaf)
         repository.add_leaf(tx, index, leaf, leaf_hash, event.type.value, event.trace, event.agent)
-        if event.type not in _UNREFERENCED:
+        if event.type.value not in UNREFERENCED:
             for ref in references(event.facts):
                 repository.add_reference(tx, ref, index)
         growth.frontier = growth.frontier.append(leaf_hash)
@@ -271,12 +268,18 @@ class AuditLog:
             _inconsistent(refused.detail)
 
     def _check(self, tx: Tx, retained: str | None) -> None:
-        old, frontier = repository.checkpoint(tx), repository.head(tx)
+        old = repository.checkpoint(tx)
+        try:
+            frontier = repository.head(tx)
+        except ValueError as cause:
+            _inconsistent(f"its head cannot be read: {cause}")
         highest, count = repository.extent(tx)
         if not highest + 1 == count == frontier.size:
             _inconsistent(f"its head counts {frontier.size} entries, {count} are stored")
         if Nodes(tx).root(frontier.size) != frontier.root():
             _inconsistent("its head is not the root of its entries")
+        if old is None and retained is not None:
+            _inconsistent("a checkpoint was kept, and none is stored")
         if old is not None:
             signed = self._ours(old.note, "the stored checkpoint")
             if (signed.size, signed.root) != (old.size, old.root):

@@ -5,26 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from actfor.audit import repository
-from actfor.audit.model import VerifyReport
-from actfor.audit.repository import StoredLeaf
+from actfor.audit.model import UNREFERENCED, VerifyReport, references
+from actfor.audit.repository import KeptLeaf, StoredLeaf
 from actfor.audit.service import reading
 from actfor.errors import Refused
 from actfor.store import Tx
 from actfor.wire import merkle
 from actfor.wire.checkpoint import Checkpoint
 from actfor.wire.log_entry import LogEntry
-from actfor.wire.merkle import Frontier
+from actfor.wire.merkle import HASH_BYTES, Frontier
 from actfor.wire.note import NoteVerifier
 from actfor.wire.tiles import TILE_WIDTH
 
 _CHUNK = 1024
 _MAX_PROBLEMS = 20
+_MOST_NAMED = 8
+"""Where more entries than that differ from their tile, it is the tile that was changed."""
+_STARTS = range(0, TILE_WIDTH * HASH_BYTES, HASH_BYTES)
 
 
 def verify(tx: Tx, key: NoteVerifier) -> VerifyReport:
-    """Report everything that does not hold, up to a limit; trust nothing but the key."""
+    """Report everything that does not hold, up to a limit; trust nothing but the key.
+
+    What was derived from a leaf and stored beside it (hash, columns, references, tiles) is compared
+    with the leaf, too: whoever searches or serves proofs reads those.
+    """
     run = _Run(tx)
     run.leaves()
+    run.strays()
     run.tiles()
     signed = run.checkpoint(key)
     run.head()
@@ -42,25 +50,63 @@ class _Run:
         self.problems: list[str] = []
         self.opened = 0
         self.erased = 0
+        self.references = 0
 
     def leaves(self) -> None:
-        for index, found in enumerate(self._stored()):
-            if found.index != index:
+        for index, found in enumerate(self._kept()):
+            if found.stored.index != index:
                 self.problems.append(f"entry {index} is missing")
                 return
+            made = merkle.leaf_hash(found.stored.leaf)
+            if made != found.hash:
+                self.problems.append(f"entry {index} was changed: it does not have its hash")
             self._leaf(found)
-            self.hashes.append(merkle.leaf_hash(found.leaf))
+            self.hashes.append(made)
+
+    def strays(self) -> None:
+        """Rows beside the leaves that no leaf accounts for."""
+        size = len(self.hashes)
+        for index in repository.payloads_beyond(self._tx, size):
+            self.problems.append(f"there is a payload for entry {index}, and no such entry")
+        kept = repository.count_references(self._tx)
+        if kept != self.references:
+            self.problems.append(f"{kept} references are kept, the entries make {self.references}")
 
     def tiles(self) -> None:
-        level, height = self.hashes, 0
-        while len(level) >= TILE_WIDTH:
-            roots = []
-            for n in range(len(level) // TILE_WIDTH):
-                part = level[n * TILE_WIDTH : (n + 1) * TILE_WIDTH]
-                if repository.tile(self._tx, height, n) != b"".join(part):
-                    self.problems.append(f"tile {n} of level {height} does not match the entries")
-                roots.append(merkle.root(part))
-            level, height = roots, height + 1
+        nodes, level = self.hashes, 0
+        while len(nodes) >= TILE_WIDTH:
+            nodes = self._level(level, nodes)
+            level += 1
+        for above in repository.levels(self._tx):
+            if not 0 <= above < level:
+                self.problems.append(f"there are tiles of level {above}, and no such level")
+
+    def _level(self, level: int, nodes: list[bytes]) -> list[bytes]:
+        """Compare the full tiles of a level; return the level above."""
+        stored = repository.roots_of_level(self._tx, level)
+        roots = []
+        for n in range(len(nodes) // TILE_WIDTH):
+            part = nodes[n * TILE_WIDTH : (n + 1) * TILE_WIDTH]
+            roots.append(merkle.root(part))
+            self._tile(level, n, part)
+            if stored.pop(n, roots[-1]) != roots[-1]:
+                self.problems.append(f"tile {n} of level {level} does not have its root")
+        for n in sorted(stored):
+            self.problems.append(f"there is a tile {n} of level {level}, and no such tile")
+        return roots
+
+    def _tile(self, level: int, n: int, part: list[bytes]) -> None:
+        body = repository.tile(self._tx, level, n)
+        if body == b"".join(part):
+            return
+        kept = [] if body is None else [body[at : at + HASH_BYTES] for at in _STARTS]
+        other = [at for at, made in enumerate(part) if kept[at : at + 1] != [made]]
+        if level > 0 or len(other) > _MOST_NAMED:
+            self.problems.append(f"tile {n} of level {level} does not match the entries")
+            return
+        for at in other:
+            index = n * TILE_WIDTH + at
+            self.problems.append(f"entry {index} was changed: it is another in its tile")
 
     def checkpoint(self, key: NoteVerifier) -> int:
         stored = repository.checkpoint(self._tx)
@@ -71,6 +117,8 @@ class _Run:
         except Refused as refused:
             self.problems.append(refused.detail)
             return 0
+        if (signed.size, signed.root) != (stored.size, stored.root):
+            self.problems.append("the stored checkpoint is not the one that was signed")
         if signed.size > len(self.hashes):
             self.problems.append(f"{signed.size} entries are signed, {len(self.hashes)} are there")
         elif merkle.root(self.hashes[: signed.size]) != signed.root:
@@ -85,20 +133,42 @@ class _Run:
         if head.size != len(self.hashes) or head.root() != merkle.root(self.hashes):
             self.problems.append("the tree head does not match the entries")
 
-    def _stored(self) -> Iterator[StoredLeaf]:
+    def _kept(self) -> Iterator[KeptLeaf]:
         highest, _ = repository.extent(self._tx)
         for start in range(0, highest + 1, _CHUNK):
-            yield from repository.stored(self._tx, start, start + _CHUNK)
+            yield from repository.kept(self._tx, start, start + _CHUNK)
 
-    def _leaf(self, found: StoredLeaf) -> None:
+    def _leaf(self, found: KeptLeaf) -> None:
+        index = found.stored.index
         try:
-            entry = LogEntry.decode(found.leaf)
+            entry = LogEntry.decode(found.stored.leaf)
+        except Refused:
+            self.problems.append(f"entry {index} is not a log entry")
+            return
+        if entry.seq != index:
+            self.problems.append(f"entry {index} says that it is entry {entry.seq}")
+        agent = entry.facts.get("agent")
+        named = agent if isinstance(agent, str) else None
+        if (found.type, found.trace, found.at) != (entry.type, entry.trace, entry.at) or (
+            found.agent != named
+        ):
+            self.problems.append(f"entry {index} is filed as something else than it says")
+        if entry.type not in UNREFERENCED:
+            self._references(index, entry)
+        self._openings(found.stored, entry)
+
+    def _references(self, index: int, entry: LogEntry) -> None:
+        for ref in {*references(entry.facts)}:
+            self.references += 1
+            if not repository.is_reference(self._tx, ref, index):
+                self.problems.append(f"entry {index} cannot be found by `{ref}`, which it names")
+
+    def _openings(self, found: StoredLeaf, entry: LogEntry) -> None:
+        try:
             opened = reading.openings(found)
         except (Refused, UnicodeEncodeError):
-            self.problems.append(f"entry {found.index} is not a log entry")
+            self.problems.append(f"entry {found.index}: what was kept of it cannot be read")
             return
-        if entry.seq != found.index:
-            self.problems.append(f"entry {found.index} says that it is entry {entry.seq}")
         for name, opening in opened.items():
             if entry.commitments.get(name) != opening.commitment():
                 self.problems.append(f"entry {found.index}: `{name}` is not what was committed to")
