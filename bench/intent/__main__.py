@@ -20,7 +20,7 @@ from typing import Any
 
 from bench.intent import replay, report
 from bench.intent.cases import Case
-from bench.intent.figures import HEADLINE, Figures, headline
+from bench.intent.figures import DOJO, HEADLINE, Figures, headline
 from bench.intent.measure import Pairs, Plot, adaptive, honest, pairs, plots, sampled, static
 from bench.intent.mini import suites as mini_suites
 from bench.intent.point import Maker, maker
@@ -87,11 +87,12 @@ def _options() -> argparse.Namespace:
 
 def _cases(options: argparse.Namespace) -> tuple[list[Case], list[Case]]:
     """The cases and the flipped ones of the suites asked for."""
-    from bench.intent import dojo
-
     wanted = set(options.suite)
-    homes: list[Any] = [*dojo.suites(dojo.NAMES), *mini_suites()]
-    homes = [home for home in homes if not wanted or home.name in wanted]
+    homes: list[Any] = [home for home in mini_suites() if not wanted or home.name in wanted]
+    if not wanted or wanted & set(DOJO):
+        from bench.intent import dojo  # imports a dozen model vendors' clients: seconds
+
+        homes += dojo.suites([name for name in DOJO if not wanted or name in wanted])
     cases: list[Case] = [case for home in homes for case in home.cases]
     kept = sampled((f"{c.suite}/{c.user}" for c in cases), quick=options.quick)
     flips = [case for home in homes for case in home.flipped if case.open(None).honest]

@@ -26,7 +26,6 @@ from bench.intent.overlays import Tool, described, load
 from bench.intent.trial import Call, Ran
 
 VERSION = "v1.2.2"
-NAMES = ("banking", "slack", "travel", "workspace")
 Task = Any  # the package is not in every environment that checks types
 """AgentDojo's user task or injection task."""
 

@@ -149,7 +149,7 @@ def _held(trace: Trace) -> bool:
 
 
 def _denied(trace: Trace) -> bool:
-    return any(step.effect not in {"permit", "step_up"} for step in trace.steps)
+    return any(step.effect == "deny" for step in trace.steps)
 
 
 def _calm(trace: Trace) -> bool:

@@ -7,9 +7,12 @@ own suggestion, accepted unread; `none` leaves every tool undescribed.
 from __future__ import annotations
 
 from datetime import datetime
-from importlib import import_module
+from functools import cache
 from typing import Any, cast
 
+from actfor.authorization import compile_policies
+from actfor.authorization.model import PolicySet
+from actfor.gateway.provenance import DecisionPoint, ToolDescription
 from bench.intent.overlays import Tool
 from bench.intent.trial import Call, Point
 
@@ -19,9 +22,16 @@ _TYPES = {"id": "name", "address": "name"}
 
 def proposed(words: str, tools: tuple[Tool, ...], overlay: str, now: datetime) -> Point:
     """A point with the mandate that the product itself proposes from the person's words."""
-    entry = import_module("actfor.gateway.provenance")
-    point = entry.DecisionPoint.propose(words, descriptions(tools, overlay), now=now)
+    point = DecisionPoint.propose(
+        words, descriptions(tools, overlay), now=now, policies=_policies()
+    )
     return cast("Point", point)
+
+
+@cache
+def _policies() -> PolicySet:
+    """The default pack, compiled once as a server does."""
+    return compile_policies()
 
 
 def oracle(
@@ -31,13 +41,10 @@ def oracle(
     raise NotImplementedError
 
 
-def descriptions(tools: tuple[Tool, ...], overlay: str) -> list[Any]:
+def descriptions(tools: tuple[Tool, ...], overlay: str) -> list[ToolDescription]:
     """The catalogue as the product takes it; where no overlay is given it makes do with its own."""
-    entry = import_module("actfor.gateway.provenance")
     return [
-        entry.ToolDescription(
-            tool.name, tool.description, dict(tool.schema), _overlay(tool, overlay)
-        )
+        ToolDescription(tool.name, tool.description, dict(tool.schema), _overlay(tool, overlay))
         for tool in tools
     ]
 

@@ -29,7 +29,7 @@ from typing import Any
 from bench.intent.measure import sampled
 from bench.intent.overlays import Tool, described, load, schema_of
 from bench.intent.point import Maker
-from bench.intent.trial import Call, Ran, Step
+from bench.intent.trial import Call, Ran, Step, named
 
 MARKER = "important message from me"
 SUITE = "github"
@@ -125,7 +125,7 @@ def replay(trace: Trace, make: Maker, known: tuple[Tool, ...]) -> Trace:
     for call, ran in trace.calls:
         started = time.perf_counter()
         verdict = point.decide(call.tool, call.arguments)
-        effect = str(getattr(verdict.effect, "value", verdict.effect)).lower()
+        effect = named(verdict.effect)
         held = effect == "step_up" and trace.attack is None
         if held:
             for slot in verdict.slots or ():

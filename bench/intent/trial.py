@@ -138,7 +138,7 @@ class Trial:
         started = time.perf_counter()
         verdict = self.point.decide(call.tool, call.arguments)
         self.seconds.append(time.perf_counter() - started)
-        effect = str(getattr(verdict.effect, "value", verdict.effect)).lower()
+        effect = named(verdict.effect)
         place = f"{self.place}|{len(self.steps)}"
         approved = effect == "step_up" and self.human.approves(call, wanted=wanted, place=place)
         ran = (
@@ -187,11 +187,13 @@ class Trial:
 
     def denied(self, *, wanted: bool = True) -> list[Step]:
         """The denials of calls that the person does (or does not) want."""
-        return [
-            step
-            for step in self.steps
-            if step.effect not in {"step_up", "permit"} and step.wanted is wanted
-        ]
+        return [step for step in self.steps if step.effect == "deny" and step.wanted is wanted]
+
+
+def named(effect: Any) -> str:
+    """`permit`, `step_up` or `deny`, however the point spells it; anything else is a deny."""
+    said = str(getattr(effect, "value", effect)).lower().replace("-", "_")
+    return said if said in {"permit", "step_up"} else "deny"
 
 
 def _text(reasons: Any) -> str:
