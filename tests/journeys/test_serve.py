@@ -111,10 +111,10 @@ def test_it_refuses_to_start_and_says_which_setting_and_why(
 def test_a_key_that_others_can_read_is_refused(stage: Stage, tmp_path: Path) -> None:
     stage.start()
     stage.stop()
-    (tmp_path / "data" / "keys" / "tokens.pem").chmod(0o644)
+    (tmp_path / "data" / "keys" / "kek.key").chmod(0o644)
     refused = run("dev", "--data", str(tmp_path / "data"), "--port", str(free_port()))
     assert refused.returncode == 2
-    assert "tokens.pem" in refused.stderr
+    assert "kek.key" in refused.stderr
     assert "readable by others" in refused.stderr
 
 

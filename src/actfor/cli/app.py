@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from actfor import __version__
-from actfor.cli import agents, audit, gateway, login, mandates, policy, run, serve
+from actfor.cli import agents, audit, gateway, keys, login, mandates, policy, run, serve
 from actfor.cli import approvals as approval_commands
 from actfor.cli.demo import command as demo
 from actfor.cli.output import clean, err
@@ -28,7 +28,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (serve, login, agents, run, mandates, gateway, approval_commands, policy, audit, demo):
+for room in (
+    serve,
+    login,
+    agents,
+    run,
+    mandates,
+    gateway,
+    approval_commands,
+    policy,
+    audit,
+    keys,
+    demo,
+):
     room.register(app)
 
 

@@ -171,6 +171,7 @@ class Delegation:
     person_epoch: int
     agent_epoch: int
     mandate_epoch: int
+    kid: str = ""  # of the key that signed the token; empty before there is one
 
     @property
     def agent_name(self) -> str:
@@ -180,7 +181,8 @@ class Delegation:
     @property
     def epochs(self) -> dict[str, JsonValue]:
         """What this delegation depends on, as the log states it (``audit.Epochs``)."""
-        return {
+        signed: dict[str, JsonValue] = {Revocable.KEY.value: {self.kid: 0}} if self.kid else {}
+        return signed | {
             Revocable.PERSON.value: {pseudonym(self.person_id): self.person_epoch},
             Revocable.AGENT.value: {str(self.agent): self.agent_epoch},
             Revocable.MANDATE.value: {self.mandate.id: self.mandate_epoch},

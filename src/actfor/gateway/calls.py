@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -103,12 +104,20 @@ Outcome = Answered | Failed | Pending | Denied
 class Settings:
     """``audience`` is the gateway's URL up to the server's name; ``key`` seals request states.
 
+    ``rotating`` gives the keys where they rotate: the first seals, all open.
+
     ``hold_seconds`` is how long a call waits for a person before it is answered, at most 45.
     """
 
     audience: str
     key: bytes = field(repr=False)
     hold_seconds: float = 20.0
+    rotating: Callable[[], tuple[bytes, ...]] | None = field(default=None, repr=False)
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """The keys now: the first seals, all open."""
+        return (self.key,) if self.rotating is None else self.rotating()
 
     def __post_init__(self) -> None:
         if len(self.key) < 32:

@@ -208,7 +208,7 @@ class McpFront:
                 can_open_url=True,
                 expires_at=int(self._now().timestamp()) + _SESSION_SECONDS,
             )
-            headers = (("mcp-session-id", session.seal(self._settings.key)),)
+            headers = (("mcp-session-id", session.seal(self._settings.keys[0])),)
         return Reply(200, mcp.result(message.id, body), headers)
 
     def _session(self, head: Head, caller: Caller) -> mcp.Session | None:
@@ -217,7 +217,7 @@ class McpFront:
         if token is None:
             return None
         try:
-            session = mcp.Session.open(token, self._settings.key, now=self._now())
+            session = mcp.Session.open(token, *self._settings.keys, now=self._now())
         except Refused as refused:
             raise stop(404, mcp.INVALID_REQUEST, refused.detail) from None
         # State handles are keyed by who holds them (threats-and-faults C7).

@@ -76,7 +76,7 @@ class Questions:
         if token is None:
             return None
         with at(Stage.APPROVAL, case):
-            state = RequestState.open(token, self._settings.key, now=self._now())
+            state = RequestState.open(token, *self._settings.keys, now=self._now())
             if state.principal != case.caller.principal:
                 raise Refused(Kind.DENIED, "the request state was given to someone else")
             if state.call != call:
@@ -113,7 +113,7 @@ class Questions:
             approval.digest,
             int(approval.expires_at.timestamp()),
         )
-        return Pending(approval.trace, question, state.seal(self._settings.key))
+        return Pending(approval.trace, question, state.seal(self._settings.keys[0]))
 
 
 def exact_call(case: Case, decision: Decision) -> ExactCall:

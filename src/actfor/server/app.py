@@ -38,6 +38,7 @@ from actfor.identity.http import (
     people_router,
     webauthn_routes,
 )
+from actfor.keys.http import keys_router
 from actfor.server import health
 from actfor.server.edge import Edge
 from actfor.wire.problem import PROBLEM_TYPE, problem
@@ -115,6 +116,7 @@ def management(services: Services, person: CurrentPerson) -> FastAPI:
         mandates_router(services.delegation, person),
         approvals_router(services.approvals, person),
         servers_router(services.catalog, reader=person, admin=admin),
+        keys_router(services.keys, _id(admin)),
         policies_router(services.authorization, reader=_id(person)),
         changes_router(
             services.policy_changes,

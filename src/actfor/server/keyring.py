@@ -1,71 +1,126 @@
-"""The server's key files: made on first start, mode 0600, refused when anyone else may read them.
+"""How the server's keys come to be: which provider wraps, what older releases left, what is logged.
 
-One key per purpose (threats-and-faults §6): access tokens (ES256), SVIDs (ES256), the log
-(Ed25519), request states (256-bit secret). Private keys never leave this folder.
+Private keys are rows, encrypted (room `keys`); only the key that wraps them is outside, in
+``<data>/keys/kek.key`` unless the setting ``kek`` names an HSM or a key service. Key files that an
+older release made there are taken over at the first start, and removed once that is durable.
 """
 
 from __future__ import annotations
 
-import os
-import secrets
 import stat
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Final
 
-from actfor.audit import NoteSigner
+from actfor.audit import AuditLog, Event, EventType
 from actfor.errors import Kind, Refused
-from actfor.wire.jose import SigningKey
+from actfor.keys import (
+    Change,
+    KeyService,
+    Purpose,
+    Rewrapped,
+    Schedule,
+    Vault,
+    open_kek,
+)
+from actfor.server.settings import Settings
+from actfor.store import Database, Tx
+from actfor.wire.canonical import JsonValue
+from actfor.wire.log_entry import Revocable
+
+_FILES: Final = {
+    Purpose.ACCESS_TOKEN: "tokens.pem",
+    Purpose.SVID: "svids.pem",
+    Purpose.LOG: "log.key",
+    Purpose.SEAL: "seal.key",
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Keyring:
-    """One key per purpose."""
-
-    tokens: SigningKey
-    svids: SigningKey
-    log: NoteSigner
-    seal: bytes
-
-
-def open_keyring(folder: Path, *, log_name: str, seal: str | None = None) -> Keyring:
-    """Load the keys in ``folder``, making those that are missing.
+def open_vault(settings: Settings) -> Vault:
+    """The vault under the KEK that the settings name.
 
     Raises:
-        Refused: a key file is readable by others, or is not a key.
+        Refused: MALFORMED, naming the setting or the file.
     """
+    folder = settings.data / "keys"
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    return Keyring(
-        tokens=SigningKey.from_pem(_file(folder / "tokens.pem", _es256)),
-        svids=SigningKey.from_pem(_file(folder / "svids.pem", _es256)),
-        log=NoteSigner.from_text(_file(folder / "log.key", lambda: _log(log_name)).decode()),
-        seal=seal.encode() if seal else _secret(folder / "seal.key"),
-    )
+    before = open_kek(settings.kek_before, folder) if settings.kek_before else None
+    return Vault(open_kek(settings.kek, folder), before=before)
 
 
-def _es256() -> bytes:
-    return SigningKey.generate().to_pem()
+async def open_keys(
+    settings: Settings,
+    database: Database,
+    vault: Vault,
+    clock: Callable[[], datetime],
+    *,
+    log_name: str,
+) -> KeyService:
+    """Load the keys, making those that are missing.
+
+    Raises:
+        Refused: CONFLICT if the KEK is not the one that wrapped them.
+    """
+    folder = settings.data / "keys"
+    every = timedelta(days=settings.key_days)
+    schedules = {purpose: Schedule(rotate_every=every) for purpose in Purpose}
+    keys = KeyService(database, vault, clock, schedules=schedules, log_name=log_name)
+    await keys.open(adopt=_of_older_release(folder))
+    for name in _FILES.values():
+        (folder / name).unlink(missing_ok=True)
+    return keys
 
 
-def _log(name: str) -> bytes:
-    return NoteSigner.generate(name).to_text().encode()
+def recorder(audit: AuditLog) -> Callable[[Tx, Change | Rewrapped], None]:
+    """Tells the log of every step in a key's life, in the step's own transaction."""
+
+    def record(tx: Tx, change: Change | Rewrapped) -> None:
+        audit.append(tx, _event(change))
+
+    return record
 
 
-def _secret(path: Path) -> bytes:
-    text = _file(path, lambda: secrets.token_hex(32).encode()).decode().strip()
-    if len(text) != 64 or len(set(text)) < 8:
-        raise Refused(Kind.MALFORMED, f"key file `{path}` does not hold 256 random bits")
-    return bytes.fromhex(text)
+def _event(change: Change | Rewrapped) -> Event:
+    if isinstance(change, Rewrapped):
+        facts: dict[str, JsonValue] = {
+            "action": "keys-rewrapped",
+            "kek": change.kek,
+            "data_keys": change.data_keys,
+        }
+        return Event(EventType.KEY, "keys", facts, {"person": change.by})
+    key = change.key
+    facts = {
+        "action": "key-revoked" if change.revoked else f"key-{key.state}",
+        "kid": key.kid,
+        "purpose": key.purpose.value,
+        "state": key.state.value,
+    }
+    private: dict[str, JsonValue] = {}
+    if change.by is not None:
+        private["person"] = change.by
+    if key.cause is not None:
+        private["cause"] = key.cause
+    if not change.revoked:
+        return Event(EventType.KEY, key.kid, facts, private)
+    # A key has no epochs: it lives (0), or from this leaf on it does not.
+    return Event.revoked(Revocable.KEY, key.kid, 1, trace=key.kid, facts=facts, private=private)
 
 
-def _file(path: Path, make: Callable[[], bytes]) -> bytes:
-    if not path.exists():
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(make())
-            file.flush()
-            os.fsync(file.fileno())
-    if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise Refused(Kind.MALFORMED, f"key file `{path}` is readable by others; chmod 600 it")
-    return path.read_bytes()
+def _of_older_release(folder: Path) -> Mapping[Purpose, bytes]:
+    found = {}
+    for purpose, name in _FILES.items():
+        path = folder / name
+        if path.exists():
+            if stat.S_IMODE(path.stat().st_mode) & 0o077:
+                raise Refused(
+                    Kind.MALFORMED, f"key file `{path}` is readable by others; chmod 600 it"
+                )
+            found[purpose] = path.read_bytes()
+    if Purpose.SEAL in found:
+        text = found[Purpose.SEAL].decode(errors="replace").strip()
+        if len(text) != 64 or len(set(text)) < 8:
+            raise Refused(Kind.MALFORMED, "`seal.key` does not hold 256 random bits")
+        found[Purpose.SEAL] = bytes.fromhex(text)
+    return found

@@ -88,6 +88,11 @@ class Settings(BaseSettings):
     seal_secret: SecretStr | None = Field(
         None, description="seals MCP request states; default: a generated key file"
     )
+    kek: str = Field("file", description="what wraps the keys: file[:/path], pkcs11:… or transit:…")
+    kek_before: str = Field(
+        "", description="what wrapped them until now, where `kek` was changed; for one start"
+    )
+    key_days: int = Field(30, ge=2, le=366, description="days after which a signing key rotates")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     export: tuple[ExportSetting, ...] = Field(
         (), description="where the log is sent on to; only here, never by the API"

@@ -24,8 +24,9 @@ from actfor.errors import Kind, Refused
 from actfor.gateway import Catalog, Enforcer
 from actfor.gateway import Settings as GatewaySettings
 from actfor.identity import AgentService, AttestationSocket, LocalProcessAttestor, PeopleService
+from actfor.keys import KeyService, Purpose, Vault
 from actfor.server.app import asgi
-from actfor.server.keyring import Keyring, open_keyring
+from actfor.server.keyring import open_keys, open_vault, recorder
 from actfor.server.settings import Settings
 from actfor.server.telemetry import Metrics
 from actfor.store import Database
@@ -41,7 +42,8 @@ class Services:
     """Everything that was built, for the edge to serve and for tests to ask."""
 
     settings: Settings
-    keys: Keyring
+    keys: KeyService
+    vault: Vault
     database: Database
     audit: AuditLog
     exporter: Exporter
@@ -109,11 +111,10 @@ async def build(settings: Settings, *, with_default_policies: bool) -> Applicati
     clock = _utc
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     origin = settings.domain + "/log"
-    secret = settings.seal_secret.get_secret_value() if settings.seal_secret else None
-    keys = open_keyring(settings.data / "keys", log_name=origin, seal=secret)
+    vault = open_vault(settings)
     database = Database.open(settings.database_url, clock=clock)
     try:
-        services = await _services(settings, keys, database, origin, clock, with_default_policies)
+        services = await _services(settings, vault, database, origin, clock, with_default_policies)
     except BaseException:
         await database.close()
         raise
@@ -122,14 +123,16 @@ async def build(settings: Settings, *, with_default_policies: bool) -> Applicati
 
 async def _services(
     settings: Settings,
-    keys: Keyring,
+    vault: Vault,
     database: Database,
     origin: str,
     clock: Callable[[], datetime],
     with_default_policies: bool,  # noqa: FBT001 - called once, just above
 ) -> Services:
-    audit = AuditLog(database, keys.log, origin, clock)
+    keys = await open_keys(settings, database, vault, clock, log_name=origin)
+    audit = AuditLog(database, keys.log_signer(), origin, clock)
     await audit.start(_retained(settings.data))
+    await keys.start(recorder(audit))
     exporter = Exporter(
         database,
         audit,
@@ -151,23 +154,29 @@ async def _services(
         audit,
         settings.domain,
         settings.public_url,
-        keys.svids,
+        keys.signers(Purpose.SVID)[0],
         [LocalProcessAttestor()],
         clock,
+        check_key=keys.check,
     )
     attestation = AttestationSocket(agents, settings.data.resolve() / "attest.sock")
     agents.after_invalidated.append(attestation.notify)
 
     catalog = Catalog(database, audit, clock, logs=settings.data / "logs")
+    secret = settings.seal_secret.get_secret_value().encode() if settings.seal_secret else None
     gateway = GatewaySettings(
-        audience=f"{settings.public_url}/mcp", key=keys.seal, hold_seconds=settings.hold_seconds
+        audience=f"{settings.public_url}/mcp",
+        key=secret or keys.secrets(Purpose.SEAL)[0],
+        rotating=None if secret else lambda: keys.secrets(Purpose.SEAL),
+        hold_seconds=settings.hold_seconds,
     )
     delegation = DelegationService(
         database,
         audit,
         people,
         agents,
-        keys=(keys.tokens,),
+        keys=keys.signers(Purpose.ACCESS_TOKEN),
+        check_key=keys.check,
         issuer=settings.public_url,
         trust_domain=settings.domain,
         clock=clock,
@@ -182,6 +191,13 @@ async def _services(
         clock,
         lifetime=timedelta(seconds=settings.approval_seconds),
     )
+
+    def use_keys() -> None:
+        agents.use_svid_keys(keys.signers(Purpose.SVID))
+        delegation.use_keys(keys.signers(Purpose.ACCESS_TOKEN))
+
+    use_keys()
+    keys.on_change.append(use_keys)
     agents.on_invalidated.append(approvals.cancel_for_agent)
     delegation.on_revoked.append(approvals.cancel_for_mandate)
     enforcer = Enforcer(
@@ -200,6 +216,7 @@ async def _services(
     return Services(
         settings=settings,
         keys=keys,
+        vault=vault,
         database=database,
         audit=audit,
         exporter=exporter,
@@ -221,6 +238,7 @@ async def _services(
 
 def _loops(services: Services) -> dict[str, Loop]:
     return {
+        "keys": services.keys.run,
         "checkpoints": services.audit.run,
         "agents": services.agents.watch,
         "approvals": services.approvals.run,

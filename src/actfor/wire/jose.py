@@ -206,6 +206,12 @@ def verify(
     return claims
 
 
+def kid_of(token: str) -> str:
+    """The ``kid`` in the header of a token that was verified; empty without one."""
+    kid = header_of(token.split(".", 1)[0]).get("kid")
+    return kid if isinstance(kid, str) else ""
+
+
 def unverified(token: str) -> Unverified:
     """Take a compact JWS apart and parse it strictly, without checking its signature.
 

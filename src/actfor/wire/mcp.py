@@ -219,13 +219,13 @@ class RequestState:
         )
 
     @classmethod
-    def open(cls, token: str, key: bytes, *, now: datetime) -> RequestState:
+    def open(cls, token: str, *keys: bytes, now: datetime) -> RequestState:
         """Read a state that came back. Does not compare principal or call; the caller must.
 
         Raises:
             Refused: MALFORMED if it is not ours to the byte, EXPIRED if it is too old.
         """
-        body = unseal(Purpose.REQUEST_STATE, token, key)
+        body = unseal(Purpose.REQUEST_STATE, token, *keys)
         approval_id, principal, call = body["approval"], body["principal"], body["call"]
         expires_at = body["exp"]
         if not (
@@ -269,14 +269,14 @@ class Session:
         )
 
     @classmethod
-    def open(cls, token: str, key: bytes, *, now: datetime) -> Session:
+    def open(cls, token: str, *keys: bytes, now: datetime) -> Session:
         """Read a session id that came back. Does not compare the principal; the caller must.
 
         Raises:
             Refused: NOT_FOUND if it is not ours, or over (the client then initializes again).
         """
         try:
-            body = unseal(Purpose.SESSION, token, key)
+            body = unseal(Purpose.SESSION, token, *keys)
         except Refused as cause:
             raise Refused(Kind.NOT_FOUND, "no such session") from cause
         session_id, principal, version = body["id"], body["principal"], body["version"]
@@ -302,8 +302,8 @@ def seal(purpose: bytes, body: JsonObject, key: bytes) -> str:
     return f"v1.{payload}.{_encode(_mac(purpose, payload, key))}"
 
 
-def unseal(purpose: bytes, token: str, key: bytes) -> JsonObject:
-    """Read what `seal` made for the same purpose.
+def unseal(purpose: bytes, token: str, *keys: bytes) -> JsonObject:
+    """Read what `seal` made for the same purpose with one of ``keys``.
 
     Raises:
         Refused: MALFORMED for anything else, without saying what was wrong with it.
@@ -312,7 +312,8 @@ def unseal(purpose: bytes, token: str, key: bytes) -> JsonObject:
     payload, _, mac = rest.partition(".")
     if len(token) <= MAX_TOKEN and version == "v1":
         try:
-            if hmac.compare_digest(_decode(mac), _mac(purpose, payload, key)):
+            made = _decode(mac)
+            if any(hmac.compare_digest(made, _mac(purpose, payload, key)) for key in keys):
                 return strict_json.load_object(_decode(payload))
         except ValueError:
             pass

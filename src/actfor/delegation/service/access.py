@@ -81,6 +81,7 @@ class Access(Context):
         Raises:
             Refused: DENIED with the cause, EXPIRED, NOT_FOUND.
         """
+        self._check_key(tx, delegation.kid)
         self._people.check_live(tx, delegation.person_id, delegation.person_epoch)
         self._agents.check_live(tx, delegation.agent_name, delegation.agent_epoch)
         mandate = self._standing(tx, delegation.mandate)
@@ -118,6 +119,7 @@ class Access(Context):
         """
         if proof is not None:
             self.spend(tx, proof)
+        self._check_key(tx, delegation.kid)
         self._people.check_live(tx, delegation.person_id, delegation.person_epoch)
         self._agents.check_live(tx, delegation.agent_name, delegation.agent_epoch)
         mandate = delegation.mandate
@@ -168,13 +170,16 @@ class Access(Context):
             if refused.kind is not Kind.NOT_FOUND:
                 raise
             raise _invalid("the token's mandate is unknown") from refused
-        known = tokens.delegation_of(claims, mandate, resources=self.resources)
+        known = tokens.delegation_of(
+            claims, mandate, resources=self.resources, kid=jose.kid_of(token)
+        )
         self._delegations.put(token, known)
         return known
 
     def _live(self, tx: Tx, known: Delegation, now: datetime) -> Delegation:
         """The delegation with its mandate as it stands; revoked means the token is not valid."""
         try:
+            self._check_key(tx, known.kid)
             self._people.check_live(tx, known.person_id, known.person_epoch)
             self._agents.check_live(tx, known.agent_name, known.agent_epoch)
             mandate = self._standing(tx, known.mandate)

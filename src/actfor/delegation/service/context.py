@@ -22,8 +22,10 @@ from actfor.wire.jose import SigningKey
 class Context:
     """The services and settings that the use cases share.
 
-    ``keys`` sign and verify access tokens: the first signs, all verify. ``audiences`` gives the
-    governed servers' names by their URL, ``<issuer>/mcp/<server>``; it is asked each time.
+    ``keys`` sign and verify access tokens: the first signs, all verify. ``check_key`` refuses, in
+    the transaction that relies on it, what a key signed that was revoked (on any node).
+    ``audiences`` gives the governed servers' names by their URL, ``<issuer>/mcp/<server>``; it is
+    asked each time.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Context:
         clock: Callable[[], datetime],
         audiences: Callable[[], Mapping[str, str]],
         policy_version: Callable[[], str],
+        check_key: Callable[[Tx, str], None] | None = None,
     ) -> None:
         if issuer.endswith("/"):
             raise ValueError("the issuer is written without a trailing slash")
@@ -54,6 +57,7 @@ class Context:
         # Run in the transaction that revokes a mandate, with its id: others end what hangs on it.
         self.on_revoked: list[Callable[[Tx, str], None]] = []
         self._mandates: Remembered[Mandate] = Remembered()
+        self._check_key = check_key or self._check_known
         self.use_keys(keys)
 
     @property
@@ -90,6 +94,11 @@ class Context:
         self._verify_keys = jose.key_map(key.public for key in keys)
         self._delegations: Remembered[Delegation] = Remembered()
         self._subjects: Remembered[Subject] = Remembered()
+
+    def _check_known(self, _tx: Tx, kid: str) -> None:
+        """``check_key`` where nobody else keeps the keys: those that verify are those that live."""
+        if kid not in self._verify_keys:
+            raise Refused(Kind.UNAUTHENTICATED, "the token's signing key was revoked")
 
     async def _committed(self, mandate_id: str) -> Mandate:
         """A mandate as committed. Its standing may be out of date: see ``_standing``.

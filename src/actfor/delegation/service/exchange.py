@@ -26,6 +26,7 @@ from actfor.store import Tx, new_id
 from actfor.wire import jose
 from actfor.wire.canonical import JsonValue, digest
 from actfor.wire.dpop import INVALID_PROOF, DpopProof
+from actfor.wire.log_entry import Revocable
 from actfor.wire.timestamps import rfc3339
 from actfor.wire.token_exchange import (
     INVALID_GRANT,
@@ -42,6 +43,13 @@ class _Parties:
     agent: str
     instance: str | None = None
     subject: Subject | None = None
+    svid_kid: str | None = None
+
+    @property
+    def epochs(self) -> dict[str, JsonValue]:
+        """The keys that signed the two tokens, as what the grant depends on."""
+        kids = (self.svid_kid, None if self.subject is None else self.subject.kid)
+        return {Revocable.KEY.value: {kid: 0 for kid in kids if kid is not None}}
 
 
 class Exchange(Context):
@@ -56,7 +64,7 @@ class Exchange(Context):
         grant_id, now = new_id("gr"), self._now()
         # 1. Who acts, by a credential that only they can use.
         actor = await self._actor(request, proof, grant_id)
-        parties = _Parties(str(actor.agent.id), str(actor.instance))
+        parties = _Parties(str(actor.agent.id), str(actor.instance), svid_kid=actor.kid)
         planned: Plan | Refused
         try:
             # 2. For whom, by which mandate.
@@ -125,7 +133,7 @@ class Exchange(Context):
             )
         except Refused as refused:
             raise _naming("subject_token", refused) from refused
-        return tokens.subject_of(claims)
+        return tokens.subject_of(claims, jose.kid_of(token))
 
     async def _mandate_of(self, subject: Subject) -> Mandate:
         mandate = await self._committed(subject.mandate_id)
@@ -147,12 +155,14 @@ class Exchange(Context):
         A refusal is returned, not raised, so that its record commits.
         """
         refused = self._refusal_now(tx, planned, proof, now)
+        if refused is None:
+            refused = self._keys_now(tx, parties)
         if refused is not None:
             self._audit.append(tx, _refusal(refused, parties, grant_id))
             return refused
         assert isinstance(planned, Plan)  # noqa: S101 - a refusal was returned just above
         grants.add(tx, planned.delegation, now)
-        self._audit.append(tx, _granted(planned))
+        self._audit.append(tx, _granted(planned, parties))
         return planned
 
     def _refusal_now(
@@ -166,6 +176,17 @@ class Exchange(Context):
             self._require_live(tx, planned.delegation, now)
         except Refused as refused:
             return _as_oauth(refused)
+        return None
+
+    def _keys_now(self, tx: Tx, parties: _Parties) -> Refused | None:
+        """The keys that signed both tokens still count, in this very transaction."""
+        try:
+            if parties.subject is not None:
+                self._check_key(tx, parties.subject.kid)
+            if parties.svid_kid is not None:
+                self._agents.check_key(tx, parties.svid_kid)
+        except Refused as refused:
+            return Refused(Kind.DENIED, refused.detail, code=INVALID_GRANT)
         return None
 
     def _require_live(self, tx: Tx, delegation: Delegation, now: datetime) -> None:
@@ -191,7 +212,7 @@ class Exchange(Context):
         )
 
 
-def _granted(granted: Plan) -> Event:
+def _granted(granted: Plan, parties: _Parties) -> Event:
     delegation = granted.delegation
     facts: dict[str, JsonValue] = {
         "action": "exchange",
@@ -207,7 +228,7 @@ def _granted(granted: Plan) -> Event:
         "authority_hash": delegation.mandate.authority_hash,
         "granted": digest(granted.details),
         "expires_at": rfc3339(delegation.expires_at),
-        "epochs": delegation.epochs,
+        "epochs": delegation.epochs | parties.epochs,
     }
     private = {"person": delegation.person_id}
     return Event(EventType.DELEGATE, delegation.grant_id, facts, private)

@@ -147,6 +147,7 @@ class Logins(Context):
         def unit(tx: Tx) -> Person:
             if not grants.spend(tx, seen.once, seen.expires_at):
                 raise _signed_out("DPoP proof was already used", dpop.INVALID_PROOF)
+            self._check_key(tx, jose.kid_of(token))
             return self._people.check_live(tx, jose.text(claims, "sub"), epoch)
 
         return await self._database.write(unit)

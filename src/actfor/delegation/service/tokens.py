@@ -40,6 +40,7 @@ class Subject:
     person_epoch: int
     mandate_epoch: int
     expires_at: datetime
+    kid: str
 
 
 def subject_claims(
@@ -57,8 +58,8 @@ def subject_claims(
     }
 
 
-def subject_of(claims: JsonObject) -> Subject:
-    """The subject behind verified claims.
+def subject_of(claims: JsonObject, kid: str) -> Subject:
+    """The subject behind verified claims, signed by the key ``kid``.
 
     Raises:
         Refused: UNAUTHENTICATED if it is not a subject token; DENIED with `actor_unauthorized` if
@@ -76,6 +77,7 @@ def subject_of(claims: JsonObject) -> Subject:
         person_epoch=integer(private, "person_epoch"),
         mandate_epoch=integer(private, "mandate_epoch"),
         expires_at=_instant(claims, "exp"),
+        kid=kid,
     )
 
 
@@ -129,8 +131,8 @@ def mandate_id_of(claims: JsonObject) -> str:
     return jose.text(member(claims, "mission"), "id")
 
 
-def delegation_of(claims: JsonObject, mandate: Mandate, *, resources: str) -> Delegation:
-    """The delegation behind verified claims and their mandate.
+def delegation_of(claims: JsonObject, mandate: Mandate, *, resources: str, kid: str) -> Delegation:
+    """The delegation behind verified claims and their mandate, signed by the key ``kid``.
 
     Raises:
         Refused: UNAUTHENTICATED if the claims are not those of a delegated token.
@@ -160,6 +162,7 @@ def delegation_of(claims: JsonObject, mandate: Mandate, *, resources: str) -> De
         person_epoch=integer(private, "person_epoch"),
         agent_epoch=integer(private, "agent_epoch"),
         mandate_epoch=integer(private, "mandate_epoch"),
+        kid=kid,
     )
 
 

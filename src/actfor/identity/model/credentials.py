@@ -85,3 +85,4 @@ class AttestedAgent:
     manifest: str
     assurance: str
     expires_at: datetime
+    kid: str = ""  # of the key that signed the SVID

@@ -13,7 +13,7 @@ from actfor.identity.service.attestation import Attestation
 from actfor.identity.service.registry import Registry
 from actfor.identity.service.verification import Verification
 from actfor.identity.service.watch import WATCH_INTERVAL, Watch
-from actfor.store import Database
+from actfor.store import Database, Tx
 from actfor.wire.canonical import JsonObject
 from actfor.wire.jose import SigningKey
 
@@ -39,6 +39,7 @@ class AgentService(Registry):
         clock: Callable[[], datetime],
         *,
         svid_lifetime: timedelta = SVID_LIFETIME,
+        check_key: Callable[[Tx, str], None] | None = None,
     ) -> None:
         super().__init__(database, audit, trust_domain, clock)
         if not timedelta(0) < svid_lifetime <= MAX_SVID_LIFETIME:
@@ -51,8 +52,19 @@ class AgentService(Registry):
             lifetime=svid_lifetime,
             clock=clock,
         )
-        self._verification = Verification(self, key=svid_key.public, clock=clock)
+        self._verification = Verification(
+            self, keys=[svid_key.public], clock=clock, check_key=check_key
+        )
         self._watch = Watch(self, attestors, clock)
+
+    def use_svid_keys(self, keys: Sequence[SigningKey]) -> None:
+        """Sign SVIDs with the first of ``keys`` and verify with all of them, from now on."""
+        self._attestation.use_key(keys[0])
+        self._verification.use_keys(key.public for key in keys)
+
+    def check_key(self, tx: Tx, kid: str) -> None:
+        """Refuse what a revoked key signed; for the transaction that relies on an SVID."""
+        self._verification.check_key(tx, kid)
 
     async def challenge(self, name: str, peer_pid: int) -> Challenge:
         """See ``Attestation.challenge``."""

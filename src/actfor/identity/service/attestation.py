@@ -58,6 +58,10 @@ class Attestation:
         self._lifetime = lifetime
         self._now = clock
 
+    def use_key(self, key: SigningKey) -> None:
+        """Sign with this key from now on."""
+        self._key = key
+
     async def challenge(self, name: str, peer_pid: int) -> Challenge:
         """A nonce that this peer may answer once within a minute.
 

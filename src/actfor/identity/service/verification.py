@@ -7,7 +7,7 @@ is the registered one is read from the database each time.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
@@ -16,7 +16,8 @@ from actfor.errors import Kind, Refused
 from actfor.identity.model import Agent, AttestedAgent
 from actfor.identity.repository import agents as rows
 from actfor.identity.service.registry import Registry
-from actfor.wire import spiffe
+from actfor.store import Row, Tx
+from actfor.wire import jose, spiffe
 from actfor.wire.jose import VerifyKey, key_map
 from actfor.wire.spiffe import SpiffeId
 
@@ -32,18 +33,32 @@ class _Verified:
     instance: SpiffeId
     assurance: str
     agent: Agent
+    kid: str
 
 
 class Verification:
-    """Verifies the SVIDs of one registry's agents, signed by ``key``."""
+    """Verifies the SVIDs of one registry's agents, signed by one of ``keys``.
+
+    ``check_key`` refuses, in a transaction, what a key signed that was revoked (on any node).
+    """
 
     def __init__(
-        self, registry: Registry, *, key: VerifyKey, clock: Callable[[], datetime]
+        self,
+        registry: Registry,
+        *,
+        keys: Iterable[VerifyKey],
+        clock: Callable[[], datetime],
+        check_key: Callable[[Tx, str], None] | None = None,
     ) -> None:
         self._registry = registry
         self._database = registry.database
-        self._keys = key_map([key])
         self._now = clock
+        self.check_key = check_key or self._check_known
+        self.use_keys(keys)
+
+    def use_keys(self, keys: Iterable[VerifyKey]) -> None:
+        """Verify with these from now on. What was remembered as verified is forgotten."""
+        self._keys = key_map(keys)
         # Owned by the event loop: verified SVIDs by digest, oldest first.
         self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
 
@@ -72,7 +87,13 @@ class Verification:
             known.agent.manifest_digest,
             known.assurance,
             known.svid.expires_at,
+            known.kid,
         )
+
+    def _check_known(self, _tx: Tx, kid: str) -> None:
+        """``check_key`` where nobody else keeps the keys: those that verify are those that live."""
+        if kid not in self._keys:
+            raise Refused(Kind.UNAUTHENTICATED, "the SVID's signing key was revoked")
 
     async def _verify(self, token: str, audience: str) -> _Verified:
         svid = spiffe.verify_jwt_svid(
@@ -89,13 +110,17 @@ class Verification:
         instance = SpiffeId.parse(stated)
         if instance.agent != svid.id:
             raise Refused(Kind.UNAUTHENTICATED, "the SVID names another agent's instance")
-        return _Verified(svid, name, instance, assurance, await self._registry.show(name))
+        agent = await self._registry.show(name)
+        return _Verified(svid, name, instance, assurance, agent, jose.kid_of(token))
 
     async def _live(self, known: _Verified) -> _Verified:
         """Refuse unless agent, process and manifest are still the ones; the agent as it is now."""
-        row = await self._database.read(
-            lambda tx: rows.liveness(tx, known.name, str(known.instance))
-        )
+
+        def unit(tx: Tx) -> Row | None:
+            self.check_key(tx, known.kid)
+            return rows.liveness(tx, known.name, str(known.instance))
+
+        row = await self._database.read(unit)
         if row is None:
             raise Refused(Kind.NOT_FOUND, f"there is no agent `{known.name}`")
         state, epoch, manifest, ended, instance = row

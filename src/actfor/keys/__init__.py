@@ -1,0 +1,25 @@
+"""Keys: their purposes and lives, and the encryption of secrets and personal data at rest."""
+
+from actfor.keys.envelope import Cipher, Place
+from actfor.keys.kek import Kek, open_kek
+from actfor.keys.model import Change, Key, KeyState, Purpose, Rewrapped, Schedule
+from actfor.keys.service import INSTALLATION, DataKey, Erased, Held, KeyService, Vault
+
+__all__ = [
+    "INSTALLATION",
+    "Change",
+    "Cipher",
+    "DataKey",
+    "Erased",
+    "Held",
+    "Kek",
+    "Key",
+    "KeyService",
+    "KeyState",
+    "Place",
+    "Purpose",
+    "Rewrapped",
+    "Schedule",
+    "Vault",
+    "open_kek",
+]

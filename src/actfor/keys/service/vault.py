@@ -1,0 +1,219 @@
+"""Root key and data keys: what seals secrets at rest, and personal data by person.
+
+    KEK (file, HSM, key service) ── wraps ──> root key ── wraps ──> data keys ── seal ──> rows
+
+Everything here runs in the caller's transaction. What is remembered in memory is either a pure
+function of a row's bytes, or safe to be out of date: a data key that was erased elsewhere a moment
+ago still seals, but what it seals can never be opened again.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from actfor.errors import Kind, Refused
+from actfor.keys import repository
+from actfor.keys.envelope import Cipher, Place, new_key
+from actfor.keys.kek import Kek
+from actfor.keys.repository import Root, Wrapped
+from actfor.store import Tx, new_id
+
+INSTALLATION: Final = ""
+"""The subject of what concerns no person."""
+
+_MAX_REMEMBERED: Final = 10_000
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class DataKey:
+    """A data key that is ready to seal."""
+
+    id: str
+    cipher: Cipher
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """A data key that is gone, and the leaf that says so."""
+
+    leaf: int
+
+
+class Vault:
+    """Seals and opens, for one database. ``before`` is the provider that was used until now."""
+
+    def __init__(self, kek: Kek, *, before: Kek | None = None) -> None:
+        self._kek = kek
+        self._before = before
+        self._lock = threading.Lock()  # the sequencer's thread and the readers' share what follows
+        self._unwrapped: dict[bytes, Cipher] = {}  # by the wrapped bytes: a pure function of them
+        self._sealing: dict[str, DataKey] = {}  # by subject: committed, not known to be erased
+
+    @property
+    def kek(self) -> Kek:
+        """The provider that wraps now."""
+        return self._kek
+
+    def ensure(self, tx: Tx) -> None:
+        """A root key there is, this provider unwraps it, and wraps it from now on.
+
+        Raises:
+            Refused: CONFLICT if it was wrapped by a key that is not configured.
+        """
+        found = repository.root(tx)
+        if found is None:
+            self._add_root(tx, 1, new_key())
+            return
+        raw = self._unwrap_root(found)
+        if found.kek != self._kek.id:
+            wrapped = self._kek.wrap(raw, _root_context(found.version))
+            repository.rewrap_root(tx, found.version, self._kek.id, wrapped)
+
+    def seal(self, tx: Tx, data: bytes, place: Place) -> bytes:
+        """Seal a secret of the installation."""
+        key = self.key_of(tx, INSTALLATION)
+        if isinstance(key, Erased):
+            raise Refused(Kind.CONFLICT, "the installation's data key is gone")
+        return key.cipher.seal(data, place)
+
+    def open(self, tx: Tx, sealed: bytes, place: Place) -> bytes:
+        """Open a secret of the installation.
+
+        Raises:
+            Refused: CONFLICT if it was changed, moved or sealed elsewhere.
+        """
+        found = repository.data_key_of(tx, INSTALLATION)
+        if found is None or found.wrapped is None:
+            raise Refused(Kind.CONFLICT, "the installation's data key is gone")
+        return self._cipher(tx, found).open(sealed, place)
+
+    def key_of(self, tx: Tx, subject: str) -> DataKey | Erased:
+        """A subject's data key, made at first use; `Erased` for ever after. Needs a writing tx."""
+        known = self._sealing.get(subject)
+        if known is not None:
+            return known
+        found = repository.data_key_of(tx, subject)
+        if found is None:
+            found = self._add_data_key(tx, subject)
+        if found.wrapped is None:
+            return Erased(found.erased_by or 0)
+        key = DataKey(found.id, self._cipher(tx, found))
+        tx.on_commit(lambda: self._remember(self._sealing, subject, key))
+        return key
+
+    def find(self, tx: Tx, key_id: str) -> Cipher | Erased | None:
+        """A data key by its id; None if there never was one."""
+        found = repository.data_key_by_id(tx, key_id)
+        if found is None:
+            return None
+        if found.wrapped is None:
+            return Erased(found.erased_by or 0)
+        return self._cipher(tx, found)
+
+    def erase(self, tx: Tx, subject: str, leaf: int) -> bool:
+        """Forget a person's data key. False if there is none."""
+        if subject == INSTALLATION:
+            raise ValueError("the installation is not a person")
+        found = repository.data_key_of(tx, subject)
+        if found is None or not repository.erase_data_key(tx, found.id, leaf):
+            return False
+        tx.on_commit(lambda: self.forget(subject, found.wrapped))
+        return True
+
+    def forget(self, subject: str, wrapped: bytes | None = None) -> None:
+        """Drop what is remembered of a subject's key, so that it is looked up again."""
+        with self._lock:
+            self._sealing.pop(subject, None)
+            if wrapped is not None:
+                self._unwrapped.pop(wrapped, None)
+
+    def rewrap(self, tx: Tx, kek: Kek) -> int:
+        """A new root key under ``kek``, all data keys wrapped by it; how many there were.
+
+        Data stays as it is. Nothing that the old root key or the old KEK wrapped is left.
+        """
+        old = repository.root(tx)
+        if old is None:
+            raise Refused(Kind.CONFLICT, "there is no root key to rewrap")
+        raw, version = new_key(), old.version + 1
+        self._add_root(tx, version, raw, kek)
+        live = repository.live_data_keys(tx)
+        for key in live:
+            data = self._unwrap_data(tx, key)
+            wrapped = Cipher(raw).seal(data, _place(key.id, version))
+            repository.rewrap_data_key(tx, key.id, version, wrapped)
+        repository.drop_roots(tx, version)
+        tx.on_commit(lambda: self.use(kek))
+        return len(live)
+
+    def use(self, kek: Kek) -> None:
+        """Wrap with this provider from now on."""
+        with self._lock:
+            self._kek, self._before = kek, None
+            self._unwrapped.clear()
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _add_root(self, tx: Tx, version: int, raw: bytes, kek: Kek | None = None) -> None:
+        by = kek or self._kek
+        new = Root(version, by.id, by.wrap(raw, _root_context(version)))
+        if not repository.add_root(tx, new):
+            raise Refused(Kind.CONFLICT, "another node changed the root key at the same time")
+
+    def _add_data_key(self, tx: Tx, subject: str) -> Wrapped:
+        current = repository.root(tx)
+        if current is None:
+            self.ensure(tx)
+            current = repository.root(tx)
+            assert current is not None  # noqa: S101 - just made
+        key_id = new_id("dk")
+        sealed = self._root(current).seal(new_key(), _place(key_id, current.version))
+        new = Wrapped(key_id, current.version, sealed, None)
+        if not repository.add_data_key(tx, new, subject):
+            raise Refused(Kind.CONFLICT, "another node made the data key at the same time")
+        return new
+
+    def _cipher(self, tx: Tx, found: Wrapped) -> Cipher:
+        assert found.wrapped is not None  # noqa: S101 - callers have looked
+        known = self._unwrapped.get(found.wrapped)
+        if known is None:
+            known = Cipher(self._unwrap_data(tx, found))
+            self._remember(self._unwrapped, found.wrapped, known)
+        return known
+
+    def _unwrap_data(self, tx: Tx, found: Wrapped) -> bytes:
+        root = repository.root(tx, found.root)
+        if root is None or found.wrapped is None:
+            raise Refused(Kind.CONFLICT, f"the root key {found.root} is gone")
+        return self._root(root).open(found.wrapped, _place(found.id, found.root))
+
+    def _root(self, found: Root) -> Cipher:
+        known = self._unwrapped.get(found.wrapped)
+        if known is None:
+            known = Cipher(self._unwrap_root(found))
+            self._remember(self._unwrapped, found.wrapped, known)
+        return known
+
+    def _unwrap_root(self, found: Root) -> bytes:
+        context = _root_context(found.version)
+        if self._before is not None and found.kek != self._kek.id:
+            return self._before.unwrap(found.wrapped, context, found.kek)
+        return self._kek.unwrap(found.wrapped, context, found.kek)
+
+    def _remember(self, where: dict[K, V], key: K, value: V) -> None:
+        with self._lock:
+            if len(where) >= _MAX_REMEMBERED:
+                where.clear()
+            where[key] = value
+
+
+def _root_context(version: int) -> bytes:
+    return Place("root_key", str(version), "wrapped", version).encode()
+
+
+def _place(key_id: str, root: int) -> Place:
+    return Place("data_key", key_id, "wrapped", root)
