@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.conftest import Clock
 from tests.fakes.delegation_world import BANK, CRM, ISSUER, Holder, World, build
 
-from actfor.delegation import Delegation, Mandate, MandateState
+from actfor.delegation import Delegation, Mandate, MandateState, Use
 from actfor.errors import Kind, Refused
 from actfor.identity import PersonState
 from actfor.store import Database, Tx, new_id
@@ -40,8 +40,13 @@ async def token_for(world: World, audience: str = CRM, **changes: Any) -> tuple[
     return holder, answer.access_token
 
 
-async def consume(world: World, delegation: Delegation, **more: Any) -> None:
-    await world.database.write(lambda tx: world.delegation.consume(tx, delegation, **more))
+async def consume(
+    world: World, delegation: Delegation, *, proof: str | None = None, **use: Any
+) -> None:
+    def unit(tx: Tx) -> None:
+        world.delegation.consume(tx, delegation, Use(**use), proof=proof)
+
+    await world.database.write(unit)
 
 
 # -- presenting --------------------------------------------------------------------------------

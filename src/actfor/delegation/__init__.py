@@ -7,19 +7,24 @@ command line. There is no token without a person, an agent and a mandate that na
 from actfor.delegation.model import (
     Delegation,
     DeviceStart,
+    IssuedGrant,
     Mandate,
     MandateDraft,
     MandateState,
     Proved,
 )
 from actfor.delegation.service import DelegationService
+from actfor.delegation.usage import Standing, Use
 
 __all__ = [
     "Delegation",
     "DelegationService",
     "DeviceStart",
+    "IssuedGrant",
     "Mandate",
     "MandateDraft",
     "MandateState",
     "Proved",
+    "Standing",
+    "Use",
 ]

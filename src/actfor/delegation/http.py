@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from actfor.delegation.model import Mandate, MandateDraft
+from actfor.delegation.model import IssuedGrant, Mandate, MandateDraft
 from actfor.delegation.service import DelegationService
 from actfor.errors import Kind, Refused
 from actfor.identity import Person, Role
@@ -150,6 +150,20 @@ def mandates_router(delegation: DelegationService, current_person: CurrentPerson
         revoked = await delegation.revoke_mandate(person, mandate_id, body.reason)
         return mandate_view(revoked, resources)
 
+    @routes.get("/{mandate_id}/grants")
+    async def grants(mandate_id: str, person: Who) -> dict[str, Any]:
+        """The access tokens made from it that can be used now."""
+        found = await delegation.grants(person, mandate_id)
+        return {"grants": [grant_view(one) for one in found]}
+
+    @routes.post("/{mandate_id}/grants/{grant_id}/revoke")
+    async def revoke_grant(
+        mandate_id: str, grant_id: str, body: Revocation, person: Who
+    ) -> dict[str, Any]:
+        """Take one access token back, and all that was made from it; the mandate stays."""
+        await delegation.revoke_grant(person, mandate_id, grant_id, body.reason)
+        return {"id": grant_id, "state": "revoked"}
+
     @routes.post("/{mandate_id}/subject_token")
     async def subject_token(mandate_id: str, person: Who) -> JSONResponse:
         """One's own token for the mandate; only its agent can exchange it."""
@@ -183,6 +197,18 @@ def mandate_view(mandate: Mandate, resources: str) -> dict[str, Any]:
         "authority_hash": mandate.authority_hash,
         "intent_hash": mandate.intent_hash,
         "authorization_details": to_authorization_details(mandate.authority, resources=resources),
+    }
+
+
+def grant_view(grant: IssuedGrant) -> dict[str, Any]:
+    """A grant as the management API shows it."""
+    return {
+        "id": grant.id,
+        "instance": grant.instance,
+        "audience": grant.audience,
+        "created_at": rfc3339(grant.created_at),
+        "expires_at": rfc3339(grant.expires_at),
+        "calls_used": grant.calls_used,
     }
 
 

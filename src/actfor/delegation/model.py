@@ -96,7 +96,8 @@ class MandateDraft:
 class Mandate:
     """What was committed, and what was used of it.
 
-    ``amount_used`` is in minor units of the budget's currency, 0 where no amount is budgeted.
+    ``amount_used`` is in minor units of the budget's currency, 0 where no amount is budgeted;
+    ``calls_this_hour`` are those in the clock hour in which it was looked at.
     """
 
     id: str
@@ -114,6 +115,7 @@ class Mandate:
     calls_used: int = 0
     amount_used: int = 0
     reason: str | None = None
+    calls_this_hour: int = 0
 
     def at(self, now: datetime) -> Self:
         """The same mandate as seen at ``now``: expired if its time has passed."""
@@ -188,6 +190,18 @@ class Delegation:
             Revocable.MANDATE.value: {self.mandate.id: self.mandate_epoch},
             Revocable.GRANT.value: {self.grant_id: 0},
         }
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedGrant:
+    """Our record of one access token, for whoever may take it back."""
+
+    id: str
+    instance: str
+    audience: str
+    created_at: datetime
+    expires_at: datetime
+    calls_used: int
 
 
 @dataclass(frozen=True, slots=True)

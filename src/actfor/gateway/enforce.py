@@ -21,7 +21,7 @@ from actfor.approval import Approval, ApprovalService
 from actfor.audit import AuditLog
 from actfor.authorization.model import Decision, Effect, bind, to_request
 from actfor.authorization.service import AuthorizationService
-from actfor.delegation import Delegation, DelegationService
+from actfor.delegation import Delegation, DelegationService, Use
 from actfor.errors import Kind, Refused
 from actfor.gateway import records
 from actfor.gateway.calls import (
@@ -233,9 +233,7 @@ class Enforcer:
             with at(Stage.CREDENTIAL, case):
                 self._take_proof(tx, caller)
             with at(Stage.MANDATE, case):
-                self._delegation.consume(
-                    tx, delegation, amount=case.judged.amount, grant_index=case.grant_index
-                )
+                self._delegation.consume(tx, delegation, Use(case.judged.amount, case.grant_index))
             with at(Stage.TOOL, case):
                 self._catalog.check_pinned(tx, case.tool)
             with at(Stage.POLICY, case):

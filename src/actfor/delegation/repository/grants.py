@@ -6,14 +6,15 @@ from datetime import datetime
 
 from sqlalchemy import Integer, and_, bindparam, delete, insert, select, update
 
-from actfor.delegation.model import Delegation
+from actfor.delegation.model import Delegation, IssuedGrant
 from actfor.delegation.repository.mandates import add_slots, fits
 from actfor.delegation.repository.tables import device as _device
 from actfor.delegation.repository.tables import issued as _table
 from actfor.delegation.repository.tables import proof as _proof
 from actfor.delegation.repository.tables import slot as _slot
 from actfor.store import Tx, insert_ignore
-from actfor.wire.timestamps import to_ms
+from actfor.wire.rar.authority import MAX_DEPTH
+from actfor.wire.timestamps import from_ms, to_ms
 
 _t = _table.c
 _CALLS, _AMOUNT = bindparam("calls", type_=Integer), bindparam("amount", type_=Integer)
@@ -23,12 +24,30 @@ _TAKE = (
     .where(
         _t.id == bindparam("of"),
         _t.expires_at > bindparam("now"),
+        _t.revoked_at.is_(None),
         fits(_t.calls_used, _t.calls_limit, _CALLS),
         fits(_t.amount_used, _t.amount_limit, _AMOUNT),
     )
     .values(calls_used=_t.calls_used + _CALLS, amount_used=_t.amount_used + _AMOUNT)
 )
-_LIVE = select(_t.expires_at).where(_t.id == bindparam("id"))
+_LIVE = select(_t.expires_at, _t.revoked_at).where(_t.id == bindparam("id"))
+_ANCESTOR = select(_t.parent, _t.revoked_at).where(_t.id == bindparam("id"))
+_REVOKE = (
+    update(_table)
+    .where(_t.id == bindparam("of"), _t.revoked_at.is_(None))
+    .values(revoked_at=bindparam("now"))
+)
+_OF_MANDATE = (
+    select(_t.id, _t.instance, _t.audience, _t.created_at, _t.expires_at, _t.calls_used)
+    .where(
+        _t.mandate_id == bindparam("mandate"),
+        _t.expires_at > bindparam("now"),
+        _t.revoked_at.is_(None),
+    )
+    .order_by(_t.created_at, _t.id)
+    .limit(bindparam("most"))
+)
+_MANDATE_OF = select(_t.mandate_id).where(_t.id == bindparam("id"))
 _SPEND = insert_ignore(_proof).values(once=bindparam("once"), expires_at=bindparam("expires"))
 _FORGET_PROOFS = delete(_proof).where(_proof.c.expires_at <= bindparam("until"))
 _FORGET_LOGINS = delete(_device).where(_device.c.expires_at <= bindparam("until"))
@@ -54,6 +73,8 @@ def add(tx: Tx, delegation: Delegation, now: datetime) -> None:
         calls_used=0,
         amount_limit=None if budget.amount is None else budget.amount.minor,
         amount_used=0,
+        parent=None,
+        revoked_at=None,
     )
     add_slots(tx, delegation.grant_id, delegation.authority)
 
@@ -64,9 +85,45 @@ def take(tx: Tx, grant_id: str, *, now: datetime, calls: int, amount: int) -> bo
 
 
 def is_live(tx: Tx, grant_id: str, now: datetime) -> bool:
-    """Whether the grant was recorded and has not expired."""
+    """Whether the grant was recorded and has not expired. Revoked is another question."""
     row = tx.one(_LIVE, id=grant_id)
     return row is not None and row[0] > to_ms(now)
+
+
+def is_revoked(tx: Tx, grant_id: str) -> bool:
+    """Whether the grant, or one that it was made from, was taken back.
+
+    Revoking is one write at the root of a subtree; whoever stands below finds it on the way up.
+    """
+    here: str | None = grant_id
+    for _ in range(MAX_DEPTH + 1):
+        row = tx.one(_ANCESTOR, id=here) if here is not None else None
+        if row is None:
+            return False
+        here, revoked_at = row
+        if revoked_at is not None:
+            return True
+    return True  # deeper than any chain may be: no chain of ours
+
+
+def revoke(tx: Tx, grant_id: str, now: datetime) -> bool:
+    """Take a grant back, and all that was made from it. False if it was before."""
+    return tx.changed(_REVOKE, of=grant_id, now=to_ms(now)) == 1
+
+
+def mandate_of(tx: Tx, grant_id: str) -> str | None:
+    """The mandate that a grant was made from."""
+    row = tx.one(_MANDATE_OF, id=grant_id)
+    return None if row is None else str(row[0])
+
+
+def live_of(tx: Tx, mandate_id: str, now: datetime, most: int) -> list[IssuedGrant]:
+    """The grants of a mandate that can be used now, oldest first."""
+    rows = tx.run(_OF_MANDATE, mandate=mandate_id, now=to_ms(now), most=most)
+    return [
+        IssuedGrant(id_, instance, audience, from_ms(created), from_ms(expires), calls)
+        for id_, instance, audience, created, expires, calls in rows
+    ]
 
 
 def spend(tx: Tx, once: str, expires_at: datetime) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 
-from sqlalchemy import ColumnElement, Integer, bindparam, desc, insert, or_, select, update
+from sqlalchemy import ColumnElement, Integer, bindparam, case, desc, insert, or_, select, update
 from sqlalchemy.sql.schema import Column
 
 from actfor.delegation.model import Mandate, MandateState
@@ -22,9 +23,11 @@ _t = _table.c
 _COLUMNS = (
     _t.id, _t.person_id, _t.agent, _t.goal, _t.details, _t.authority_hash, _t.intent_hash,
     _t.created_at, _t.expires_at, _t.state, _t.epoch, _t.four_eyes, _t.calls_used,
-    _t.amount_used, _t.reason,
+    _t.amount_used, _t.reason, _t.recent_hour, _t.recent_calls,
 )  # fmt: skip
 _CALLS, _AMOUNT = bindparam("calls", type_=Integer), bindparam("amount", type_=Integer)
+_HOUR = bindparam("hour", type_=Integer)
+_HOUR_MS = 3_600_000
 
 
 def fits(used: Column[int], limit: Column[int], more: ColumnElement[int]) -> ColumnElement[bool]:
@@ -36,9 +39,15 @@ _ADD = insert(_table).values({column.name: bindparam(column.name) for column in 
 _BY_ID = select(*_COLUMNS).where(_t.id == bindparam("id"))
 _LATEST = select(*_COLUMNS).order_by(desc(_t.created_at), desc(_t.id)).limit(bindparam("most"))
 _LATEST_OF = _LATEST.where(_t.person_id == bindparam("person"))
-_STANDING = select(_t.state, _t.epoch, _t.calls_used, _t.amount_used, _t.reason).where(
-    _t.id == bindparam("id")
-)
+_STANDING = select(
+    _t.state,
+    _t.epoch,
+    _t.calls_used,
+    _t.amount_used,
+    _t.reason,
+    _t.recent_hour,
+    _t.recent_calls,
+).where(_t.id == bindparam("id"))
 _REVOKE = (
     update(_table)
     .where(_t.id == bindparam("of"), _t.state == MandateState.ACTIVE.value)
@@ -54,7 +63,12 @@ _TAKE = (
         fits(_t.calls_used, _t.calls_limit, _CALLS),
         fits(_t.amount_used, _t.amount_limit, _AMOUNT),
     )
-    .values(calls_used=_t.calls_used + _CALLS, amount_used=_t.amount_used + _AMOUNT)
+    .values(
+        calls_used=_t.calls_used + _CALLS,
+        amount_used=_t.amount_used + _AMOUNT,
+        recent_calls=case((_t.recent_hour == _HOUR, _t.recent_calls + _CALLS), else_=_CALLS),
+        recent_hour=_HOUR,
+    )
 )
 _ADD_SLOT = insert(_slot).values(
     owner=bindparam("owner"), slot=bindparam("slot"), calls_limit=bindparam("limit"), calls_used=0
@@ -67,6 +81,10 @@ _TAKE_SLOT = (
         _slot.c.calls_used < _slot.c.calls_limit,
     )
     .values(calls_used=_slot.c.calls_used + 1)
+)
+
+_SLOT_LEFT = select(_slot.c.calls_limit - _slot.c.calls_used).where(
+    _slot.c.owner == bindparam("of"), _slot.c.slot == bindparam("at")
 )
 
 
@@ -93,6 +111,8 @@ def add(tx: Tx, mandate: Mandate, resources: str) -> None:
         calls_used=0,
         amount_limit=None if budget.amount is None else budget.amount.minor,
         amount_used=0,
+        recent_hour=None,
+        recent_calls=None,
     )
     add_slots(tx, mandate.id, mandate.authority)
 
@@ -107,7 +127,7 @@ def add_slots(tx: Tx, owner: str, authority: Authority) -> None:
 def by_id(tx: Tx, mandate_id: str, resources: str) -> Mandate | None:
     """One mandate, as it was left: see ``Mandate.at``."""
     row = tx.one(_BY_ID, id=mandate_id)
-    return None if row is None else _mandate(row, resources)
+    return None if row is None else _mandate(tx, row, resources)
 
 
 def latest(tx: Tx, person_id: str | None, resources: str, most: int) -> list[Mandate]:
@@ -116,16 +136,24 @@ def latest(tx: Tx, person_id: str | None, resources: str, most: int) -> list[Man
         rows = tx.run(_LATEST, most=most)
     else:
         rows = tx.run(_LATEST_OF, person=person_id, most=most)
-    return [_mandate(row, resources) for row in rows]
+    return [_mandate(tx, row, resources) for row in rows]
 
 
-def standing(tx: Tx, mandate_id: str) -> tuple[MandateState, int, int, int, str | None] | None:
-    """State, epoch, calls used, amount used and reason: all of a mandate that ever changes."""
-    row = tx.one(_STANDING, id=mandate_id)
+def standing(tx: Tx, mandate: Mandate) -> Mandate | None:
+    """The mandate with all of it that ever changes as it is in this transaction."""
+    row = tx.one(_STANDING, id=mandate.id)
     if row is None:
         return None
-    state, epoch, calls, amount, reason = row
-    return MandateState(state), epoch, calls, amount, reason
+    state, epoch, calls, amount, reason, hour, recent = row
+    return replace(
+        mandate,
+        state=MandateState(state),
+        epoch=epoch,
+        calls_used=calls,
+        amount_used=amount,
+        reason=reason,
+        calls_this_hour=_recent(tx, hour, recent),
+    )
 
 
 def revoke(tx: Tx, mandate_id: str, reason: str) -> bool:
@@ -135,7 +163,16 @@ def revoke(tx: Tx, mandate_id: str, reason: str) -> bool:
 
 def take(tx: Tx, mandate_id: str, *, epoch: int, now: datetime, calls: int, amount: int) -> bool:
     """Take calls and money from the budget. False, and nothing taken, if it may not be."""
-    taken = tx.changed(_TAKE, of=mandate_id, seen=epoch, now=to_ms(now), calls=calls, amount=amount)
+    ms = to_ms(now)
+    taken = tx.changed(
+        _TAKE,
+        of=mandate_id,
+        seen=epoch,
+        now=ms,
+        calls=calls,
+        amount=amount,
+        hour=ms // _HOUR_MS,
+    )
     return taken == 1
 
 
@@ -144,10 +181,20 @@ def take_slot(tx: Tx, owner: str, index: int) -> bool:
     return tx.changed(_TAKE_SLOT, of=owner, at=index) == 1
 
 
-def _mandate(row: Row, resources: str) -> Mandate:
+def slot_left(tx: Tx, owner: str, index: int) -> int | None:
+    """How many calls one limited grant has left; None if its calls are not limited."""
+    row = tx.one(_SLOT_LEFT, of=owner, at=index)
+    return None if row is None else int(row[0])
+
+
+def _recent(tx: Tx, hour: int | None, calls: int | None) -> int:
+    return calls or 0 if hour == to_ms(tx.now) // _HOUR_MS else 0
+
+
+def _mandate(tx: Tx, row: Row, resources: str) -> Mandate:
     (
         id_, person, agent, goal, details, authority_hash, intent_hash, created, expires, state,
-        epoch, four_eyes, calls, amount, reason,
+        epoch, four_eyes, calls, amount, reason, hour, recent,
     ) = row  # fmt: skip
     return Mandate(
         id=id_,
@@ -165,6 +212,7 @@ def _mandate(row: Row, resources: str) -> Mandate:
         calls_used=calls,
         amount_used=amount,
         reason=reason,
+        calls_this_hour=_recent(tx, hour, recent),
     )
 
 

@@ -27,6 +27,9 @@ mandate = Table(
     Column("calls_used", Integer, nullable=False),
     Column("amount_limit", Integer),
     Column("amount_used", Integer, nullable=False),
+    # Calls in the clock hour of the last one (hours since the epoch): how fast it goes.
+    Column("recent_hour", Integer),
+    Column("recent_calls", Integer),
     CheckConstraint("calls_limit IS NULL OR calls_used <= calls_limit", name="calls"),
     CheckConstraint("amount_limit IS NULL OR amount_used <= amount_limit", name="amount"),
 )
@@ -48,6 +51,9 @@ issued = Table(
     Column("calls_used", Integer, nullable=False),
     Column("amount_limit", Integer),
     Column("amount_used", Integer, nullable=False),
+    # The grant it was made from, if that is not the mandate itself; and when it was taken back.
+    Column("parent", Text),
+    Column("revoked_at", Integer),
     CheckConstraint("calls_limit IS NULL OR calls_used <= calls_limit", name="calls"),
     CheckConstraint("amount_limit IS NULL OR amount_used <= amount_limit", name="amount"),
 )
@@ -63,6 +69,27 @@ slot = Table(
     Column("calls_limit", Integer, nullable=False),
     Column("calls_used", Integer, nullable=False),
     CheckConstraint("calls_used <= calls_limit", name="calls"),
+)
+
+# What was counted over time, in slices of time (`delegation.usage`); owner is a mandate or a token.
+usage_meter = Table(
+    "usage_meter",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("slice", Integer, primary_key=True, autoincrement=False),
+    Column("used", Integer, nullable=False),
+)
+
+# What was used before: recipients, values let through, calls that changed something, as digests.
+usage_set = Table(
+    "usage_set",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+    Column("first_at", Integer, nullable=False),
+    Column("last_at", Integer, nullable=False),
 )
 
 # A DPoP proof is spent by being here; it may be forgotten once it is stale by itself.

@@ -14,10 +14,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from actfor.delegation.model import Delegation, Proved
-from actfor.delegation.repository import grants
+from actfor.delegation.repository import grants, usage
 from actfor.delegation.repository import mandates as rows
-from actfor.delegation.service import tokens
+from actfor.delegation.service import spending, tokens
 from actfor.delegation.service.context import Context
+from actfor.delegation.usage import Standing, Use
 from actfor.errors import Kind, Refused
 from actfor.store import Tx
 from actfor.wire import dpop, jose
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 INVALID_TOKEN: Final = "invalid_token"  # noqa: S105 - an error code
 _SWEEP_SECONDS: Final = 60.0
 _KEPT: Final = timedelta(days=1)
+ONE_CALL: Final = Use()
+"""A call of which nothing else is known: counted against every grant that limits its calls."""
 
 
 class Access(Context):
@@ -88,6 +91,7 @@ class Access(Context):
         mandate.require_active(tx.now, delegation.mandate_epoch)
         if tx.now >= delegation.expires_at or not grants.is_live(tx, delegation.grant_id, tx.now):
             raise Refused(Kind.EXPIRED, "token has expired")
+        _require_not_revoked(tx, delegation)
 
     def spend(self, tx: Tx, proof: str) -> None:
         """Take a proof, once.
@@ -103,19 +107,18 @@ class Access(Context):
         self,
         tx: Tx,
         delegation: Delegation,
+        use: Use = ONE_CALL,
         *,
-        amount: Money | None = None,
         proof: str | None = None,
-        grant_index: int | None = None,
     ) -> None:
-        """Take one call and ``amount`` from grant and mandate, if everything is still as it was.
+        """Take one call from grant and mandate, if everything is still as it was.
 
-        ``grant_index`` is the grant of ``delegation.authority`` that covers the call; without it,
-        the call counts against every grant that limits its calls. All or nothing: the unit that
-        calls this must not go on after a refusal.
+        ``use`` says which grant covers the call and what it spends, reaches and takes. All or
+        nothing: the unit that calls this must not go on after a refusal.
 
         Raises:
-            Refused: REPLAYED (proof), DENIED with the cause (revoked, over budget), EXPIRED.
+            Refused: REPLAYED (proof), DENIED with the cause (revoked, over budget), EXPIRED;
+                CONFLICT if more was spent unasked than when the call was decided.
         """
         if proof is not None:
             self.spend(tx, proof)
@@ -129,22 +132,47 @@ class Access(Context):
             epoch=delegation.mandate_epoch,
             now=tx.now,
             calls=1,
-            amount=_minor(mandate.authority, amount),
+            amount=_minor(mandate.authority, use.amount),
         )
         if not taken:
             self._standing(tx, mandate).require_active(tx.now, delegation.mandate_epoch)
             raise Refused(Kind.DENIED, "the mandate's budget is used up")
-        spent = _minor(delegation.authority, amount)
+        spent = _minor(delegation.authority, use.amount)
         if not grants.take(tx, delegation.grant_id, now=tx.now, calls=1, amount=spent):
             if not grants.is_live(tx, delegation.grant_id, tx.now):
                 raise Refused(Kind.EXPIRED, "token has expired")
+            _require_not_revoked(tx, delegation)
             raise Refused(Kind.DENIED, "the token's budget is used up")
-        _take_slots(tx, delegation, grant_index)
+        if len(delegation.chain) > 1:
+            _require_not_revoked(tx, delegation)
+        _take_slots(tx, delegation, use.grant_index)
+        spending.take(tx, delegation, use)
+
+    async def standing(self, delegation: Delegation, use: Use) -> Standing:
+        """What is left of the mandate for a call like this one; for deciding, not for taking.
+
+        Raises:
+            Refused: BUSY.
+        """
+        return await self._database.read(lambda tx: spending.standing(tx, delegation, use))
+
+    async def memory(self, mandate_id: str) -> frozenset[tuple[str, str]]:
+        """What a mandate remembers of the calls that changed something: (tool, arguments).
+
+        Raises:
+            Refused: BUSY.
+        """
+        return await self._database.read(lambda tx: spending.called(tx, mandate_id))
 
     async def sweep(self) -> int:
         """Forget stale proofs and logins and grants that ended a day ago; how many rows went."""
         now = self._now()
-        return await self._database.write(lambda tx: grants.forget(tx, now, now - _KEPT))
+
+        def unit(tx: Tx) -> int:
+            usage.forget(tx, now - _KEPT)
+            return grants.forget(tx, now, now - _KEPT)
+
+        return await self._database.write(unit)
 
     async def run(self) -> None:
         """Sweep once a minute, until cancelled."""
@@ -184,6 +212,7 @@ class Access(Context):
             self._agents.check_live(tx, known.agent_name, known.agent_epoch)
             mandate = self._standing(tx, known.mandate)
             mandate.require_active(now, known.mandate_epoch)
+            _require_not_revoked(tx, known)
         except Refused as refused:
             if refused.kind is Kind.BUSY:
                 raise
@@ -199,6 +228,11 @@ def _minor(authority: Authority, amount: Money | None) -> int:
     if amount.currency != budget.currency:
         raise Refused(Kind.DENIED, f"the budget is in {budget.currency}, not in {amount.currency}")
     return amount.minor
+
+
+def _require_not_revoked(tx: Tx, delegation: Delegation) -> None:
+    if grants.is_revoked(tx, delegation.grant_id):
+        raise Refused(Kind.DENIED, "the token was revoked")
 
 
 def _take_slots(tx: Tx, delegation: Delegation, grant_index: int | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from actfor.audit import AuditLog
@@ -116,15 +115,7 @@ class Context:
 
     def _standing(self, tx: Tx, mandate: Mandate) -> Mandate:
         """The mandate as it stands in this transaction: state, epoch and what was used."""
-        found = rows.standing(tx, mandate.id)
+        found = rows.standing(tx, mandate)
         if found is None:
             raise Refused(Kind.NOT_FOUND, "there is no such mandate")
-        state, epoch, calls, amount, reason = found
-        return replace(
-            mandate,
-            state=state,
-            epoch=epoch,
-            calls_used=calls,
-            amount_used=amount,
-            reason=reason,
-        )
+        return found

@@ -9,11 +9,13 @@ from typing import Final
 from actfor.audit import Event, EventType, Revocable
 from actfor.delegation.model import (
     SUBJECT_TOKEN_LIFE,
+    IssuedGrant,
     Mandate,
     MandateDraft,
     MandateState,
     parse_reason,
 )
+from actfor.delegation.repository import grants as issued
 from actfor.delegation.repository import mandates as rows
 from actfor.delegation.service import tokens
 from actfor.delegation.service.context import Context
@@ -97,6 +99,42 @@ class Mandates(Context):
             return revoked
 
         return await self._database.write(unit)
+
+    async def grants(self, person: Person, mandate_id: str) -> Sequence[IssuedGrant]:
+        """The access tokens made from a mandate that can be used now, oldest first.
+
+        Raises:
+            Refused: NOT_FOUND (or somebody else's).
+        """
+
+        def unit(tx: Tx) -> Sequence[IssuedGrant]:
+            self._visible(tx, person, mandate_id, also=Role.ADMIN)
+            return issued.live_of(tx, mandate_id, self._now(), MAX_LISTED)
+
+        return await self._database.read(unit)
+
+    async def revoke_grant(
+        self, person: Person, mandate_id: str, grant_id: str, reason: str
+    ) -> None:
+        """Take one access token back, and every token made from it; the mandate stays.
+
+        One write, whatever hangs below: whoever uses a token below finds it on the way up.
+
+        Raises:
+            Refused: NOT_FOUND (or somebody else's), CONFLICT if it was revoked before.
+        """
+        why = parse_reason(reason)
+
+        def unit(tx: Tx) -> None:
+            actor = self._people.check_live(tx, person.id)
+            mandate = self._visible(tx, actor, mandate_id, also=Role.ADMIN)
+            if issued.mandate_of(tx, grant_id) != mandate.id:
+                raise Refused(Kind.NOT_FOUND, "there is no such grant")
+            if not issued.revoke(tx, grant_id, tx.now):
+                raise Refused(Kind.CONFLICT, "the grant is revoked already")
+            self._audit.append(tx, _grant_revoked(mandate, grant_id, actor, why))
+
+        await self._database.write(unit)
 
     async def mandates(self, person: Person | None) -> Sequence[Mandate]:
         """The newest 200 mandates of a person (None: of everyone), as they stand now."""
@@ -191,6 +229,17 @@ def _commitment(mandate: Mandate, details: JsonValue) -> Event:
     }
     private = {"person": mandate.person_id, "goal": mandate.goal, "authority": details}
     return Event(EventType.MANDATE, mandate.id, facts, private)
+
+
+def _grant_revoked(mandate: Mandate, grant_id: str, actor: Person, reason: str) -> Event:
+    facts: dict[str, JsonValue] = {
+        "action": "grant-revoked",
+        "mandate": mandate.id,
+        "grant": grant_id,
+        "agent": str(mandate.agent),
+    }
+    private: dict[str, JsonValue] = {"person": actor.id, "reason": reason}
+    return Event.revoked(Revocable.GRANT, grant_id, 1, trace=grant_id, facts=facts, private=private)
 
 
 def _revoked(mandate: Mandate, actor: Person) -> Event:

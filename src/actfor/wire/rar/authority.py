@@ -17,7 +17,7 @@ from typing import Final, Literal, TypeAlias
 from actfor.errors import Kind, Refused
 from actfor.wire.canonical import JsonValue
 from actfor.wire.rar.budget import Budget, Rate, require_count
-from actfor.wire.rar.composite import Constraint, taken
+from actfor.wire.rar.composite import Constraint, counts_values, taken
 from actfor.wire.rar.flow import EFFECTS, MAX_FLOWS, Flow
 from actfor.wire.rar.money import Money
 from actfor.wire.rar.origins import NOWHERE, Origins, Take, Where
@@ -172,6 +172,11 @@ class Grant:
         if self.ask_above is None:
             return False
         return call.amount is None or not call.amount.within(self.ask_above)
+
+    @property
+    def counts_values(self) -> bool:
+        """Whether a `from` limit lets values through that must be counted (``takes``)."""
+        return any(counts_values(limit) for limit in self.args.values())
 
     def takes(self, call: Call) -> tuple[Take, ...]:
         """The values of ``call``, which is covered, that ``from`` limits let through."""

@@ -314,6 +314,18 @@ def taken(
     return ()
 
 
+def counts_values(limit: Constraint) -> bool:
+    """Whether some value might come through that must be counted."""
+    match limit:
+        case From():
+            return True
+        case Each():
+            return counts_values(limit.limit)
+        case AllOf() | AnyOf():
+            return any(counts_values(part) for part in limit.parts)
+    return False
+
+
 def _elements(value: JsonValue, where: Where) -> list[tuple[JsonValue, Where]]:
     if isinstance(value, list | tuple):
         return [(one, where.element(index)) for index, one in enumerate(value)]

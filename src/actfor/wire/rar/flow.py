@@ -39,12 +39,15 @@ SINKS: Final = frozenset(
         "recipient",
         "account",
         "url",
-        "path",
         "command",
         "key",
         "permission",
-        "query",
-        "content",
+        "path",
+        "name",
+        "amount",
+        "date",
+        "code",
+        "text",
     }
 )
 """What an argument is for, where it matters whose words it is."""

@@ -51,8 +51,11 @@ _SINK_WORDS: Final[Mapping[str, str]] = {
     "command": "as a command",
     "key": "as a key",
     "permission": "as a permission",
-    "query": "as a query",
-    "content": "as content",
+    "name": "as a name",
+    "amount": "as an amount",
+    "date": "as a date",
+    "code": "as a code",
+    "text": "as text",
 }
 _LABEL_WORDS: Final[Mapping[str, str]] = {
     "user": "what you said",
