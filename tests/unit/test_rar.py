@@ -8,7 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given
+from hypothesis import settings as _settings
 from hypothesis import strategies as st
 
 from actfor.authorization.model import ToolEffect
@@ -59,6 +60,13 @@ from actfor.wire.rar import (
     to_authorization_details,
     window_from_json,
 )
+
+
+# Drawing whole authorities is slow on a busy machine, which is not what these tests are about.
+def settings(max_examples: int) -> Any:
+    slow = [HealthCheck.too_slow]
+    return _settings(max_examples=max_examples, deadline=None, suppress_health_check=slow)
+
 
 RESOURCES = "https://gw.example.com/mcp"
 
@@ -673,7 +681,7 @@ constraints: st.SearchStrategy[Constraint] = st.recursive(
         st.lists(inner, min_size=1, max_size=3).map(lambda parts: AllOf(tuple(parts))),
         st.lists(inner, min_size=1, max_size=3).map(lambda parts: AnyOf(tuple(parts))),
     ),
-    max_leaves=4,
+    max_leaves=3,
 ).filter(lambda made: _depth(made) <= 3)
 
 
@@ -823,6 +831,7 @@ def test_flows_within_others_are_never_more_lenient(
 
 
 @given(constraints, values)
+@settings(max_examples=60)
 def test_a_listed_value_narrows_exactly_what_it_satisfies(parent: Constraint, value: Any) -> None:
     assert constraint_narrows(OneOf((value,)), parent) is parent.matches(value)
 
@@ -885,12 +894,12 @@ def test_whatever_a_narrower_authority_covers_the_wider_covers(
 
 
 @given(st.data(), authorities, st.lists(calls, max_size=4))
-@settings(max_examples=50)
+@settings(max_examples=30)
 def test_a_chain_of_exchanges_never_covers_more_than_its_root(
     data: st.DataObject, root: Authority, tried: list[Call]
 ) -> None:
     here = root
-    for _ in range(8):
+    for _ in range(6):
         wish = data.draw(narrowed(here))
         if narrows(wish, here) is None:  # what an exchange would grant
             here = wish
@@ -901,6 +910,7 @@ def test_a_chain_of_exchanges_never_covers_more_than_its_root(
 
 
 @given(authorities)
+@settings(max_examples=60)
 def test_narrowing_is_reflexive(authority: Authority) -> None:
     assert narrows(authority, authority) is None
 
@@ -909,6 +919,7 @@ def test_narrowing_is_reflexive(authority: Authority) -> None:
 
 
 @given(authorities)
+@settings(max_examples=60)
 def test_an_authority_survives_the_wire_and_the_draft(authority: Authority) -> None:
     details = to_authorization_details(authority, resources=RESOURCES)
     through_json = json.loads(canonical(details))
