@@ -23,7 +23,7 @@ demo: setup servers browser ## Run the whole story on real MCP servers (ARGS="--
 	@$(BIN)/actfor demo $(ARGS)
 
 test: setup servers oracle browser lint types ## Run all checks and all tests
-	@$(BIN)/pytest -q $(ARGS)
+	@$(BIN)/pytest -q -n logical --maxprocesses 4 $(ARGS)
 
 unit: setup ## Only the quick tests: no browser, no servers
 	@$(BIN)/pytest -q tests/unit tests/store tests/vectors tests/scenarios $(ARGS)

@@ -3,35 +3,28 @@
 import importlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tests.fakes import postgres
 
 import actfor
 from actfor.store import Database
+from actfor.store.migrations import migrate
 from actfor.store.schema import repositories
 
-# While slices are being written: tables from their repositories, without a migration.
-# At integration: False, and every test runs on the migrated schema.
-CREATE_ALL = False
+# How long a draw takes says how busy the machine is, nothing about the law that is tested.
+settings.register_profile("actfor", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("actfor")
 
 
-def import_tables() -> list[str]:
-    """Import every slice's repository, so that `metadata` knows all tables; say what failed."""
-    failed = []
+def import_tables() -> None:
+    """Import every slice's repository, so that `metadata` knows all tables."""
     for name in repositories(Path(actfor.__file__).parent):
-        try:
-            importlib.import_module(name)
-        except (ImportError, SyntaxError, NameError) as cause:
-            if not CREATE_ALL:
-                raise
-            failed.append(f"{name}: {cause}")
-    return failed
-
-
-def pytest_report_header() -> list[str]:
-    return [f"tables not ready: {line}" for line in import_tables()]
+        importlib.import_module(name)
 
 
 class Clock:
@@ -62,11 +55,19 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         yield url
 
 
+@cache
+def migrated_file() -> bytes:
+    """An empty SQLite database with today's tables: migrated once for each process of tests."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "template.db"
+        migrate(f"sqlite:///{path}")
+        return path.read_bytes()
+
+
 @pytest.fixture
 def database(tmp_path: Path, clock: Clock) -> Iterator[Database]:
     import_tables()
-    opened = Database.open(
-        f"sqlite:///{tmp_path}/actfor.db", clock=clock.now, create_all=CREATE_ALL
-    )
+    (tmp_path / "actfor.db").write_bytes(migrated_file())
+    opened = Database.open(f"sqlite:///{tmp_path}/actfor.db", clock=clock.now)
     yield opened
     opened.close_sync()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from tests.conftest import CREATE_ALL, Clock, import_tables
+from tests.conftest import Clock, import_tables
 
 from actfor.errors import Kind, Refused
 from actfor.store import Database, metadata, migrations
@@ -77,7 +77,6 @@ def test_a_written_migration_makes_exactly_the_tables(
     assert tables(tmp_path / "m.db") == tables(tmp_path / "c.db")
 
 
-@pytest.mark.skipif(CREATE_ALL, reason="0001 is written when all slices have their tables")
 def test_the_packaged_migrations_make_exactly_the_tables(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/m.db"
     migrations.migrate(url)
