@@ -8,12 +8,13 @@ from actfor.audit.model import (
     Receipt,
     VerifyReport,
 )
-from actfor.audit.service import AuditLog
+from actfor.audit.service import AuditLog, Witnessing
 from actfor.wire.log_entry import Epochs, Revocable
-from actfor.wire.note import NoteSigner, NoteVerifier
+from actfor.wire.note import Cosigner, NoteSigner, NoteVerifier
 
 __all__ = [
     "AuditLog",
+    "Cosigner",
     "Epochs",
     "Event",
     "EventType",
@@ -24,4 +25,5 @@ __all__ = [
     "Receipt",
     "Revocable",
     "VerifyReport",
+    "Witnessing",
 ]

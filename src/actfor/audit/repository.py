@@ -13,6 +13,7 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
+    delete,
     func,
     insert,
     or_,
@@ -75,6 +76,24 @@ log_checkpoint = Table(
     Column("size", Integer, nullable=False),
     Column("root", LargeBinary, nullable=False),
     Column("note", Text, nullable=False),
+    Column("at", Integer, nullable=False),
+)
+
+log_cosigned = Table(
+    "log_cosigned",
+    metadata,
+    Column("size", Integer, primary_key=True, autoincrement=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("quorum", Integer, nullable=False),
+    Column("at", Integer, nullable=False),
+)
+log_minimum = Table(
+    "log_minimum",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("minimum", Integer, nullable=False),
+    Column("deleted", Integer, nullable=False),
     Column("at", Integer, nullable=False),
 )
 
@@ -221,6 +240,49 @@ _REPLACE_CHECKPOINT = (
         note=bindparam("new_note"),
         at=bindparam("now"),
     )
+)
+_COSIGNED = select(log_cosigned.c.size, log_cosigned.c.root, log_cosigned.c.note)
+_COSIGNED_OF = _COSIGNED.where(log_cosigned.c.size == bindparam("of_size"))
+_PUBLISHED = (
+    _COSIGNED.where(log_cosigned.c.quorum == 1).order_by(log_cosigned.c.size.desc()).limit(1)
+)
+_COSIGNED_SIZES = select(log_cosigned.c.size).order_by(log_cosigned.c.size)
+_ADD_COSIGNED = insert(log_cosigned).values(
+    size=bindparam("of_size"),
+    root=bindparam("root"),
+    note=bindparam("note"),
+    quorum=bindparam("quorum"),
+    at=bindparam("now"),
+)
+_DROP_COSIGNED = delete(log_cosigned).where(log_cosigned.c.size == bindparam("of_size"))
+_DROP_ALL_COSIGNED = delete(log_cosigned)
+_DROP_CHECKPOINT = delete(log_checkpoint)
+_MINIMUM = select(log_minimum.c.minimum, log_minimum.c.deleted).where(log_minimum.c.id == _ONE)
+_FIRST_MINIMUM = insert_ignore(log_minimum).values(id=_ONE, minimum=0, deleted=0, at=0)
+_SET_MINIMUM = (
+    update(log_minimum)
+    .where(log_minimum.c.id == _ONE, log_minimum.c.minimum <= bindparam("to"))
+    .values(minimum=bindparam("to"), at=bindparam("now"))
+)
+_SET_DELETED = (
+    update(log_minimum)
+    .where(log_minimum.c.id == _ONE, log_minimum.c.minimum >= bindparam("to"))
+    .values(deleted=bindparam("to"), at=bindparam("now"))
+)
+_FIRST_SINCE = (
+    select(log_leaf.c.idx)
+    .where(log_leaf.c.idx >= bindparam("start"), log_leaf.c.at >= bindparam("since"))
+    .order_by(log_leaf.c.idx)
+    .limit(1)
+)
+_DELETE_LEAVES = delete(log_leaf).where(
+    log_leaf.c.idx >= bindparam("start"), log_leaf.c.idx < bindparam("end")
+)
+_DELETE_PAYLOADS = delete(log_payload).where(
+    log_payload.c.idx >= bindparam("start"), log_payload.c.idx < bindparam("end")
+)
+_DELETE_REFS = delete(log_ref).where(
+    log_ref.c.idx >= bindparam("start"), log_ref.c.idx < bindparam("end")
 )
 
 
@@ -388,3 +450,71 @@ def replace_checkpoint(
         )
         == 1
     )
+
+
+def cosigned(tx: Tx, size: int) -> StoredCheckpoint | None:
+    """The note of this size with the cosignatures collected so far."""
+    row = tx.one(_COSIGNED_OF, of_size=size)
+    return StoredCheckpoint(*row) if row else None
+
+
+def published(tx: Tx) -> StoredCheckpoint | None:
+    """The newest note that the quorum cosigned."""
+    row = tx.one(_PUBLISHED)
+    return StoredCheckpoint(*row) if row else None
+
+
+def cosigned_sizes(tx: Tx) -> list[int]:
+    """The sizes for which cosignatures are kept."""
+    return [size for (size,) in tx.run(_COSIGNED_SIZES)]
+
+
+def put_cosigned(tx: Tx, note: StoredCheckpoint, *, quorum: bool, now: datetime) -> None:
+    """Keep a note with its cosignatures in place of what was kept for its size."""
+    tx.changed(_DROP_COSIGNED, of_size=note.size)
+    tx.changed(
+        _ADD_COSIGNED,
+        of_size=note.size,
+        root=note.root,
+        note=note.note,
+        quorum=int(quorum),
+        now=to_ms(now),
+    )
+
+
+def drop_cosigned(tx: Tx, size: int) -> None:
+    """Forget the cosignatures of one size."""
+    tx.changed(_DROP_COSIGNED, of_size=size)
+
+
+def forget_checkpoints(tx: Tx) -> None:
+    """Forget what was signed: the log goes on under another identity (``recovery``)."""
+    tx.changed(_DROP_CHECKPOINT)
+    tx.changed(_DROP_ALL_COSIGNED)
+
+
+def minimum(tx: Tx) -> tuple[int, int]:
+    """The lowest entry that is served, and the lowest that is still stored."""
+    row = tx.one(_MINIMUM)
+    return (row[0], row[1]) if row else (0, 0)
+
+
+def raise_minimum(tx: Tx, to: int, now: datetime) -> bool:
+    """Serve nothing below ``to``; False if the minimum is higher already."""
+    tx.changed(_FIRST_MINIMUM)
+    return tx.changed(_SET_MINIMUM, to=to, now=to_ms(now)) == 1
+
+
+def first_since(tx: Tx, start: int, since: datetime) -> int | None:
+    """The first entry from ``start`` on that is not older than ``since``."""
+    row = tx.one(_FIRST_SINCE, start=start, since=to_ms(since))
+    return row[0] if row else None
+
+
+def delete_entries(tx: Tx, start: int, end: int, now: datetime) -> int:
+    """Delete entries ``[start, end)`` with their payloads; the tiles over them stay."""
+    gone = tx.changed(_DELETE_LEAVES, start=start, end=end)
+    tx.changed(_DELETE_PAYLOADS, start=start, end=end)
+    tx.changed(_DELETE_REFS, start=start, end=end)
+    tx.changed(_SET_DELETED, to=end, now=to_ms(now))
+    return gone

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from actfor import __version__
-from actfor.cli import agents, audit, gateway, keys, login, mandates, policy, run, serve
+from actfor.cli import agents, audit, gateway, keys, login, mandates, policy, run, serve, witness
 from actfor.cli import approvals as approval_commands
 from actfor.cli.demo import command as demo
 from actfor.cli.output import clean, err
@@ -39,6 +39,7 @@ for room in (
     policy,
     audit,
     keys,
+    witness,
     demo,
 ):
     room.register(app)

@@ -26,9 +26,10 @@ class Purpose(StrEnum):
     SVID = "svid"
     SEAL = "seal"
     LOG = "log"
+    LOG_POST_QUANTUM = "log-ml-dsa-44"
 
 
-FIXED: Final = frozenset({Purpose.LOG})
+FIXED: Final = frozenset({Purpose.LOG, Purpose.LOG_POST_QUANTUM})
 """Another log key is another log (C2SP signed-note: name and key are one identity), so it is
 replaced by starting a new log, not by rotation; see docs/security/keys.md."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hmac import compare_digest
 from pathlib import Path
 
@@ -18,10 +18,10 @@ from actfor.wire import merkle
 from actfor.wire.canonical import MAX_DEPTH, JsonObject, JsonValue, canonical
 from actfor.wire.checkpoint import Checkpoint, LogProof
 from actfor.wire.log_entry import LogEntry, Opening
-from actfor.wire.note import NoteVerifier
 from actfor.wire.strict_json import load_object
 from actfor.wire.tiles import TILE_WIDTH, decode_entries, decode_hashes, tiles_of
 from actfor.wire.timestamps import from_ms, rfc3339
+from actfor.wire.tlog_policy import Policy
 
 _MAX_RECEIPT_BYTES = 2 * 1024 * 1024
 _MEMBERS = {"receipt", "leaf", "openings", "proof"}
@@ -34,6 +34,7 @@ class VerifiedReceipt:
     entry: LogEntry
     private: Mapping[str, JsonValue]
     checkpoint: Checkpoint
+    cosigned: Mapping[str, int] = field(default_factory=dict)
 
     def summary(self) -> dict[str, JsonValue]:
         """What was proved, for printing."""
@@ -84,20 +85,22 @@ def verify_receipt(
     Raises:
         Refused: MALFORMED if it is not a receipt; DENIED if any of it does not hold.
     """
-    key = NoteVerifier.parse(verifier_key)
+    policy = Policy.read(verifier_key)
     value = _parse(text)
     leaf = canonical(value["leaf"])
     entry = LogEntry.decode(leaf)
     proof = LogProof.parse(_text(value["proof"]))
-    signed = Checkpoint.verified(proof.note, key)
+    witnessed = policy.verify(proof.note)
+    signed = witnessed.checkpoint
     merkle.verify_inclusion(
         merkle.leaf_hash(leaf), proof.index, signed.size, proof.path, signed.root
     )
     if entry.seq != proof.index:
         raise Refused(Kind.DENIED, "the event says that it is another entry")
     if checkpoint is not None:
-        _same(Checkpoint.verified(checkpoint, key), signed)
-    return VerifiedReceipt(entry, _opened(entry, value["openings"]), signed)
+        _same(_retained(checkpoint, policy), signed)
+    opened = _opened(entry, value["openings"])
+    return VerifiedReceipt(entry, opened, signed, witnessed.cosigned)
 
 
 def verify_export(
@@ -112,15 +115,15 @@ def verify_export(
         Refused: MALFORMED if a file is not what it should be; NOT_FOUND if one is missing; DENIED
             if the log was changed, cut or forked.
     """
-    key = NoteVerifier.parse(verifier_key)
-    signed = Checkpoint.verified(_read(folder, "checkpoint").decode(errors="replace"), key)
+    policy = Policy.read(verifier_key)
+    signed = policy.verify(_read(folder, "checkpoint").decode(errors="replace")).checkpoint
     hashes = _entries(folder, signed.size)
     _hash_tiles(folder, signed.size, hashes)
     if not compare_digest(merkle.root(hashes), signed.root):
         raise Refused(Kind.DENIED, "the entries do not lead to the signed root")
     retained = None
     if checkpoint is not None:
-        retained = Checkpoint.verified(checkpoint, key)
+        retained = _retained(checkpoint, policy)
         if retained.size > signed.size:
             raise Refused(
                 Kind.DENIED,
@@ -130,6 +133,11 @@ def verify_export(
         if not compare_digest(merkle.root(hashes[: retained.size]), retained.root):
             raise Refused(Kind.DENIED, "the log is not the one of the retained checkpoint")
     return VerifiedExport(signed, retained)
+
+
+def _retained(note: str, policy: Policy) -> Checkpoint:
+    """A checkpoint that was kept: signed by the log; who cosigned it then is of no matter."""
+    return Policy(policy.logs).verify(note).checkpoint
 
 
 def _parse(text: str) -> JsonObject:

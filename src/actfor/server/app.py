@@ -213,6 +213,8 @@ def _checks(services: Services) -> dict[str, health.Check]:
         return None
 
     async def log() -> str | None:
+        if services.witnessing.misfit is not None:
+            return services.witnessing.misfit
         return None if await services.audit.latest_checkpoint() else "no checkpoint is signed"
 
     return {"policies": policies, "store": store, "log": log}

@@ -93,6 +93,16 @@ class Settings(BaseSettings):
         "", description="what wrapped them until now, where `kek` was changed; for one start"
     )
     key_days: int = Field(30, ge=2, le=366, description="days after which a signing key rotates")
+    log_post_quantum: bool = Field(
+        False, description="sign checkpoints of the log with ML-DSA-44, too"
+    )
+    witness_policy: Path | None = Field(
+        None,
+        description="file (C2SP tlog-policy) with the witnesses to ask, and the quorum of them",
+    )
+    witness_seconds: float = Field(
+        2.0, ge=0.1, le=3600, description="how often witnesses are asked for cosignatures"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     export: tuple[ExportSetting, ...] = Field(
         (), description="where the log is sent on to; only here, never by the API"

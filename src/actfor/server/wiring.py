@@ -16,8 +16,9 @@ import structlog
 from starlette.types import ASGIApp
 
 from actfor.approval import ApprovalService
-from actfor.audit import AuditLog
+from actfor.audit import AuditLog, Witnessing
 from actfor.audit.export import Exporter
+from actfor.audit.witnesses import witnesses_of
 from actfor.authorization import AuthorizationService, PolicyChanges, Rehearsal
 from actfor.delegation import DelegationService
 from actfor.errors import Kind, Refused
@@ -30,6 +31,7 @@ from actfor.server.keyring import open_keys, open_vault, recorder
 from actfor.server.settings import Settings
 from actfor.server.telemetry import Metrics
 from actfor.store import Database
+from actfor.wire.tlog_policy import Policy
 
 Loop = Callable[[], Coroutine[None, None, None]]
 log = structlog.get_logger("actfor.server")
@@ -46,6 +48,7 @@ class Services:
     vault: Vault
     database: Database
     audit: AuditLog
+    witnessing: Witnessing
     exporter: Exporter
     authorization: AuthorizationService
     policy_changes: PolicyChanges
@@ -96,9 +99,10 @@ class Application:
         await services.attestation.close()
         await services.catalog.close()
         try:
-            _retain(services.settings.data, await services.audit.checkpoint())
+            await services.audit.checkpoint()
         except Refused as refused:
             log.warning("the last checkpoint was not signed", reason=refused.detail)
+        await services.witnessing.close()
         await services.database.close()
 
 
@@ -130,8 +134,23 @@ async def _services(
     with_default_policies: bool,  # noqa: FBT001 - called once, just above
 ) -> Services:
     keys = await open_keys(settings, database, vault, clock, log_name=origin)
-    audit = AuditLog(database, keys.log_signer(), origin, clock)
+    signer, policy = keys.log_signer(), _witness_policy(settings)
+    audit = AuditLog(
+        database,
+        signer,
+        signer.verifier.name,
+        clock,
+        cosigner=keys.log_cosigner() if settings.log_post_quantum else None,
+        policy=policy,
+        retain=lambda note: _retain(settings.data, note),
+    )
+    # Whoever puts an older copy of the database in place finds that somebody else remembers.
     await audit.start(_retained(settings.data))
+    witnesses = witnesses_of(policy) if policy else []
+    witnessing = Witnessing(
+        database, audit.policy, witnesses, audit.consistency, settings.witness_seconds
+    )
+    await witnessing.compare()
     await keys.start(recorder(audit))
     exporter = Exporter(
         database,
@@ -219,6 +238,7 @@ async def _services(
         vault=vault,
         database=database,
         audit=audit,
+        witnessing=witnessing,
         exporter=exporter,
         authorization=authorization,
         policy_changes=policy_changes,
@@ -240,6 +260,7 @@ def _loops(services: Services) -> dict[str, Loop]:
     return {
         "keys": services.keys.run,
         "checkpoints": services.audit.run,
+        "witnesses": services.witnessing.run,
         "agents": services.agents.watch,
         "approvals": services.approvals.run,
         "proofs": services.delegation.run,
@@ -263,9 +284,27 @@ def _retained(data: Path) -> str | None:
 
 
 def _retain(data: Path, note: str) -> None:
+    """Keep the newest checkpoint outside the database, on the disk before it is answered."""
     temporary = data / f".{RETAINED}"
-    temporary.write_text(note)
+    with temporary.open("w") as file:
+        file.write(note)
+        file.flush()
+        os.fsync(file.fileno())
     temporary.replace(data / RETAINED)
+
+
+def _witness_policy(settings: Settings) -> Policy | None:
+    if settings.witness_policy is None:
+        return None
+    path = settings.data / settings.witness_policy  # an absolute path stays as it is
+    try:
+        return Policy.parse(path.read_text())
+    except (OSError, UnicodeDecodeError) as cause:
+        raise Refused(
+            Kind.MALFORMED, f"setting `witness_policy`: `{path}` cannot be read"
+        ) from cause
+    except Refused as refused:
+        raise Refused(Kind.MALFORMED, f"setting `witness_policy`: {refused.detail}") from refused
 
 
 def _utc() -> datetime:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from datetime import datetime
 from typing import NoReturn
 
@@ -27,34 +28,62 @@ from actfor.store import Database, Tx, new_id
 from actfor.wire import merkle
 from actfor.wire.checkpoint import Checkpoint, LogProof
 from actfor.wire.log_entry import SALT_BYTES, LogEntry, seal
-from actfor.wire.note import NoteSigner
+from actfor.wire.note import Cosigner, NoteSigner, NoteVerifier
 from actfor.wire.tiles import Tile
 from actfor.wire.timestamps import to_ms
+from actfor.wire.tlog_policy import Policy
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 1.0
 CHECKPOINT_LEAVES = 256
-_POLL_SECONDS = 0.25
+_PAUSE_SECONDS = 0.05  # at most twenty checkpoints a second, however many leaves
 
 
 class AuditLog:
-    """One log in one database. ``origin`` names it, and is the name of its key."""
+    """One log in one database. ``origin`` names it, and is the name of its key.
+
+    ``cosigner`` is the log's own ML-DSA-44 key, of the same name: then every checkpoint bears its
+    line, too. ``policy`` names the witnesses: then what they cosigned is what is published.
+    ``retain`` is told every note that was signed, to keep it outside the database; it may block.
+    """
 
     def __init__(
-        self, database: Database, signer: NoteSigner, origin: str, clock: Callable[[], datetime]
+        self,
+        database: Database,
+        signer: NoteSigner,
+        origin: str,
+        clock: Callable[[], datetime],
+        *,
+        cosigner: Cosigner | None = None,
+        policy: Policy | None = None,
+        retain: Callable[[str], None] | None = None,
     ) -> None:
-        if signer.verifier.name != origin:
-            raise Refused(Kind.MALFORMED, f"the log's key must be named `{origin}`")
+        for key in (signer, cosigner):
+            if key is not None and key.verifier.name != origin:
+                raise Refused(Kind.MALFORMED, f"the log's key must be named `{origin}`")
         self._database = database
         self._signer = signer
+        self._cosigner = cosigner
         self._origin = origin
         self._clock = clock
+        self._witnessed = policy is not None
+        self.policy = (policy or Policy(())).with_logs(self.verifiers)
+        self._retain = retain
+        # How far the newest checkpoint reaches, for whoever appends; the loop is told when due.
+        self._signed_size = 0
+        self._due: Callable[[], None] | None = None
+
+    @property
+    def verifiers(self) -> list[NoteVerifier]:
+        """The public keys: Ed25519, and ML-DSA-44 where the log has one."""
+        keys = [self._signer.verifier]
+        return keys if self._cosigner is None else [*keys, self._cosigner.verifier]
 
     @property
     def verifier_key(self) -> str:
-        """The public key in its text form, for those who will verify."""
-        return str(self._signer.verifier)
+        """The public key in its text form, for those who will verify; a second line for ML-DSA."""
+        return "\n".join(map(str, self.verifiers))
 
     def append(self, tx: Tx, event: Event) -> int:
         """Add an event to the log in the caller's transaction; return its index.
@@ -86,6 +115,9 @@ class AuditLog:
             for ref in references(event.facts):
                 repository.add_reference(tx, ref, index)
         growth.frontier = growth.frontier.append(leaf_hash)
+        if index - self._signed_size >= CHECKPOINT_LEAVES and (due := self._due) is not None:
+            self._due = None
+            tx.on_commit(due)
         return index
 
     async def start(self, retained: str | None = None) -> None:
@@ -113,11 +145,14 @@ class AuditLog:
         while True:
             old, head = await self._database.read(self._candidate)
             if old is not None and old.size == head.size:
+                self._signed_size = old.size
                 return old.note
-            note = self._signer.sign(Checkpoint(self._origin, head.size, head.root).text())
-            new = StoredCheckpoint(head.size, head.root, note)
+            new = StoredCheckpoint(head.size, head.root, self._sign(head))
             if await self._database.write(_swap(old, new)):
-                return note
+                self._signed_size = new.size
+                if self._retain is not None:
+                    await asyncio.to_thread(self._retain, new.note)
+                return new.note
 
     async def run(self) -> None:
         """Checkpoint every second or 256 leaves, for as long as the server runs.
@@ -125,21 +160,26 @@ class AuditLog:
         Ends only by cancellation (after a last checkpoint) or when the log does not continue
         its own checkpoint; a database that is busy or full is tried again.
         """
-        signed, waited = 0, 0.0
+        loop, wake = asyncio.get_running_loop(), asyncio.Event()
+
+        def due() -> None:
+            loop.call_soon_threadsafe(wake.set)
+
         try:
             while True:
-                await asyncio.sleep(_POLL_SECONDS)
-                waited += _POLL_SECONDS
+                wake.clear()
+                self._due = due
+                await asyncio.sleep(_PAUSE_SECONDS)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(wake.wait(), CHECKPOINT_SECONDS - _PAUSE_SECONDS)
                 try:
-                    size = (await self.head()).size
-                    if size - signed >= CHECKPOINT_LEAVES or waited >= CHECKPOINT_SECONDS:
-                        await self.checkpoint()
-                        signed, waited = size, 0.0
+                    await self.checkpoint()
                 except Refused as refused:
                     if refused.kind is not Kind.BUSY:
                         logger.critical("checkpoints have stopped: %s", refused.detail)
                         raise
         except asyncio.CancelledError:
+            self._due = None
             try:
                 await self.checkpoint()
             except Refused as refused:
@@ -156,8 +196,10 @@ class AuditLog:
         return await self._database.read(unit)
 
     async def latest_checkpoint(self) -> str | None:
-        """The last signed note, or None before the first."""
-        stored = await self._database.read(repository.checkpoint)
+        """The note to be served: the last that the quorum cosigned, else the last signed; None
+        before the first.
+        """
+        stored = await self._database.read(self._published)
         return stored.note if stored else None
 
     async def prove(self, index: int, reveal: Collection[str] | None = None) -> Receipt:
@@ -173,8 +215,12 @@ class AuditLog:
         await self._cover(index)
 
         def unit(tx: Tx) -> Receipt:
-            signed = repository.checkpoint(tx)
+            signed = self._published(tx)
+            if signed is None or signed.size <= index:
+                signed = repository.checkpoint(tx)  # not cosigned yet
             found = repository.stored(tx, index, index + 1)
+            if index < repository.minimum(tx)[0]:
+                raise Refused(Kind.NOT_FOUND, f"event {index} was pruned")
             if signed is None or not found:
                 raise Refused(Kind.CONFLICT, f"the log has lost event {index}")
             path = merkle.prove_inclusion(index, signed.size, Nodes(tx))
@@ -246,6 +292,17 @@ class AuditLog:
             self._database.read_sync, lambda tx: verifying.verify(tx, self._signer.verifier)
         )
 
+    def _published(self, tx: Tx) -> StoredCheckpoint | None:
+        cosigned = repository.published(tx) if self._witnessed else None
+        return cosigned or repository.checkpoint(tx)
+
+    def _sign(self, head: Head) -> str:
+        text = Checkpoint(self._origin, head.size, head.root).text()
+        note = self._signer.sign(text)
+        if self._cosigner is None:
+            return note
+        return note + self._cosigner.cosign(text, int(self._clock().timestamp()))
+
     async def _cover(self, index: int) -> None:
         signed = await self._database.read(repository.checkpoint)
         if signed is None or signed.size <= index:
@@ -255,6 +312,9 @@ class AuditLog:
         old, frontier = repository.checkpoint(tx), repository.head(tx)
         head = Head(frontier.size, frontier.root())
         if old is not None:
+            # Another process may have recovered the log, under another name (see ``recovery``).
+            if not old.note.startswith(self._origin + "\n"):
+                _inconsistent("another log was signed in this database")
             self._continues(tx, old, head)
         return old, head
 
@@ -274,8 +334,9 @@ class AuditLog:
         except ValueError as cause:
             _inconsistent(f"its head cannot be read: {cause}")
         highest, count = repository.extent(tx)
-        if not highest + 1 == count == frontier.size:
-            _inconsistent(f"its head counts {frontier.size} entries, {count} are stored")
+        _, deleted = repository.minimum(tx)
+        if not max(highest + 1, deleted) == count + deleted == frontier.size:
+            _inconsistent(f"its head counts {frontier.size} entries, {count + deleted} are stored")
         if Nodes(tx).root(frontier.size) != frontier.root():
             _inconsistent("its head is not the root of its entries")
         if old is None and retained is not None:

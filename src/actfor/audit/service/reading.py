@@ -72,6 +72,10 @@ def tile(tx: Tx, wanted: Tile) -> bytes:
     end = start + wanted.width
     if signed is None or end * span > signed.size:
         raise Refused(Kind.NOT_FOUND, "no such tile")
+    # tlog-tiles, Pruning: full bundles that end at or below the minimum index are gone; tiles of
+    # hashes stay, so that every later proof, and every earlier receipt, can still be led to a root.
+    if wanted.level is None and start < repository.minimum(tx)[0]:
+        raise Refused(Kind.NOT_FOUND, "these entries were pruned")
     if wanted.level is None:
         return encode_entries([leaf for leaf, _ in repository.leaves(tx, start, end)])
     return b"".join(Nodes(tx).hashes(wanted.level, start, end))

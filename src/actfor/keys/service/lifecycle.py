@@ -36,7 +36,7 @@ from actfor.keys.service import material
 from actfor.keys.service.vault import Vault
 from actfor.store import Database, Tx
 from actfor.wire.jose import SigningKey
-from actfor.wire.note import NoteSigner
+from actfor.wire.note import Cosigner, NoteSigner
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class KeyService:
         self._vault = vault
         self._now = clock
         self._schedules = schedules or {}
-        self._log_name = log_name
+        self._log_name = log_name  # of a first log; a log that there is keeps its own
         self._record: Recorder = _too_early
         # Swapped whole, on the event loop or before there is one; never changed.
         self._ring: Mapping[Purpose, tuple[Held, ...]] = MappingProxyType({})
@@ -93,6 +93,11 @@ class KeyService:
         """The log's key."""
         (held,) = self.held(Purpose.LOG)
         return NoteSigner.from_text(held.secret.decode())
+
+    def log_cosigner(self) -> Cosigner:
+        """The log's second key, ML-DSA-44, under the same name."""
+        (held,) = self.held(Purpose.LOG_POST_QUANTUM)
+        return Cosigner.from_text(held.secret.decode())
 
     def check(self, tx: Tx, kid: str) -> None:
         """Refuse what a dead or unknown key signed. For the transaction that relies on it.
@@ -276,11 +281,18 @@ class KeyService:
         self._record(tx, Change(new, by))
 
     def _make(self, tx: Tx, purpose: Purpose, state: KeyState, secret: bytes | None = None) -> Key:
-        secret = secret or material.generate(purpose, self._log_name)
+        secret = secret or material.generate(purpose, self._name_of_log(tx))
         key = Key(material.kid_of(purpose, secret), purpose, state, tx.now, tx.now)
         repository.add_key(tx, key, self._vault.seal(tx, secret, _place(key.kid)))
         _Standing.of(tx).added(key.kid)
         return key
+
+    def _name_of_log(self, tx: Tx) -> str:
+        for one in repository.keys(tx):
+            if one.key.purpose is Purpose.LOG and one.key.is_live and one.sealed is not None:
+                text = self._vault.open(tx, one.sealed, _place(one.key.kid)).decode()
+                return NoteSigner.from_text(text).verifier.name
+        return self._log_name
 
     # -- the ring in memory --------------------------------------------------------------------
 

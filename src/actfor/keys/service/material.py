@@ -10,7 +10,7 @@ from actfor.keys.model import Purpose
 from actfor.wire import jose
 from actfor.wire.canonical import canonical
 from actfor.wire.jose import SigningKey
-from actfor.wire.note import NoteSigner
+from actfor.wire.note import Cosigner, NoteSigner
 
 ES256: Final = frozenset({Purpose.ACCESS_TOKEN, Purpose.SVID})
 
@@ -21,6 +21,8 @@ def generate(purpose: Purpose, log_name: str) -> bytes:
         return SigningKey.generate().to_pem()
     if purpose is Purpose.LOG:
         return NoteSigner.generate(log_name).to_text().encode()
+    if purpose is Purpose.LOG_POST_QUANTUM:
+        return Cosigner.generate(log_name, post_quantum=True).to_text().encode()
     return secrets.token_bytes(32)
 
 
@@ -33,6 +35,9 @@ def kid_of(purpose: Purpose, secret: bytes) -> str:
     if purpose is Purpose.LOG:
         public = NoteSigner.from_text(secret.decode()).verifier.public
         return _thumbprint({"crv": "Ed25519", "kty": "OKP", "x": jose.encode(public)})
+    if purpose is Purpose.LOG_POST_QUANTUM:
+        public = Cosigner.from_text(secret.decode()).verifier.public
+        return _thumbprint({"alg": "ML-DSA-44", "kty": "AKP", "pub": jose.encode(public)})
     return _thumbprint({"k": jose.encode(secret), "kty": "oct"})
 
 
