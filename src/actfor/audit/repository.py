@@ -198,6 +198,8 @@ _REFERRING = (
 )
 _LAST = select(func.max(log_leaf.c.idx), func.count()).select_from(log_leaf)
 _HEAD = select(log_head.c.size, log_head.c.frontier).where(log_head.c.id == _ONE)
+# Behind the sequencer's lock already; the row's own lock stops whoever writes beside it.
+_HEAD_TO_GROW = _HEAD.with_for_update()
 _FIRST_HEAD = insert(log_head).values(
     id=_ONE, size=bindparam("new_size"), frontier=bindparam("new_frontier")
 )
@@ -290,7 +292,7 @@ def add_leaf(
     tx: Tx, index: int, leaf: bytes, leaf_hash: bytes, type_: str, trace: str, agent: str | None
 ) -> None:
     """Add one leaf; its index is unique."""
-    tx.changed(
+    tx.later(
         _ADD_LEAF,
         idx=index,
         leaf=leaf,
@@ -304,12 +306,12 @@ def add_leaf(
 
 def add_payload(tx: Tx, index: int, salt: bytes, body: str) -> None:
     """Keep the plaintext of a leaf's commitments."""
-    tx.changed(_ADD_PAYLOAD, idx=index, salt=salt, body=body)
+    tx.later(_ADD_PAYLOAD, idx=index, salt=salt, body=body)
 
 
 def add_reference(tx: Tx, ref: str, index: int) -> None:
     """Remember that this leaf names that thing."""
-    tx.changed(_ADD_REF, ref=ref, idx=index)
+    tx.later(_ADD_REF, ref=ref, idx=index)
 
 
 def hashes(tx: Tx, start: int, end: int) -> list[bytes]:
@@ -396,6 +398,12 @@ def head(tx: Tx) -> Frontier:
     return Frontier.from_bytes(*row) if row else Frontier()
 
 
+def head_to_grow(tx: Tx) -> Frontier:
+    """The tree head, for a transaction that will replace it."""
+    row = tx.one(_HEAD_TO_GROW)
+    return Frontier.from_bytes(*row) if row else Frontier()
+
+
 def advance(tx: Tx, old: Frontier, new: Frontier) -> bool:
     """Replace the head; False if it is not ``old`` any more."""
     if old.size == 0 and tx.one(_HEAD) is None:
@@ -407,7 +415,7 @@ def advance(tx: Tx, old: Frontier, new: Frontier) -> bool:
 
 def add_tile(tx: Tx, level: int, n: int, body: bytes, root: bytes) -> None:
     """Keep a full tile and the root over it."""
-    tx.changed(_ADD_TILE, level=level, n=n, body=body, root=root)
+    tx.later(_ADD_TILE, level=level, n=n, body=body, root=root)
 
 
 def tile(tx: Tx, level: int, n: int) -> bytes | None:

@@ -28,7 +28,7 @@ class Growth:
     @classmethod
     def of(cls, tx: Tx) -> Growth:
         """The growth shared by the units of this transaction."""
-        return tx.participant(cls, lambda: cls(repository.head(tx)))
+        return tx.participant(cls, lambda: cls(repository.head_to_grow(tx)))
 
     def mark(self) -> object:
         """A frontier is a value, so it is its own bookmark."""
