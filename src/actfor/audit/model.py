@@ -86,6 +86,29 @@ class Event:
         return agent if isinstance(agent, str) else None
 
 
+def told(event: Event) -> Iterator[tuple[str, str]]:
+    """What other nodes must hear of when this is logged: topic and key (``store.feed``).
+
+    Only what is rare: what ends an authority, and what nodes keep in memory.
+    """
+    match event.type:
+        case EventType.REVOKE:
+            taken = event.facts.get("revoked")
+            for kind, ids in taken.items() if isinstance(taken, dict) else ():
+                for id_ in ids if isinstance(ids, dict) else ():
+                    yield kind, id_
+        case EventType.POLICY:
+            yield "policy", ""
+        case EventType.KEY:
+            yield "key", ""
+        case EventType.TOOL | EventType.ADMIN:
+            server = event.facts.get("server")
+            if isinstance(server, str):
+                yield "catalog", server
+        case _:
+            pass
+
+
 @dataclass(frozen=True, slots=True)
 class LoggedEvent:
     """An event as the log holds it, with what can be opened of its private members."""

@@ -13,6 +13,7 @@ from sqlalchemy import MetaData
 
 from actfor.store import nodes, sqlite
 from actfor.store.failures import StorageFailure, not_readable
+from actfor.store.feed import Feed
 from actfor.store.nodes import apart, register
 from actfor.store.places import Location, parse
 from actfor.store.postgres_writer import PostgresWriter
@@ -27,11 +28,10 @@ T = TypeVar("T")
 
 
 class Database:
-    """One database, its sequencer and its readers. Make it with ``open``."""
+    """One database: its sequencer, its readers, its change feed. Make it with ``open``."""
 
     def __init__(self, location: Location, clock: Callable[[], datetime]) -> None:
-        self._location = location
-        self._writer, self._readers = _opened(location, clock)
+        self._writer, self._readers, self.feed = _opened(location, clock)
         self._sequencer = Sequencer(self._writer, clock)
 
     @classmethod
@@ -154,11 +154,15 @@ class Database:
         return self._sequencer.units
 
 
-def _opened(location: Location, clock: Callable[[], datetime]) -> tuple[Writer, Readers]:
+def _opened(location: Location, clock: Callable[[], datetime]) -> tuple[Writer, Readers, Feed]:
     if isinstance(location, sqlite.Location):
-        return SqliteWriter(location), SqliteReaders(location, clock)
-    node = register(location, clock())
-    return PostgresWriter(location, node), PostgresReaders(location, clock)
+        return SqliteWriter(location), SqliteReaders(location, clock), Feed(None, "", 0)
+    node, last = register(location, clock())
+    return (
+        PostgresWriter(location, node),
+        PostgresReaders(location, clock),
+        Feed(location, node, last),
+    )
 
 
 def make_tables(location: Location, tables: MetaData) -> None:

@@ -22,6 +22,7 @@ from actfor.wire.timestamps import to_ms
 
 T = TypeVar("T")
 
+_FORGET = "DELETE FROM store_node WHERE seen_at < $1::bigint - 7 * 24 * 3600 * 1000::bigint"
 _REGISTER = (
     "INSERT INTO store_node (id, epoch, name, started_at, seen_at) VALUES ($1, 1, $2, $3, $3)"
 )
@@ -33,24 +34,28 @@ def apart(work: Callable[[], T]) -> T:
         return thread.submit(work).result()
 
 
-def register(location: Location, now: datetime) -> str:
-    """Enter a node that starts, with epoch 1; return its id.
+def register(location: Location, now: datetime) -> tuple[str, int]:
+    """Enter a node that starts, with epoch 1; its id, and the number of the last change.
+
+    What is read from the database after this needs to follow changes after that number.
 
     Raises:
         Refused: CONFLICT where the server is not safe (named); BUSY where it cannot be reached.
     """
     node, name, at = new_id("nod"), socket.gethostname()[:100], to_ms(now)
 
-    def work() -> None:
+    def work() -> int:
         link = Link(location)
         try:
             check_server(link)
             link.fetch(_REGISTER, node, name, at)
+            link.fetch(_FORGET, at)
+            ((last,),) = link.fetch("SELECT coalesce(max(seq), 0) FROM store_change")
+            return int(last)
         finally:
             link.close()
 
-    _unreachable(location, work)
-    return node
+    return node, _reached(work)
 
 
 def create_all(location: Location, metadata: MetaData) -> None:
@@ -69,12 +74,12 @@ def create_all(location: Location, metadata: MetaData) -> None:
         finally:
             link.close()
 
-    _unreachable(location, work)
+    _reached(work)
 
 
-def _unreachable(location: Location, work: Callable[[], None]) -> None:
+def _reached(work: Callable[[], T]) -> T:
     try:
-        apart(work)
+        return apart(work)
     except StorageFailure as cause:
         raise Refused(Kind.BUSY, f"the database cannot be used: {cause}") from cause
 

@@ -149,19 +149,7 @@ class Link:
         self._prepared: dict[str, Any] = {}
         settings = _session(location, read_only, lock_seconds)
         try:
-            self._raw: Any = self._loop.run_until_complete(
-                asyncpg.connect(
-                    location.dsn,
-                    timeout=WAIT_SECONDS,
-                    command_timeout=WAIT_SECONDS,
-                    statement_cache_size=0,  # we keep our own prepared statements
-                    server_settings=settings,
-                )
-            )
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ssl.SSLError) as cause:
-            self._loop.close()
-            # `from None`: what the driver says may hold what it was given.
-            raise StorageFailure(f"{location}: {_told(cause)}") from None
+            self._raw: Any = self._loop.run_until_complete(_connect(location, settings))
         except BaseException:
             self._loop.close()
             raise
@@ -210,18 +198,6 @@ class Link:
     def in_transaction(self) -> bool:
         """Whether the server has a transaction of ours open."""
         return not self.dead and bool(self._raw.is_in_transaction())
-
-    def listen(self, channel: str, heard: Callable[[str], None]) -> None:
-        """Call ``heard`` with each payload notified on ``channel``, during any wait from now on."""
-        self._wait(
-            lambda timeout: asyncio.wait_for(
-                self._raw.add_listener(channel, lambda *told: heard(str(told[-1]))), timeout
-            )
-        )
-
-    def linger(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run this on the link's loop, so that notifications are heard meanwhile."""
-        return self._loop.run_until_complete(coroutine)
 
     def close(self) -> None:
         """Say goodbye if the server still listens."""
@@ -295,13 +271,36 @@ class Link:
             self._loop.run_until_complete(asyncio.wait(left, timeout=0.5))
 
 
+async def connect(location: Location) -> Any:
+    """A connection of the driver itself, for code that has a turning loop of its own.
+
+    Raises:
+        StorageFailure: the server cannot be reached, or does not let us in.
+    """
+    return await _connect(location, _session(location, False, WAIT_SECONDS))
+
+
+async def _connect(location: Location, settings: dict[str, str]) -> Any:
+    try:
+        return await asyncpg.connect(
+            location.dsn,
+            timeout=WAIT_SECONDS,
+            command_timeout=WAIT_SECONDS,
+            statement_cache_size=0,  # links keep their own prepared statements
+            server_settings=settings,
+        )
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ssl.SSLError) as cause:
+        # `from None`: what the driver says may hold what it was given.
+        raise StorageFailure(f"{location}: {_told(cause)}") from None
+
+
 def _count(prepared: Any) -> int:
     """The number at the end of a command tag such as `UPDATE 1`."""
     number = (prepared.get_statusmsg() or "").rpartition(" ")[2]
     return int(number) if number.isdigit() else -1
 
 
-def _session(location: Location, read_only: bool, lock_seconds: float) -> dict[str, str]:  # noqa: FBT001 - called once, above
+def _session(location: Location, read_only: bool, lock_seconds: float) -> dict[str, str]:  # noqa: FBT001 - private
     """What every session of ours is, whatever the role's or the database's own settings are."""
     wait = str(int(lock_seconds * 1000))
     return {

@@ -19,6 +19,7 @@ from actfor.audit.model import (
     Receipt,
     VerifyReport,
     references,
+    told,
 )
 from actfor.audit.repository import StoredCheckpoint
 from actfor.audit.service import reading, verifying
@@ -118,6 +119,8 @@ class AuditLog:
         if index - self._signed_size >= CHECKPOINT_LEAVES and (due := self._due) is not None:
             self._due = None
             tx.on_commit(due)
+        for topic, key in told(event):
+            self._database.feed.tell(tx, topic, key)
         return index
 
     async def start(self, retained: str | None = None) -> None:
