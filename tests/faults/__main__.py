@@ -20,6 +20,7 @@ from tests.faults.harness import Rig, execute, scratch, seed_or_new
 RIGS = {
     "R1": "kill_sqlite",
     "R4": "power_cut",
+    "R5": "crash_points",
     "R14": "tamper",
 }
 

@@ -135,9 +135,8 @@ class Node:
 def permitted(delegation: Delegation, number: int, approval: str | None = None) -> Event:
     """The leaf of a permit, as large as a real one."""
     facts: dict[str, Any] = {
-        "agent": str(delegation.agent), "agent_epoch": delegation.agent_epoch,
-        "person_epoch": delegation.person_epoch, "mandate": delegation.mandate.id,
-        "mandate_epoch": delegation.mandate_epoch, "grant": delegation.grant_id,
+        "agent": str(delegation.agent), "epochs": delegation.epochs,
+        "mandate": delegation.mandate.id, "grant": delegation.grant_id,
         "server": "crm", "tool": "read_query", "effect": "read", "decision": "permit",
         "manifest": delegation.manifest, "n": number,
     }  # fmt: skip
