@@ -37,7 +37,6 @@ from actfor.audit import AuditLog, Event, EventType, NoteSigner
 from actfor.audit import repository as log_rows
 from actfor.delegation import DelegationService
 from actfor.delegation.model import Delegation
-from actfor.delegation.repository import mandates as mandate_rows
 from actfor.errors import Refused
 from actfor.identity import PeopleService, Person
 from actfor.store import Database, Tx
@@ -255,9 +254,8 @@ async def _counters(
     """A budget counts exactly the permits in the log: they are one transaction."""
     recorded = Counter(entry.facts["mandate"] for entry in permits)
     for delegation in setting.delegations:
-        mandate = delegation.mandate
-        standing = await node.database.read(lambda tx, of=mandate.id: mandate_rows.standing(tx, of))  # type: ignore[misc]
-        used = standing[2] if standing else -1
+        mandate = await node.delegation.mandate(delegation.mandate.id)
+        used = mandate.calls_used
         if used != recorded[mandate.id]:
             tally.problems.append(
                 f"mandate counts {used} calls, the log has {recorded[mandate.id]} permits"
