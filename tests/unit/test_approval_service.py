@@ -14,7 +14,7 @@ from tests.conftest import Clock
 from tests.fakes.console_authenticator import Passkey, b64, unb64
 from tests.fakes.console_people import ORIGIN, House, exact_call
 
-from actfor.approval import LIFETIME, Answer, Approval, ExactCall, State
+from actfor.approval import LIFETIME, Answer, Approval, ExactCall, SlotOrigin, State
 from actfor.approval.model import COOLDOWN, MAX_DENIALS, MAX_PENDING
 from actfor.errors import Kind, Refused
 from actfor.identity import Person, PersonState
@@ -469,3 +469,69 @@ async def test_whatever_happens_a_call_runs_at_most_once_for_each_yes(
         except Refused:
             pass
         assert spent <= yes
+
+
+# -- where the values come from, and endorsing one of them -------------------------------------
+
+STRANGERS = SlotOrigin(
+    "/to/0", "/to/*", "eve@evil.example", "untrusted", "exact", "docs/read", "/body", "Mallory",
+    endorsable=True,
+)  # fmt: skip
+SAID = SlotOrigin("/note", "/note", "rent", "user", "words")
+
+
+async def endorse(
+    house: House, person: Person, passkey: Passkey, one: Approval, *pointers: str
+) -> Approval:
+    options = await house.approvals.options(person, one.id, endorse=pointers)
+    return await house.approvals.answer(
+        person, one.id, Answer.APPROVE, passkey.get(options), endorse=pointers
+    )
+
+
+async def test_the_person_sees_where_values_come_from_and_endorses_one(house: House) -> None:
+    olivia, passkey = await house.operator()
+    kept: list[Approval] = []
+    house.approvals.on_endorsed.append(lambda tx, given: kept.append(given))
+    asked = await ask(house, exact_call(olivia.id), origins=(STRANGERS, SAID))
+    assert (await house.approvals.show(olivia, asked.id)).origins == (STRANGERS, SAID)
+    given = await endorse(house, olivia, passkey, asked, "/to/0")
+    assert given.endorsed == ("/to/0",)
+    assert (await house.approvals.show(olivia, asked.id)).endorsed == ("/to/0",)
+    assert [one.id for one in kept] == [asked.id]
+    leaves = {event.type: event for event in await house.audit.trace(TRACE)}
+    assert leaves["approve"].private["endorsed"] == ["/to/0"]
+    assert "eve@evil.example" not in str([event.facts for event in leaves.values()])
+
+
+async def test_a_yes_without_a_tick_endorses_nothing(house: House) -> None:
+    olivia, passkey = await house.operator()
+    house.approvals.on_endorsed.append(lambda tx, given: pytest.fail("nothing was endorsed"))
+    asked = await ask(house, exact_call(olivia.id), origins=(STRANGERS,))
+    assert (await approve(house, olivia, passkey, asked)).endorsed == ()
+
+
+async def test_only_what_was_offered_is_endorsed(house: House) -> None:
+    olivia, _ = await house.operator()
+    asked = await ask(house, exact_call(olivia.id), origins=(STRANGERS, SAID))
+    for pointer in ("/note", "/to", "/to/1", "", "/to/*"):
+        with refused(Kind.MALFORMED):
+            await house.approvals.options(olivia, asked.id, endorse=(pointer,))
+        with refused(Kind.MALFORMED):
+            await house.approvals.answer(olivia, asked.id, Answer.APPROVE, {}, endorse=(pointer,))
+    with refused(Kind.MALFORMED):
+        await house.approvals.answer(olivia, asked.id, Answer.DENY, endorse=("/to/0",))
+    assert (await house.approvals.get(asked.id)).state is State.PENDING
+
+
+async def test_a_signature_for_the_call_alone_does_not_endorse(house: House) -> None:
+    """Whoever sits between page and server cannot add or remove a tick after the signature."""
+    olivia, passkey = await house.operator()
+    asked = await ask(house, exact_call(olivia.id), origins=(STRANGERS,))
+    plain = passkey.get(await house.approvals.options(olivia, asked.id))
+    with refused(Kind.UNAUTHENTICATED):
+        await house.approvals.answer(olivia, asked.id, Answer.APPROVE, plain, endorse=("/to/0",))
+    ticked = passkey.get(await house.approvals.options(olivia, asked.id, endorse=("/to/0",)))
+    with refused(Kind.UNAUTHENTICATED):
+        await house.approvals.answer(olivia, asked.id, Answer.APPROVE, ticked)
+    assert (await house.approvals.get(asked.id)).state is State.PENDING

@@ -381,3 +381,56 @@ async def test_what_was_counted_is_forgotten_after_the_mandate_has_ended(
     clock.advance(22 * 24 * 3600)
     await world.delegation.sweep()
     assert await world.database.read(lambda tx: usage.size(tx, owner, "recipient")) == 0
+
+
+# -- endorsements ------------------------------------------------------------------------------
+
+
+async def endorsed(world: World, mandate: Mandate) -> str:
+    def unit(tx: Tx) -> None:
+        world.delegation.endorse(
+            tx,
+            mandate_id=mandate.id,
+            tool="bank/pay",
+            slots=[("/to", "DE02")],
+            by=world.ada.id,
+            approval_id="apr_x",
+        )
+
+    await world.database.write(unit)
+    (known,) = await world.delegation.endorsements(mandate.id)
+    return known.id
+
+
+async def test_an_endorsement_is_one_value_for_one_argument_and_can_be_taken_back(
+    world: World,
+) -> None:
+    mandate = (await world.ready())[1]
+    known = await endorsed(world, mandate)
+    (one,) = await world.delegation.endorsements(mandate.id)
+    assert (one.tool, one.slot, one.value, one.given_by) == (
+        "bank/pay", "/to", "DE02", world.ada.id
+    )  # fmt: skip
+    await world.database.read(lambda tx: world.delegation.check_endorsed(tx, [known]))
+    await world.delegation.withdraw_endorsement(world.ada, mandate.id, known)
+    assert await world.delegation.endorsements(mandate.id) == []
+    with pytest.raises(Refused) as gone:
+        await world.database.read(lambda tx: world.delegation.check_endorsed(tx, [known]))
+    assert gone.value.kind is Kind.CONFLICT
+    with pytest.raises(Refused):
+        await world.delegation.withdraw_endorsement(world.ada, mandate.id, known)
+    (leaf,) = await world.log("revoke")
+    assert leaf["revoked"] == {"endorsement": {known: 1}}
+
+
+async def test_nobody_takes_back_an_endorsement_of_somebody_else(world: World) -> None:
+    mandate = (await world.ready())[1]
+    known = await endorsed(world, mandate)
+    mallory, _ = await world.house.invite(world.ada, "Mallory", "member")
+    with pytest.raises(Refused) as no:
+        await world.delegation.withdraw_endorsement(mallory, mandate.id, known)
+    assert no.value.kind is Kind.NOT_FOUND
+    other = await world.mandate()
+    with pytest.raises(Refused):
+        await world.delegation.withdraw_endorsement(world.ada, other.id, known)
+    assert len(await world.delegation.endorsements(mandate.id)) == 1

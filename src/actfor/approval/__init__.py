@@ -1,6 +1,6 @@
 """Ask a human: request, answer with a passkey, consume once."""
 
-from actfor.approval.model import LIFETIME, Answer, Approval, ExactCall, State
+from actfor.approval.model import LIFETIME, Answer, Approval, ExactCall, SlotOrigin, State
 from actfor.approval.service import MAX_WAIT, ApprovalService, Inbox
 
 __all__ = [
@@ -11,5 +11,6 @@ __all__ = [
     "ApprovalService",
     "ExactCall",
     "Inbox",
+    "SlotOrigin",
     "State",
 ]

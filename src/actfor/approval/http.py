@@ -25,6 +25,7 @@ from actfor.wire.problem import problem
 from actfor.wire.timestamps import rfc3339
 
 MAX_BODY = 64 * 1024
+MAX_ENDORSED = 64
 NO_STORE = {"cache-control": "no-store"}
 Acting = Callable[[Request], Awaitable[Person]]
 """Who a browser's JSON request is from; has checked the origin and the CSRF token."""
@@ -35,14 +36,21 @@ def browser_routes(approvals: ApprovalService, acting: Acting) -> list[Route]:
 
     async def options(request: Request) -> JSONResponse:
         person = await acting(request)
-        asked = await approvals.options(person, request.path_params["id"])
+        endorse = _endorse(await _body(request, least=b"{}"), {"endorse"})
+        asked = await approvals.options(person, request.path_params["id"], endorse=endorse)
         return JSONResponse(asked, headers=NO_STORE)
 
     async def answer(request: Request) -> JSONResponse:
         person = await acting(request)
-        decision, assertion, reason = _answer(await _body(request))
+        body = await _body(request)
+        decision, assertion, reason = _answer(body)
         given = await approvals.answer(
-            person, request.path_params["id"], decision, assertion, reason
+            person,
+            request.path_params["id"],
+            decision,
+            assertion,
+            reason,
+            endorse=_endorse(body, _ANSWER),
         )
         return JSONResponse({"id": given.id, "state": given.state.value}, headers=NO_STORE)
 
@@ -52,18 +60,31 @@ def browser_routes(approvals: ApprovalService, acting: Acting) -> list[Route]:
     ]
 
 
-async def _body(request: Request) -> JsonObject:
+async def _body(request: Request, *, least: bytes = b"") -> JsonObject:
     body = b""
     async for part in request.stream():
         body += part
         if len(body) > MAX_BODY:
             raise Refused(Kind.MALFORMED, f"the body is larger than {MAX_BODY} bytes")
-    return strict_json.load_object(body)
+    return strict_json.load_object(body or least)
+
+
+_ANSWER = {"decision", "assertion", "reason", "endorse"}
+
+
+def _endorse(body: JsonObject, known: set[str]) -> tuple[str, ...]:
+    """The pointers of values to be endorsed, sorted and each once."""
+    if unknown := body.keys() - known:
+        raise Refused(Kind.MALFORMED, f"unknown member `{min(unknown)[:64]}`")
+    named = body.get("endorse", [])
+    if not isinstance(named, list | tuple) or len(named) > MAX_ENDORSED:
+        raise Refused(Kind.MALFORMED, f"`endorse` is a list of at most {MAX_ENDORSED} pointers")
+    if not all(isinstance(pointer, str) for pointer in named):
+        raise Refused(Kind.MALFORMED, "`endorse` is a list of pointers")
+    return tuple(sorted({str(pointer) for pointer in named}))
 
 
 def _answer(body: JsonObject) -> tuple[Answer, JsonObject | None, str | None]:
-    if unknown := body.keys() - {"decision", "assertion", "reason"}:
-        raise Refused(Kind.MALFORMED, f"unknown member `{min(unknown)[:64]}`")
     said, assertion, reason = body.get("decision"), body.get("assertion"), body.get("reason")
     if not isinstance(said, str) or said not in {answer.value for answer in Answer}:
         raise Refused(Kind.MALFORMED, "`decision` is `approve` or `deny`")
@@ -146,6 +167,8 @@ def _whole(approvals: ApprovalService, one: Approval) -> dict[str, object]:
         "call": one.call.to_json(),
         "digest": one.digest,
         "reasons": list(one.reasons),
+        "origins": [origin.to_json() for origin in one.origins],
+        "endorsed": list(one.endorsed),
         "agent_says_unchecked": one.agent_text,
         "four_eyes": one.four_eyes,
         "trace": one.trace,

@@ -138,11 +138,49 @@ def _text(value: JsonObject, name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotOrigin:
+    """Where the value of one argument comes from, as the server found it when it asked.
+
+    ``pointer`` names the value among the arguments, ``slot`` the argument whatever the place in a
+    list. ``label`` is whose words it is, ``how`` how that was found; ``source`` is the tool that
+    returned it, ``field`` where in its answer, ``author`` who wrote it. ``endorsable`` is whether a
+    person may say that this value is right for this argument from now on.
+    """
+
+    pointer: str
+    slot: str
+    value: str
+    label: str
+    how: str
+    source: str = ""
+    field: str = ""
+    author: str = ""
+    endorsable: bool = False
+
+    def to_json(self) -> JsonObject:
+        """As it is stored and shown."""
+        return {name: getattr(self, name) for name in _ORIGIN}
+
+    @classmethod
+    def from_json(cls, value: JsonObject) -> Self:
+        """Read what `to_json` wrote. ``value`` is our own record, not a stranger's."""
+        texts = {name: _text(value, name) for name in _ORIGIN if name != "endorsable"}
+        return cls(**texts, endorsable=value["endorsable"] is True)
+
+
+_ORIGIN = (
+    "pointer", "slot", "value", "label", "how", "source", "field", "author", "endorsable",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class Approval:
     """``digest`` names the exact call the human saw: change a byte, ask again.
 
     ``assertion`` is the passkey's own answer (WebAuthn JSON), kept so that anyone with the
     public key can verify it again; ``agent_text`` is the agent speaking, never to be believed.
+    ``origins`` is where the values of its arguments come from; ``endorsed`` are the pointers of
+    those that the approver said are right for their argument from now on.
     """
 
     id: str
@@ -159,22 +197,44 @@ class Approval:
     answered_at: datetime | None = None
     reason: str | None = None
     assertion: JsonObject | None = None
+    origins: tuple[SlotOrigin, ...] = ()
+    endorsed: tuple[str, ...] = ()
 
     def at(self, now: datetime) -> Self:
         """The same approval as seen at ``now``: expired if its time has passed."""
         late = self.state in LIVE and now >= self.expires_at
         return replace(self, state=State.EXPIRED) if late else self
 
-    def approve(self, approver: str, assertion: JsonObject, now: datetime) -> Self:
+    def approve(
+        self,
+        approver: str,
+        assertion: JsonObject,
+        now: datetime,
+        *,
+        endorse: tuple[str, ...] = (),
+    ) -> Self:
         """Record a yes. Verifying ``assertion`` is the caller's work (see `challenge`)."""
         seen = self._pending(now)
+        self.require_endorsable(endorse)
         return replace(
             seen,
             state=State.APPROVED,
             approver=approver,
             answered_at=now,
             assertion=assertion,
+            endorsed=endorse,
         )
+
+    def require_endorsable(self, pointers: Iterable[str]) -> None:
+        """Refuse unless each names a value that was shown and may be endorsed.
+
+        Raises:
+            Refused: MALFORMED.
+        """
+        offered = {origin.pointer for origin in self.origins if origin.endorsable}
+        for pointer in pointers:
+            if pointer not in offered:
+                raise Refused(Kind.MALFORMED, "`endorse` names a value that was not offered")
 
     def deny(self, approver: str, reason: str | None, now: datetime) -> Self:
         """Record a no."""
@@ -206,12 +266,19 @@ class Approval:
             raise Refused(Kind.CONFLICT, f"approval is already {seen.state}")
         return seen
 
-    def challenge(self, answer: Answer) -> bytes:
+    def challenge(self, answer: Answer, endorse: tuple[str, ...] = ()) -> bytes:
         """What the passkey signs: SHA-256 over the RFC 8785 bytes of the answer and the call.
 
-        A signature for one approval, one answer and one digest is thus useless for any other.
+        A signature for one approval, one answer and one digest is thus useless for any other; and
+        one for this call alone does not endorse a value for later ones.
         """
-        said: JsonObject = {"approval": self.id, "decision": answer.value, "digest": self.digest}
+        said: dict[str, JsonValue] = {
+            "approval": self.id,
+            "decision": answer.value,
+            "digest": self.digest,
+        }
+        if endorse:
+            said["endorse"] = list(endorse)
         return hashlib.sha256(canonical(said)).digest()
 
 

@@ -25,7 +25,7 @@ from sqlalchemy import (
     update,
 )
 
-from actfor.approval.model import LIVE, Approval, ExactCall, State
+from actfor.approval.model import LIVE, Approval, ExactCall, SlotOrigin, State
 from actfor.store import Row, Tx, metadata
 from actfor.wire import strict_json
 from actfor.wire.canonical import JsonObject, JsonValue, canonical
@@ -54,6 +54,8 @@ approval = Table(
     Column("reason", Text),
     Column("assertion", Text),
     Column("consumed_at", Integer),
+    Column("origins", Text),  # where the values come from, as the page shows it (JSON)
+    Column("endorsed", Text),  # pointers of the values that were endorsed with the yes (JSON)
 )
 Index(
     "uq_approval_live_digest",
@@ -70,6 +72,7 @@ _t = approval.c
 _COLUMNS = (
     _t.id, _t.digest, _t.call, _t.trace, _t.reasons, _t.agent_text, _t.four_eyes, _t.state,
     _t.created_at, _t.expires_at, _t.approver, _t.answered_at, _t.reason, _t.assertion,
+    _t.origins, _t.endorsed,
 )  # fmt: skip
 _NOW: BindParameter[int] = bindparam("now", type_=Integer)
 
@@ -87,7 +90,7 @@ _INSERT = insert(approval).values(
         name: bindparam(name)
         for name in (
             "id", "digest", "call", "agent", "person_id", "mandate_id", "trace", "reasons",
-            "agent_text", "four_eyes", "state", "created_at", "expires_at",
+            "agent_text", "four_eyes", "state", "created_at", "expires_at", "origins",
         )
     }
 )  # fmt: skip
@@ -146,6 +149,7 @@ _ANSWER = (
         answered_at=_NOW,
         reason=bindparam("why"),
         assertion=bindparam("proof"),
+        endorsed=bindparam("slots"),
     )
 )
 _CONSUME = (
@@ -183,6 +187,7 @@ def add(tx: Tx, new: Approval) -> None:
         state=new.state.value,
         created_at=to_ms(new.created_at),
         expires_at=to_ms(new.expires_at),
+        origins=_text([origin.to_json() for origin in new.origins]),
     )
 
 
@@ -249,6 +254,7 @@ def answer(tx: Tx, answered: Approval, now: datetime) -> bool:
         by=answered.approver,
         why=answered.reason,
         proof=proof,
+        slots=_text(list(answered.endorsed)),
         now=to_ms(now),
     )
     return changed == 1
@@ -276,7 +282,7 @@ def _maybe(row: Row | None) -> Approval | None:
 def _approval(row: Row) -> Approval:
     (
         key, digest, call, trace, reasons, agent_text, four_eyes, state,
-        created_at, expires_at, approver, answered_at, reason, assertion,
+        created_at, expires_at, approver, answered_at, reason, assertion, origins, endorsed,
     ) = row  # fmt: skip
     exact = ExactCall.from_json(_object(call))
     if exact.digest != digest:
@@ -297,7 +303,21 @@ def _approval(row: Row) -> Approval:
         answered_at=None if answered_at is None else from_ms(answered_at),
         reason=reason,
         assertion=None if assertion is None else _object(assertion),
+        origins=tuple(SlotOrigin.from_json(one) for one in _objects(origins)),
+        endorsed=tuple(str(one) for one in _list(endorsed)),
     )
+
+
+def _text(values: list[JsonValue]) -> str | None:
+    return canonical(values).decode() if values else None
+
+
+def _list(text: str | None) -> list[JsonValue]:
+    return [] if text is None else cast("list[JsonValue]", _json(text))
+
+
+def _objects(text: str | None) -> list[JsonObject]:
+    return cast("list[JsonObject]", _list(text))
 
 
 def _json(text: str) -> JsonValue:

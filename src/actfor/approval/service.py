@@ -21,6 +21,7 @@ from actfor.approval.model import (
     Approval,
     ExactCall,
     Recent,
+    SlotOrigin,
     State,
     acts_in,
     check_may_answer,
@@ -68,6 +69,8 @@ class ApprovalService:
         self._public_url = public_url.rstrip("/")
         self._clock = clock
         self._lifetime = lifetime
+        # Run in the transaction that records a yes with endorsements: others keep them.
+        self.on_endorsed: list[Callable[[Tx, Approval], None]] = []
         # Owned by the event loop: who waits for which approval.
         self._waiting: dict[str, set[asyncio.Event]] = {}
 
@@ -85,10 +88,12 @@ class ApprovalService:
         reasons: Sequence[str],
         agent_text: str | None = None,
         four_eyes: bool = False,
+        origins: Sequence[SlotOrigin] = (),
     ) -> Approval:
         """Ask about this exact call; the one already open (or approved) for it is given back.
 
-        ``reasons`` are the policy's, ``agent_text`` the agent's own words, shown as such.
+        ``reasons`` are the policy's, ``agent_text`` the agent's own words, shown as such;
+        ``origins`` where the values of the arguments come from, found by the server.
 
         Raises:
             Refused: DENIED when a person just said no to it or the agent asks too much;
@@ -106,6 +111,7 @@ class ApprovalService:
             reasons=tuple(reasons),
             agent_text=_agent_words(agent_text),
             four_eyes=four_eyes,
+            origins=tuple(origins),
         )
         return await self._database.write(lambda tx: self._request(tx, new))
 
@@ -125,6 +131,7 @@ class ApprovalService:
                 "agent_text": new.agent_text,
                 "arguments": new.call.arguments,
                 "reasons": list(new.reasons),
+                "origins": [origin.to_json() for origin in new.origins] or None,
             },
         )
         return new
@@ -215,17 +222,24 @@ class ApprovalService:
             return refused.detail
         return None
 
-    async def options(self, person: Person, approval_id: str) -> JsonObject:
+    async def options(
+        self, person: Person, approval_id: str, *, endorse: tuple[str, ...] = ()
+    ) -> JsonObject:
         """WebAuthn request options whose challenge is this approval's, for the answer yes.
 
+        ``endorse`` are the pointers of values that the yes shall also hold for from now on.
+
         Raises:
-            Refused: the person may not approve it, or it no longer waits.
+            Refused: the person may not approve it, or it no longer waits; MALFORMED for a value
+                that was not offered.
         """
         found = await self.show(person, approval_id)
         _check(person, found, Answer.APPROVE)
         if found.state is not State.PENDING:
             raise Refused(Kind.CONFLICT, f"approval is already {found.state}")
-        return await self._people.assertion_options(person, found.challenge(Answer.APPROVE))
+        found.require_endorsable(endorse)
+        challenge = found.challenge(Answer.APPROVE, endorse)
+        return await self._people.assertion_options(person, challenge)
 
     async def answer(
         self,
@@ -234,12 +248,15 @@ class ApprovalService:
         decision: Answer,
         assertion: JsonObject | None = None,
         reason: str | None = None,
+        *,
+        endorse: tuple[str, ...] = (),
     ) -> Approval:
         """Record what the person said.
 
         1. Only who may, and only while it waits. 2. A yes is a passkey's signature over the
-        challenge of this approval, this answer and this digest. 3. In one transaction: all of it
-        again, the answer, its leaf. 4. Whoever waits wakes when it is durable.
+        challenge of this approval, this answer, this digest and the values it endorses. 3. In one
+        transaction: all of it again, the answer, its leaf. 4. Whoever waits wakes when it is
+        durable.
 
         Raises:
             Refused: DENIED, UNAUTHENTICATED (no or wrong assertion), CONFLICT, EXPIRED.
@@ -250,13 +267,16 @@ class ApprovalService:
         if decision is Answer.APPROVE:
             if found.state is State.PENDING and assertion is None:
                 raise Refused(Kind.UNAUTHENTICATED, "approving needs a passkey assertion")
-            found.approve(person.id, {}, self._clock())  # too late is said before the signature
+            # Too late is said before the signature.
+            found.approve(person.id, {}, self._clock(), endorse=endorse)
             verified = await self._people.verify_assertion(
-                person, found.challenge(decision), assertion or {}
+                person, found.challenge(decision, endorse), assertion or {}
             )
             evidence = verified.evidence
+        elif endorse:
+            raise Refused(Kind.MALFORMED, "a no endorses nothing")
         return await self._database.write(
-            lambda tx: self._answer(tx, person, approval_id, decision, evidence, reason)
+            lambda tx: self._answer(tx, person, approval_id, decision, evidence, reason, endorse)
         )
 
     def _answer(
@@ -267,6 +287,7 @@ class ApprovalService:
         decision: Answer,
         evidence: JsonObject | None,
         reason: str | None,
+        endorse: tuple[str, ...],
     ) -> Approval:
         known = repository.by_id(tx, approval_id)
         if known is None:
@@ -274,7 +295,7 @@ class ApprovalService:
         current = self._people.check_live(tx, person.id, person.epoch)
         _check(current, known, decision)
         if evidence is not None:
-            answered = known.approve(person.id, evidence, tx.now)
+            answered = known.approve(person.id, evidence, tx.now, endorse=endorse)
         else:
             answered = known.deny(person.id, _reason(reason), tx.now)
         if not repository.answer(tx, answered, tx.now):
@@ -284,9 +305,17 @@ class ApprovalService:
             tx,
             kind,
             answered,
-            {"approver": person.id, "reason": answered.reason, "assertion": evidence},
+            {
+                "approver": person.id,
+                "reason": answered.reason,
+                "assertion": evidence,
+                "endorsed": list(endorse) or None,
+            },
             assertion_digest=None if evidence is None else digest(evidence),
         )
+        if endorse:
+            for hook in self.on_endorsed:
+                hook(tx, answered)
         return answered
 
     # -- what ends approvals without an answer ----------------------------------------------

@@ -7,6 +7,7 @@ command line. There is no token without a person, an agent and a mandate that na
 from actfor.delegation.model import (
     Delegation,
     DeviceStart,
+    Endorsement,
     IssuedGrant,
     Mandate,
     MandateDraft,
@@ -20,6 +21,7 @@ __all__ = [
     "Delegation",
     "DelegationService",
     "DeviceStart",
+    "Endorsement",
     "IssuedGrant",
     "Mandate",
     "MandateDraft",

@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from actfor.delegation.model import IssuedGrant, Mandate, MandateDraft
+from actfor.delegation.model import Endorsement, IssuedGrant, Mandate, MandateDraft
 from actfor.delegation.service import DelegationService
 from actfor.errors import Kind, Refused
 from actfor.identity import Person, Role
@@ -164,6 +164,19 @@ def mandates_router(delegation: DelegationService, current_person: CurrentPerson
         await delegation.revoke_grant(person, mandate_id, grant_id, body.reason)
         return {"id": grant_id, "state": "revoked"}
 
+    @routes.get("/{mandate_id}/endorsements")
+    async def endorsements(mandate_id: str, person: Who) -> dict[str, Any]:
+        """The values that a person said are right for an argument from now on."""
+        await show(mandate_id, person)
+        found = await delegation.endorsements(mandate_id)
+        return {"endorsements": [endorsement_view(one) for one in found]}
+
+    @routes.post("/{mandate_id}/endorsements/{endorsement_id}/withdraw")
+    async def withdraw(mandate_id: str, endorsement_id: str, person: Who) -> dict[str, Any]:
+        """Take one back: the value is asked about again."""
+        await delegation.withdraw_endorsement(person, mandate_id, endorsement_id)
+        return {"id": endorsement_id, "state": "withdrawn"}
+
     @routes.post("/{mandate_id}/subject_token")
     async def subject_token(mandate_id: str, person: Who) -> JSONResponse:
         """One's own token for the mandate; only its agent can exchange it."""
@@ -209,6 +222,19 @@ def grant_view(grant: IssuedGrant) -> dict[str, Any]:
         "created_at": rfc3339(grant.created_at),
         "expires_at": rfc3339(grant.expires_at),
         "calls_used": grant.calls_used,
+    }
+
+
+def endorsement_view(one: Endorsement) -> dict[str, Any]:
+    """An endorsement as the management API shows it."""
+    return {
+        "id": one.id,
+        "tool": one.tool,
+        "argument": one.slot,
+        "value": one.value,
+        "given_by": one.given_by,
+        "approval": one.approval_id,
+        "created_at": rfc3339(one.created_at),
     }
 
 

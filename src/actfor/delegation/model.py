@@ -205,6 +205,25 @@ class IssuedGrant:
 
 
 @dataclass(frozen=True, slots=True)
+class Endorsement:
+    """One value that a person said is right for one argument of one tool, under one mandate.
+
+    ``tool`` is `server/tool`; ``slot`` the argument, whatever the place in a list. Never a
+    document, never a source: whatever else stands beside the value is believed no more than before.
+    """
+
+    id: str
+    mandate_id: str
+    tool: str
+    slot: str
+    value: str
+    given_by: str
+    approval_id: str
+    created_at: datetime
+    withdrawn_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Proved:
     """A delegation together with the proof it came with, which is to be spent once.
 

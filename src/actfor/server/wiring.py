@@ -16,6 +16,7 @@ import structlog
 from starlette.types import ASGIApp
 
 from actfor.approval import ApprovalService
+from actfor.approval.endorsing import endorsing
 from actfor.audit import AuditLog, Witnessing
 from actfor.audit.export import Exporter
 from actfor.audit.witnesses import witnesses_of
@@ -219,6 +220,7 @@ async def _services(
     keys.on_change.append(use_keys)
     agents.on_invalidated.append(approvals.cancel_for_agent)
     delegation.on_revoked.append(approvals.cancel_for_mandate)
+    approvals.on_endorsed.append(endorsing(delegation))
     enforcer = Enforcer(
         database=database,
         audit=audit,

@@ -35,8 +35,9 @@ whenever authority is taken from it."""
 class Revocable(StrEnum):
     """What authority can be taken from. Values are stable: they stand in leaves.
 
-    The id of each in the log: an agent's SPIFFE id, ``pseudonym`` of a person, a mandate's, grant's
-    or approval's id, ``<server>/<tool>``, a signing key's ``kid``; ``EVERYTHING`` has the id `*`.
+    The id of each in the log: an agent's SPIFFE id, ``pseudonym`` of a person, a mandate's,
+    grant's, approval's or endorsement's id, ``<server>/<tool>``, a signing key's ``kid``;
+    ``EVERYTHING`` has the id `*`.
     """
 
     AGENT = "agent"
@@ -46,6 +47,7 @@ class Revocable(StrEnum):
     TOOL = "tool"
     KEY = "key"
     APPROVAL = "approval"
+    ENDORSEMENT = "endorsement"
     EVERYTHING = "everything"
 
 

@@ -35,9 +35,11 @@ const ceremonies = {
   },
   async approve(form) {
     const path = "/approvals/" + encodeURIComponent(form.dataset.id);
-    const options = await post(path + "/options", {}, form.dataset.csrf);
+    // What is endorsed is part of what the passkey signs.
+    const endorse = [...document.querySelectorAll("input[name=endorse]:checked")].map((box) => box.value);
+    const options = await post(path + "/options", { endorse }, form.dataset.csrf);
     const credential = await request(options);
-    await post(path + "/answer", { decision: "approve", assertion: credential.toJSON() }, form.dataset.csrf);
+    await post(path + "/answer", { decision: "approve", assertion: credential.toJSON(), endorse }, form.dataset.csrf);
   },
 };
 

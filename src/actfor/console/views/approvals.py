@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from actfor.approval import Answer, Approval, State
+from actfor.approval import Answer, Approval, SlotOrigin, State
 from actfor.console import render
 from actfor.console.desk import Desk, go, notice
 from actfor.console.forms import Form
@@ -80,8 +80,53 @@ def _shown(found: Approval, *, whole: bool) -> dict[str, Any]:
         "folded": found.state is State.PENDING and any(row.value.more for row in rows),
         "short": render.short_code(found.digest),
         "chain": tuple(reversed(found.call.chain)) or (found.call.agent,),
+        "origins": [_origin(one, found) for one in found.origins],
         "exact": json.dumps(found.call.arguments, indent=2, sort_keys=True, ensure_ascii=True),
     }
+
+
+def _origin(one: SlotOrigin, found: Approval) -> dict[str, Any]:
+    """One value and where it comes from, in words of ours around text of others."""
+    tone, whose = _WHOSE.get(one.label, ("bad", "unknown"))
+    return {
+        "pointer": one.pointer,
+        "path": render.text(one.pointer, limit=None),
+        "value": render.text(one.value, limit=render.FOLD),
+        "tone": tone,
+        "whose": whose,
+        "how": _HOW.get(one.how, "Traced."),
+        "source": one.source,
+        "field": one.field,
+        "author": render.text(one.author, limit=120) if one.author else None,
+        "endorsable": one.endorsable,
+        "endorsed": one.pointer in found.endorsed,
+    }
+
+
+_WHOSE = {
+    "user": ("ok", "you said it"),
+    "from": ("ok", "from a source you named"),
+    "trusted": ("ok", "a system of record"),
+    "attested": ("warn", "a stranger's, vouched for by a system"),
+    "unknown": ("warn", "nobody said it"),
+    "untrusted": ("bad", "other people's text"),
+}
+_HOW = {
+    "words": "It stands in the words of the mandate.",
+    "endorsed": "A person said that it is right for this argument.",
+    "named-source": "It is the one value of its kind in a source that the mandate's words name.",
+    "person-named": "It is the one known address of a person that the mandate's words name.",
+    "record": "A system that the operator trusts says so.",
+    "composed": "It is put together from parts.",
+    "exact": "It was read exactly like this.",
+    "part": "It was read as a part of a text.",
+    "look-alike": "It LOOKS LIKE a value you know, and is another.",
+    "encoded": "A text that was read spells it in an encoded form.",
+    "solicited": "A text that others wrote asks for it.",
+    "ambiguous": "Several values could be meant.",
+    "forgotten": "It may have been read before; what was read is not kept any more.",
+    "none": "It was read nowhere: the agent made it up, or put it together.",
+}
 
 
 def _currency(rows: list[render.Row]) -> render.Row | None:

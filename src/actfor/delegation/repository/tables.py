@@ -92,6 +92,22 @@ usage_set = Table(
     Column("last_at", Integer, nullable=False),
 )
 
+# One value that a person said is right for one argument of one tool, under one mandate.
+endorsement = Table(
+    "mandate_endorsement",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("mandate_id", Text, ForeignKey("mandate.id"), nullable=False),
+    Column("tool", Text, nullable=False),  # server/tool
+    Column("slot", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("given_by", Text, nullable=False),
+    Column("approval_id", Text, nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("withdrawn_at", Integer),
+)
+Index("ix_mandate_endorsement_mandate", endorsement.c.mandate_id)
+
 # A DPoP proof is spent by being here; it may be forgotten once it is stale by itself.
 proof = Table(
     "spent_proof",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from actfor.delegation.service.access import Access
+from actfor.delegation.service.endorsements import Endorsements
 from actfor.delegation.service.exchange import Exchange
 from actfor.delegation.service.logins import Logins
-from actfor.delegation.service.mandates import Mandates
 
 __all__ = ["DelegationService"]
 
 
-class DelegationService(Mandates, Exchange, Access, Logins):
+class DelegationService(Endorsements, Exchange, Access, Logins):
     """Mandates, exchange, access and logins over one database; see each for its use cases."""

@@ -1,0 +1,73 @@
+"""SQL of values that a person said are right for an argument."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import bindparam, insert, select, update
+
+from actfor.delegation.model import Endorsement
+from actfor.delegation.repository.tables import endorsement as _table
+from actfor.store import Row, Tx
+from actfor.wire.timestamps import from_ms, to_ms
+
+_t = _table.c
+_ADD = insert(_table).values({column.name: bindparam(column.name) for column in _table.columns})
+_OF = (
+    select(*_table.columns)
+    .where(_t.mandate_id == bindparam("mandate"))
+    .order_by(_t.created_at, _t.id)
+)
+_BY_ID = select(*_table.columns).where(_t.id == bindparam("id"))
+_WITHDRAW = (
+    update(_table)
+    .where(_t.id == bindparam("of"), _t.withdrawn_at.is_(None))
+    .values(withdrawn_at=bindparam("now"))
+)
+
+
+def add(tx: Tx, new: Endorsement) -> None:
+    """Keep a new one."""
+    tx.changed(
+        _ADD,
+        id=new.id,
+        mandate_id=new.mandate_id,
+        tool=new.tool,
+        slot=new.slot,
+        value=new.value,
+        given_by=new.given_by,
+        approval_id=new.approval_id,
+        created_at=to_ms(new.created_at),
+        withdrawn_at=None,
+    )
+
+
+def of_mandate(tx: Tx, mandate_id: str) -> list[Endorsement]:
+    """All of a mandate, withdrawn ones too, oldest first."""
+    return [_endorsement(row) for row in tx.run(_OF, mandate=mandate_id)]
+
+
+def by_id(tx: Tx, endorsement_id: str) -> Endorsement | None:
+    """One of them."""
+    row = tx.one(_BY_ID, id=endorsement_id)
+    return None if row is None else _endorsement(row)
+
+
+def withdraw(tx: Tx, endorsement_id: str, now: datetime) -> bool:
+    """Take it back. False if it was before."""
+    return tx.changed(_WITHDRAW, of=endorsement_id, now=to_ms(now)) == 1
+
+
+def _endorsement(row: Row) -> Endorsement:
+    id_, mandate, tool, slot, value, by, approval, created, withdrawn = row
+    return Endorsement(
+        id_,
+        mandate,
+        tool,
+        slot,
+        value,
+        by,
+        approval,
+        from_ms(created),
+        None if withdrawn is None else from_ms(withdrawn),
+    )
