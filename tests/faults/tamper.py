@@ -213,7 +213,7 @@ class Shell:
 
     def cuts_the_end(self) -> Change:
         self.db.execute("DELETE FROM log_leaf WHERE idx>=?", (self.i,))
-        self.db.execute("DELETE FROM log_payload WHERE idx>=?", (self.i,))
+        self.db.execute("DELETE FROM log_sealed WHERE idx>=?", (self.i,))
         return Change("end cut off")
 
     def cuts_the_end_and_fits(self) -> Change:
@@ -240,15 +240,8 @@ class Shell:
         return Change("leaf doubled at the end", rf"\bentry {self.grown.size}\b|head")
 
     def flips_a_payload(self) -> Change:
-        i, salt, body = self._payload()
-        if self.rng.random() < 0.5:
-            self.db.execute("UPDATE log_payload SET salt=? WHERE idx=?", (self.flip(salt), i))
-        else:
-            raw = body if isinstance(body, bytes) else body.encode()
-            changed: Any = self.flip(raw)
-            if isinstance(body, str):  # the attacker keeps it text
-                changed = re.sub("[0-9]", lambda m: str((int(m[0]) + 1) % 10), body, count=1)
-            self.db.execute("UPDATE log_payload SET body=? WHERE idx=?", (changed, i))
+        i, body = self._payload()
+        self.db.execute("UPDATE log_sealed SET body=? WHERE idx=?", (self.flip(body), i))
         return Change("payload changed", rf"\bentry {i}\b")
 
     def swaps_two_payloads(self) -> Change:
@@ -256,15 +249,15 @@ class Shell:
         if i == j:
             return self.flips_a_payload()
         for a, b in ((i, -1), (j, i), (-1, j)):
-            self.db.execute("UPDATE log_payload SET idx=? WHERE idx=?", (b, a))
+            self.db.execute("UPDATE log_sealed SET idx=? WHERE idx=?", (b, a))
         return Change("two payloads swapped", rf"\bentry ({i}|{j})\b")
 
-    def _payload(self) -> tuple[int, bytes, Any]:
+    def _payload(self) -> tuple[int, bytes]:
         found = self.row(
-            "SELECT idx, salt, body FROM log_payload WHERE idx>=? ORDER BY idx LIMIT 1", self.i
-        ) or self.row("SELECT idx, salt, body FROM log_payload ORDER BY idx LIMIT 1")
+            "SELECT idx, body FROM log_sealed WHERE idx>=? ORDER BY idx LIMIT 1", self.i
+        ) or self.row("SELECT idx, body FROM log_sealed ORDER BY idx LIMIT 1")
         self.i = self.rng.randrange(self.grown.size)
-        return int(found[0]), found[1], found[2]
+        return int(found[0]), found[1]
 
     def changes_a_tile(self) -> Change:
         tiles = self.db.execute("SELECT level, n, body, root FROM log_tile").fetchall()

@@ -12,7 +12,7 @@ from tests.fakes.audit_log import AGENT, ORIGIN, SIGNER, decided, grow, open_log
 
 from actfor.audit import AuditLog, Event, EventType, NoteSigner
 from actfor.audit.model import references
-from actfor.audit.repository import log_head, log_payload
+from actfor.audit.repository import log_head, log_sealed
 from actfor.errors import Kind, Refused
 from actfor.store import Database, Tx, new_id
 from actfor.wire import merkle
@@ -90,7 +90,7 @@ async def test_personal_data_is_not_in_the_public_log(database: Database, log: A
 
 async def test_erased_payloads_leave_the_proofs_standing(database: Database, log: AuditLog) -> None:
     grow(database, log, 4)
-    erase = log_payload.delete().where(log_payload.c.idx == 1)
+    erase = log_sealed.delete().where(log_sealed.c.idx == 1)
     await database.write(lambda tx: tx.changed(erase))
     found = await log.event(1)
     assert found.private == {}
@@ -325,8 +325,13 @@ async def test_a_database_signed_by_another_key_is_refused(
         (REPLACE, "signed root"),
         ("DELETE FROM log_leaf WHERE idx = 7", "entry 7 is missing"),
         ("UPDATE log_leaf SET leaf = x'7b7d' WHERE idx = 7", "entry 7 is not a log entry"),
-        ('UPDATE log_payload SET body = \'{"person":"usr_8"}\' WHERE idx = 7', "committed to"),
-        ("UPDATE log_payload SET salt = zeroblob(32) WHERE idx = 7", "committed to"),
+        (
+            "UPDATE log_sealed SET body = (SELECT body FROM log_sealed WHERE idx = 9)"
+            " WHERE idx = 7",
+            "entry 7: what was kept of it cannot be read",
+        ),
+        ("UPDATE log_sealed SET body = zeroblob(32) WHERE idx = 7", "entry 7: what was kept"),
+        ("UPDATE data_key SET wrapped = NULL, erased_by = 3", "entry 3, which erases nothing"),
         ("UPDATE log_tile SET body = zeroblob(8192)", "tile 0 of level 0"),
         ("UPDATE log_head SET size = 299, frontier = zeroblob(160)", "tree head"),
         # Found by rig R14: what is derived from a leaf hides it, or breaks its proofs, as well.
@@ -337,6 +342,7 @@ async def test_a_database_signed_by_another_key_is_refused(
         ("UPDATE log_tile SET root = zeroblob(32)", "does not have its root"),
         ("INSERT INTO log_ref VALUES ('mdt_x', 7)", "references are kept"),
         ("INSERT INTO log_payload VALUES (999, x'00', '{}')", "no such entry"),
+        ("INSERT INTO log_sealed VALUES (999, x'00')", "no such entry"),
         ("UPDATE log_checkpoint SET size = 299", "not the one that was signed"),
     ],
 )

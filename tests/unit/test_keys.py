@@ -278,8 +278,8 @@ def test_a_subject_has_one_data_key_until_it_is_erased_for_ever(
     assert database.read_sync(opened) == b"secret"
     assert database.write_sync(lambda tx: vault.erase(tx, "usr_1", 7))
     assert not database.write_sync(lambda tx: vault.erase(tx, "usr_1", 8))
-    assert database.read_sync(opened) == Erased(7)
-    assert database.write_sync(lambda tx: vault.key_of(tx, "usr_1")) == Erased(7)
+    assert database.read_sync(opened) == Erased(name, 7)
+    assert database.write_sync(lambda tx: vault.key_of(tx, "usr_1")) == Erased(name, 7)
 
 
 def test_a_data_key_of_a_unit_that_failed_is_not_remembered(

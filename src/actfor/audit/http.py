@@ -99,6 +99,7 @@ def router(
             "checkpoint_size": report.checkpoint_size,
             "opened": report.opened,
             "erased": report.erased,
+            "erasures": {str(leaf): count for leaf, count in report.erasures.items()},
             "problems": report.problems,
         }
 

@@ -44,6 +44,7 @@ class EventType(StrEnum):
     SESSION = "session"
     PRUNE = "prune"
     RECOVER = "recover"
+    ERASE = "erase"
 
 
 UNREFERENCED = frozenset({EventType.DECIDE.value, EventType.OUTCOME.value})
@@ -58,6 +59,18 @@ class Event:
     trace: str
     facts: Mapping[str, JsonValue]
     private: Mapping[str, JsonValue] = field(default_factory=dict)
+    others: Mapping[str, Mapping[str, JsonValue]] = field(default_factory=dict)
+
+    def owners(self) -> Iterator[tuple[str, Mapping[str, JsonValue]]]:
+        """Private members by the person they concern, whose data key seals them: the ``person``
+        among them (the installation where there is none), and the ``others`` by their ids.
+        """
+        if self.private:
+            person = self.private.get("person")
+            yield (person if isinstance(person, str) else ""), self.private
+        for owner, members in self.others.items():
+            if members:
+                yield owner, members
 
     @classmethod
     def revoked(
@@ -121,9 +134,12 @@ class LoggedEvent:
     facts: JsonObject
     private: JsonObject
     erased: tuple[str, ...]  # private members whose plaintext is gone; their commitments stand
+    erased_by: tuple[int, ...] = ()  # the leaves that say so
 
     @classmethod
-    def of(cls, entry: LogEntry, openings: Mapping[str, Opening]) -> LoggedEvent:
+    def of(
+        cls, entry: LogEntry, openings: Mapping[str, Opening], erased_by: tuple[int, ...] = ()
+    ) -> LoggedEvent:
         """Join an entry with the plaintext kept beside it."""
         return cls(
             entry.seq,
@@ -134,6 +150,7 @@ class LoggedEvent:
             entry.facts,
             {name: opening.value for name, opening in openings.items()},
             tuple(sorted(entry.commitments.keys() - openings.keys())),
+            erased_by,
         )
 
     def to_json(self) -> JsonObject:
@@ -148,6 +165,7 @@ class LoggedEvent:
             "facts": self.facts,
             "private": self.private,
             "erased": self.erased,
+            "erased_by": self.erased_by,
         }
 
 
@@ -183,13 +201,17 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What recomputing the whole log found. ``problems`` is empty if all of it holds."""
+    """What recomputing the whole log found. ``problems`` is empty if all of it holds.
+
+    ``erasures`` counts, for each leaf that tells of an erasure, the entries it erased something of.
+    """
 
     size: int
     checkpoint_size: int
     opened: int
     erased: int
     problems: tuple[str, ...]
+    erasures: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:

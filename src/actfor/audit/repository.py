@@ -48,6 +48,13 @@ log_payload = Table(
     Column("salt", LargeBinary, nullable=False),
     Column("body", Text, nullable=False),
 )
+# The same, encrypted by person (see service.payloads); `log_payload` is what older releases left.
+log_sealed = Table(
+    "log_sealed",
+    metadata,
+    Column("idx", Integer, primary_key=True, autoincrement=False),
+    Column("body", LargeBinary, nullable=False),
+)
 log_ref = Table(
     "log_ref",
     metadata,
@@ -100,10 +107,14 @@ log_minimum = Table(
 
 @dataclass(frozen=True, slots=True)
 class StoredLeaf:
-    """A leaf and what is kept beside it; ``salt`` and ``body`` are None if none or erased."""
+    """A leaf and what is kept beside it; None where there is nothing (any more).
+
+    ``salt`` and ``body`` are what a release before encryption left.
+    """
 
     index: int
     leaf: bytes
+    sealed: bytes | None
     salt: bytes | None
     body: str | None
 
@@ -138,9 +149,13 @@ _ADD_LEAF = insert(log_leaf).values(
     agent=bindparam("agent"),
     at=bindparam("at"),
 )
-_ADD_PAYLOAD = insert(log_payload).values(
-    idx=bindparam("idx"), salt=bindparam("salt"), body=bindparam("body")
+_ADD_SEALED = insert(log_sealed).values(idx=bindparam("idx"), body=bindparam("body"))
+_OLD_PAYLOADS = (
+    select(log_payload.c.idx, log_payload.c.salt, log_payload.c.body)
+    .order_by(log_payload.c.idx)
+    .limit(bindparam("most"))
 )
+_DROP_OLD_PAYLOAD = delete(log_payload).where(log_payload.c.idx == bindparam("of"))
 _ADD_REF = insert_ignore(log_ref).values(ref=bindparam("ref"), idx=bindparam("idx"))
 _HASHES = (
     select(log_leaf.c.hash)
@@ -153,8 +168,12 @@ _LEAVES_RAW = (
     .order_by(log_leaf.c.idx)
 )
 _STORED = select(
-    log_leaf.c.idx, log_leaf.c.leaf, log_payload.c.salt, log_payload.c.body
-).select_from(log_leaf.outerjoin(log_payload, log_leaf.c.idx == log_payload.c.idx))
+    log_leaf.c.idx, log_leaf.c.leaf, log_sealed.c.body, log_payload.c.salt, log_payload.c.body
+).select_from(
+    log_leaf.outerjoin(log_sealed, log_leaf.c.idx == log_sealed.c.idx).outerjoin(
+        log_payload, log_leaf.c.idx == log_payload.c.idx
+    )
+)
 _RANGE = _STORED.where(
     log_leaf.c.idx >= bindparam("start"), log_leaf.c.idx < bindparam("end")
 ).order_by(log_leaf.c.idx)
@@ -171,6 +190,9 @@ _REF = select(log_ref.c.idx).where(
 _REFS = select(func.count()).select_from(log_ref)
 _PAYLOAD_BEYOND = select(log_payload.c.idx).where(
     or_(log_payload.c.idx < 0, log_payload.c.idx >= bindparam("size"))
+)
+_SEALED_BEYOND = select(log_sealed.c.idx).where(
+    or_(log_sealed.c.idx < 0, log_sealed.c.idx >= bindparam("size"))
 )
 _TILES = select(log_tile.c.level, log_tile.c.n, log_tile.c.root).where(
     log_tile.c.level == bindparam("of_level")
@@ -283,6 +305,9 @@ _DELETE_LEAVES = delete(log_leaf).where(
 _DELETE_PAYLOADS = delete(log_payload).where(
     log_payload.c.idx >= bindparam("start"), log_payload.c.idx < bindparam("end")
 )
+_DELETE_SEALED = delete(log_sealed).where(
+    log_sealed.c.idx >= bindparam("start"), log_sealed.c.idx < bindparam("end")
+)
 _DELETE_REFS = delete(log_ref).where(
     log_ref.c.idx >= bindparam("start"), log_ref.c.idx < bindparam("end")
 )
@@ -304,9 +329,19 @@ def add_leaf(
     )
 
 
-def add_payload(tx: Tx, index: int, salt: bytes, body: str) -> None:
-    """Keep the plaintext of a leaf's commitments."""
-    tx.later(_ADD_PAYLOAD, idx=index, salt=salt, body=body)
+def add_sealed(tx: Tx, index: int, body: bytes) -> None:
+    """Keep what opens a leaf's commitments."""
+    tx.later(_ADD_SEALED, idx=index, body=body)
+
+
+def old_payloads(tx: Tx, most: int) -> list[tuple[int, bytes, str]]:
+    """What a release before encryption left, as many as there are, at most ``most``."""
+    return [(index, salt, body) for index, salt, body in tx.run(_OLD_PAYLOADS, most=most)]
+
+
+def drop_old_payload(tx: Tx, index: int) -> None:
+    """Delete one of them."""
+    tx.changed(_DROP_OLD_PAYLOAD, of=index)
 
 
 def add_reference(tx: Tx, ref: str, index: int) -> None:
@@ -331,7 +366,7 @@ def stored(tx: Tx, start: int, end: int) -> list[StoredLeaf]:
 
 def kept(tx: Tx, start: int, end: int) -> list[KeptLeaf]:
     """Leaves ``[start, end)`` with everything that is stored of them, as many as there are."""
-    return [KeptLeaf(StoredLeaf(*row[:4]), *row[4:]) for row in tx.run(_KEPT, start=start, end=end)]
+    return [KeptLeaf(StoredLeaf(*row[:5]), *row[5:]) for row in tx.run(_KEPT, start=start, end=end)]
 
 
 def is_reference(tx: Tx, ref: str, index: int) -> bool:
@@ -347,7 +382,8 @@ def count_references(tx: Tx) -> int:
 
 def payloads_beyond(tx: Tx, size: int) -> list[int]:
     """Indices of payloads that belong to no leaf of a log of that size."""
-    return [index for (index,) in tx.run(_PAYLOAD_BEYOND, size=size)]
+    found = [*tx.run(_PAYLOAD_BEYOND, size=size), *tx.run(_SEALED_BEYOND, size=size)]
+    return [index for (index,) in found]
 
 
 def roots_of_level(tx: Tx, level: int) -> dict[int, bytes]:
@@ -523,6 +559,7 @@ def delete_entries(tx: Tx, start: int, end: int, now: datetime) -> int:
     """Delete entries ``[start, end)`` with their payloads; the tiles over them stay."""
     gone = tx.changed(_DELETE_LEAVES, start=start, end=end)
     tx.changed(_DELETE_PAYLOADS, start=start, end=end)
+    tx.changed(_DELETE_SEALED, start=start, end=end)
     tx.changed(_DELETE_REFS, start=start, end=end)
     tx.changed(_SET_DELETED, to=end, now=to_ms(now))
     return gone

@@ -120,6 +120,8 @@ _ERASE_DATA = (
     .values(wrapped=None, erased_by=bindparam("leaf"))
 )
 
+_ERASED = select(_d.subject, _d.erased_by).where(_d.erased_by.is_not(None)).order_by(_d.erased_by)
+
 _s = signing_key.c
 _STORED = (
     _s.kid, _s.purpose, _s.state, _s.created_at, _s.since, _s.rotate_at, _s.cause, _s.sealed,
@@ -215,6 +217,11 @@ def rewrap_data_key(tx: Tx, key_id: str, root_version: int, wrapped: bytes) -> N
 def erase_data_key(tx: Tx, key_id: str, leaf: int) -> bool:
     """Forget a data key; its tombstone names the leaf. False if that was done before."""
     return tx.changed(_ERASE_DATA, of=key_id, leaf=leaf) == 1
+
+
+def erased(tx: Tx) -> list[tuple[str, int]]:
+    """The subjects of tombstones and the leaves they name, oldest first."""
+    return [(subject, leaf) for subject, leaf in tx.run(_ERASED)]
 
 
 def keys(tx: Tx) -> list[StoredKey]:

@@ -141,6 +141,7 @@ async def _services(
         signer,
         signer.verifier.name,
         clock,
+        vault,
         cosigner=keys.log_cosigner() if settings.log_post_quantum else None,
         policy=policy,
         retain=lambda note: _retain(settings.data, note),

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
@@ -136,9 +137,10 @@ class Opening:
         if isinstance(value, dict) and value.keys() == {"salt", "value"}:
             text = value["salt"]
             if isinstance(text, str) and len(text) == 43 and text.isascii():
-                salt = urlsafe_b64decode(text + "=")
-                if _text(salt) == text:
-                    return cls(salt, value["value"])
+                with suppress(ValueError):  # not base64 at all
+                    salt = urlsafe_b64decode(text + "=")
+                    if _text(salt) == text:
+                        return cls(salt, value["value"])
         raise Refused(Kind.MALFORMED, "not an opening of a commitment")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import datetime
@@ -22,13 +21,14 @@ from actfor.audit.model import (
     told,
 )
 from actfor.audit.repository import StoredCheckpoint
-from actfor.audit.service import reading, verifying
+from actfor.audit.service import payloads, reading, verifying
 from actfor.audit.service.tree import Growth, Nodes
 from actfor.errors import Kind, Refused
+from actfor.keys import Vault
 from actfor.store import Database, Tx, new_id
 from actfor.wire import merkle
 from actfor.wire.checkpoint import Checkpoint, LogProof
-from actfor.wire.log_entry import SALT_BYTES, LogEntry, seal
+from actfor.wire.log_entry import LogEntry
 from actfor.wire.note import Cosigner, NoteSigner, NoteVerifier
 from actfor.wire.tiles import Tile
 from actfor.wire.timestamps import to_ms
@@ -55,6 +55,7 @@ class AuditLog:
         signer: NoteSigner,
         origin: str,
         clock: Callable[[], datetime],
+        vault: Vault | None = None,
         *,
         cosigner: Cosigner | None = None,
         policy: Policy | None = None,
@@ -68,6 +69,7 @@ class AuditLog:
         self._cosigner = cosigner
         self._origin = origin
         self._clock = clock
+        self._vault = vault or Vault()
         self._witnessed = policy is not None
         self.policy = (policy or Policy(())).with_logs(self.verifiers)
         self._retain = retain
@@ -96,11 +98,7 @@ class AuditLog:
         """
         growth = Growth.of(tx)
         index = growth.frontier.size
-        commitments: dict[str, str] = {}
-        if event.private:
-            salt = os.urandom(SALT_BYTES)
-            commitments, body = seal(event.private, salt)
-            repository.add_payload(tx, index, salt, body)
+        commitments = payloads.keep(tx, self._vault, index, event)
         leaf = LogEntry(
             index,
             new_id("evt"),
@@ -133,6 +131,7 @@ class AuditLog:
             Refused: CONFLICT, naming what does not match.
         """
         await self._database.read(lambda tx: self._check(tx, retained))
+        await self._seal_old()
         await self.checkpoint()
 
     async def checkpoint(self) -> str:
@@ -229,7 +228,7 @@ class AuditLog:
             path = merkle.prove_inclusion(index, signed.size, Nodes(tx))
             openings = {
                 name: opening
-                for name, opening in reading.openings(found[0]).items()
+                for name, opening in self._reader(tx).open(found[0]).openings.items()
                 if reveal is None or name in reveal
             }
             return Receipt(found[0].leaf, openings, LogProof(index, tuple(path), signed.note))
@@ -262,13 +261,13 @@ class AuditLog:
             found = repository.stored(tx, index, index + 1)
             if not found:
                 raise Refused(Kind.NOT_FOUND, f"no event with index {index}")
-            return reading.event(found[0])
+            return reading.event(self._reader(tx), found[0])
 
         return await self._database.read(unit)
 
     async def events(self, start: int, most: int) -> list[LoggedEvent]:
         """Committed events from an index on, oldest first, at most so many."""
-        return await self._database.read(lambda tx: reading.span(tx, start, most))
+        return await self._database.read(lambda tx: reading.span(tx, self._reader(tx), start, most))
 
     async def trace(self, trace_or_id: str) -> list[LoggedEvent]:
         """All events of one action, from the mandate that allowed it to its outcome.
@@ -276,7 +275,9 @@ class AuditLog:
         Accepts the trace itself or the id of a thing (approval, mandate, grant); empty if neither
         is known.
         """
-        return await self._database.read(lambda tx: reading.trace(tx, trace_or_id))
+        return await self._database.read(
+            lambda tx: reading.trace(tx, self._reader(tx), trace_or_id)
+        )
 
     async def search(
         self,
@@ -287,12 +288,15 @@ class AuditLog:
         agent: str | None = None,
     ) -> list[LoggedEvent]:
         """Events newest first, of one type or agent if given; ``before`` an index, to page on."""
-        return await self._database.read(lambda tx: reading.search(tx, limit, before, type, agent))
+        return await self._database.read(
+            lambda tx: reading.search(tx, self._reader(tx), limit, before, type, agent)
+        )
 
     async def verify(self) -> VerifyReport:
         """Recompute the whole log from its stored leaves, in a thread of its own."""
         return await asyncio.to_thread(
-            self._database.read_sync, lambda tx: verifying.verify(tx, self._signer.verifier)
+            self._database.read_sync,
+            lambda tx: verifying.verify(tx, self._signer.verifier, self._reader(tx)),
         )
 
     def _published(self, tx: Tx) -> StoredCheckpoint | None:
@@ -305,6 +309,15 @@ class AuditLog:
         if self._cosigner is None:
             return note
         return note + self._cosigner.cosign(text, int(self._clock().timestamp()))
+
+    async def _seal_old(self) -> None:
+        """What a release before encryption left in clear, in batches that keep nobody waiting."""
+        sealed = 1
+        while sealed:
+            sealed = await self._database.write(lambda tx: payloads.seal_old(tx, self._vault, 500))
+
+    def _reader(self, tx: Tx) -> payloads.Reader:
+        return payloads.Reader(tx, self._vault)
 
     async def _cover(self, index: int) -> None:
         signed = await self._database.read(repository.checkpoint)

@@ -5,53 +5,45 @@ from __future__ import annotations
 from actfor.audit import repository
 from actfor.audit.model import LoggedEvent, references
 from actfor.audit.repository import StoredLeaf
+from actfor.audit.service.payloads import Reader
 from actfor.audit.service.tree import Nodes
 from actfor.errors import Kind, Refused
 from actfor.store import Tx
-from actfor.wire.log_entry import LogEntry, Opening, member_salt
-from actfor.wire.strict_json import load_object
+from actfor.wire.log_entry import LogEntry
 from actfor.wire.tiles import TILE_WIDTH, Tile, encode_entries
 
 MAX_EVENTS = 500
 _MAX_TRACES = 20
-_PAYLOAD_DEPTH = 64
 
 
-def openings(found: StoredLeaf) -> dict[str, Opening]:
-    """What opens a leaf's commitments; empty if there are none or they were erased."""
-    if found.salt is None or found.body is None:
-        return {}
-    salt, private = found.salt, load_object(found.body.encode(), max_depth=_PAYLOAD_DEPTH)
-    return {name: Opening(member_salt(salt, name), value) for name, value in private.items()}
-
-
-def event(found: StoredLeaf) -> LoggedEvent:
+def event(reader: Reader, found: StoredLeaf) -> LoggedEvent:
     """A stored leaf as an event."""
-    return LoggedEvent.of(LogEntry.decode(found.leaf), openings(found))
+    opened = reader.open(found)
+    return LoggedEvent.of(LogEntry.decode(found.leaf), opened.openings, opened.erased_by)
 
 
-def span(tx: Tx, start: int, most: int) -> list[LoggedEvent]:
+def span(tx: Tx, reader: Reader, start: int, most: int) -> list[LoggedEvent]:
     """The events from an index on."""
     end = start + max(0, min(most, MAX_EVENTS))
-    return [event(found) for found in repository.stored(tx, start, end)]
+    return [event(reader, found) for found in repository.stored(tx, start, end)]
 
 
 def search(
-    tx: Tx, limit: int, before: int | None, type_: str | None, agent: str | None
+    tx: Tx, reader: Reader, limit: int, before: int | None, type_: str | None, agent: str | None
 ) -> list[LoggedEvent]:
     """The newest events before an index."""
     most = max(1, min(limit, MAX_EVENTS))
     first = 2**62 if before is None else before
-    return [event(found) for found in repository.newest(tx, first, most, type_, agent)]
+    return [event(reader, found) for found in repository.newest(tx, first, most, type_, agent)]
 
 
-def trace(tx: Tx, trace_or_id: str) -> list[LoggedEvent]:
+def trace(tx: Tx, reader: Reader, trace_or_id: str) -> list[LoggedEvent]:
     """The events of a trace, and of the things they refer to (its mandate, its grant)."""
-    events = {found.index: event(found) for found in _own(tx, trace_or_id)}
+    events = {found.index: event(reader, found) for found in _own(tx, trace_or_id)}
     named = {ref for found in events.values() for ref in references(found.facts)}
     for ref in sorted(named)[:_MAX_TRACES]:
         for found in repository.of_trace(tx, ref, MAX_EVENTS):
-            events.setdefault(found.index, event(found))
+            events.setdefault(found.index, event(reader, found))
     return [events[index] for index in sorted(events)]
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from actfor.audit import repository
-from actfor.audit.model import UNREFERENCED, VerifyReport, references
+from actfor.audit.model import UNREFERENCED, EventType, VerifyReport, references
 from actfor.audit.repository import KeptLeaf, StoredLeaf
-from actfor.audit.service import reading
+from actfor.audit.service.payloads import Reader
 from actfor.errors import Refused
 from actfor.store import Tx
 from actfor.wire import merkle
@@ -24,33 +25,43 @@ _MOST_NAMED = 8
 _STARTS = range(0, TILE_WIDTH * HASH_BYTES, HASH_BYTES)
 
 
-def verify(tx: Tx, key: NoteVerifier) -> VerifyReport:
+def verify(tx: Tx, key: NoteVerifier, reader: Reader) -> VerifyReport:
     """Report everything that does not hold, up to a limit; trust nothing but the key.
 
     What was derived from a leaf and stored beside it (hash, columns, references, tiles) is compared
     with the leaf, too: whoever searches or serves proofs reads those.
     """
-    run = _Run(tx)
+    run = _Run(tx, reader)
     run.leaves()
+    run.erasures_told()
     run.strays()
     run.tiles()
     signed = run.checkpoint(key)
     run.head()
     return VerifyReport(
-        len(run.hashes), signed, run.opened, run.erased, tuple(run.problems[:_MAX_PROBLEMS])
+        len(run.hashes),
+        signed,
+        run.opened,
+        run.erased,
+        tuple(run.problems[:_MAX_PROBLEMS]),
+        dict(sorted(run.erasures.items())),
     )
 
 
 class _Run:
     """One pass over the log. 32 bytes are kept for each leaf."""
 
-    def __init__(self, tx: Tx) -> None:
+    def __init__(self, tx: Tx, reader: Reader) -> None:
         self._tx = tx
+        self._reader = reader
         self.hashes: list[bytes] = []
         self.problems: list[str] = []
         self.opened = 0
         self.erased = 0
         self.references = 0
+        self.erasures: Counter[int] = Counter()  # by the leaf that tells of it
+        self._told: set[int] = set()  # leaves of type erase
+        self._seen: set[int] = set()  # the first entry that is kept
 
     def leaves(self) -> None:
         for index, found in enumerate(self._kept()):
@@ -62,6 +73,14 @@ class _Run:
                 self.problems.append(f"entry {index} was changed: it does not have its hash")
             self._leaf(found)
             self.hashes.append(made)
+
+    def erasures_told(self) -> None:
+        """Whoever erases says so in the log: what is gone names the leaf, and that leaf is one."""
+        pruned = min(self._seen, default=0)
+        for leaf in sorted(self.erasures.keys() - self._told):
+            if leaf < pruned:
+                continue
+            self.problems.append(f"payloads are gone by entry {leaf}, which erases nothing")
 
     def strays(self) -> None:
         """Rows beside the leaves that no leaf accounts for."""
@@ -164,13 +183,18 @@ class _Run:
                 self.problems.append(f"entry {index} cannot be found by `{ref}`, which it names")
 
     def _openings(self, found: StoredLeaf, entry: LogEntry) -> None:
+        if not self._seen:
+            self._seen.add(found.index)
         try:
-            opened = reading.openings(found)
+            opened = self._reader.open(found)
         except (Refused, UnicodeEncodeError):
             self.problems.append(f"entry {found.index}: what was kept of it cannot be read")
             return
-        for name, opening in opened.items():
+        for name, opening in opened.openings.items():
             if entry.commitments.get(name) != opening.commitment():
                 self.problems.append(f"entry {found.index}: `{name}` is not what was committed to")
-        self.opened += len(opened)
-        self.erased += len(entry.commitments.keys() - opened.keys())
+        self.opened += len(opened.openings)
+        self.erased += len(entry.commitments.keys() - opened.openings.keys())
+        self.erasures.update(opened.erased_by)
+        if entry.type == EventType.ERASE:
+            self._told.add(found.index)

@@ -17,6 +17,7 @@ from actfor.errors import Kind, Refused
 from actfor.keys import repository
 from actfor.keys.envelope import Cipher, Place, new_key
 from actfor.keys.kek import Kek
+from actfor.keys.kek.memory import PROCESS
 from actfor.keys.repository import Root, Wrapped
 from actfor.store import Tx, new_id
 
@@ -40,13 +41,17 @@ class DataKey:
 class Erased:
     """A data key that is gone, and the leaf that says so."""
 
+    id: str
     leaf: int
 
 
 class Vault:
-    """Seals and opens, for one database. ``before`` is the provider that was used until now."""
+    """Seals and opens, for one database. ``before`` is the provider that was used until now.
 
-    def __init__(self, kek: Kek, *, before: Kek | None = None) -> None:
+    Without a provider, what is sealed opens in this process only.
+    """
+
+    def __init__(self, kek: Kek = PROCESS, *, before: Kek | None = None) -> None:
         self._kek = kek
         self._before = before
         self._lock = threading.Lock()  # the sequencer's thread and the readers' share what follows
@@ -100,7 +105,7 @@ class Vault:
         if found is None:
             found = self._add_data_key(tx, subject)
         if found.wrapped is None:
-            return Erased(found.erased_by or 0)
+            return Erased(found.id, found.erased_by or 0)
         key = DataKey(found.id, self._cipher(tx, found))
         tx.on_commit(lambda: self._remember(self._sealing, subject, key))
         return key
@@ -111,18 +116,22 @@ class Vault:
         if found is None:
             return None
         if found.wrapped is None:
-            return Erased(found.erased_by or 0)
+            return Erased(found.id, found.erased_by or 0)
         return self._cipher(tx, found)
 
     def erase(self, tx: Tx, subject: str, leaf: int) -> bool:
-        """Forget a person's data key. False if there is none."""
+        """Forget a person's data key, for ever; False if that was done before."""
         if subject == INSTALLATION:
             raise ValueError("the installation is not a person")
-        found = repository.data_key_of(tx, subject)
-        if found is None or not repository.erase_data_key(tx, found.id, leaf):
+        found = repository.data_key_of(tx, subject) or self._add_data_key(tx, subject)
+        if not repository.erase_data_key(tx, found.id, leaf):
             return False
         tx.on_commit(lambda: self.forget(subject, found.wrapped))
         return True
+
+    def erased(self, tx: Tx) -> list[tuple[str, int]]:
+        """Who was erased, and by which leaf."""
+        return repository.erased(tx)
 
     def forget(self, subject: str, wrapped: bytes | None = None) -> None:
         """Drop what is remembered of a subject's key, so that it is looked up again."""
