@@ -37,12 +37,14 @@ from tests.faults.node import SERVERS, START, Node, Parts, Setting, permitted, p
 from actfor.approval import Answer
 from actfor.audit import AuditLog, Event
 from actfor.audit.service import verifying
+from actfor.audit.service.payloads import Reader
 from actfor.errors import Refused
 from actfor.gateway.calls import Answered, Attempt, Client, Credentials
 from actfor.gateway.enforce import Enforcer
 from actfor.gateway.model import Http
 from actfor.identity import Evidence
 from actfor.identity.model import PersonState
+from actfor.keys import Vault
 from actfor.sdk.attest import attestation_proof
 from actfor.store import Database, Tx
 from actfor.store.sequencer import Writer
@@ -608,7 +610,7 @@ def _recorded(path: Path, key: Path) -> tuple[int, list[str]]:
     database = Database.open(f"sqlite:///{path}", clock=clock.now)
     try:
         verifier = NoteVerifier.parse(key.read_text())
-        report = database.read_sync(lambda tx: verifying.verify(tx, verifier))
+        report = database.read_sync(lambda tx: verifying.verify(tx, verifier, Reader(tx, Vault())))
         with closing(sqlite3.connect(path)) as raw:
             (permits,) = raw.execute(
                 "SELECT count(*) FROM log_leaf WHERE type='decide' AND instr(leaf, '\"decision\":\"permit\"')"
