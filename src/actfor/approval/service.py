@@ -401,6 +401,11 @@ class ApprovalService:
     def _wake_on_commit(self, tx: Tx, approval_id: str) -> None:
         tx.on_commit(lambda: self._wake(approval_id))
 
+    def follow(self, approval_id: str) -> None:
+        """Another node wrote something of this approval (of any, if empty): whoever waits looks."""
+        for one in [approval_id] if approval_id else list(self._waiting):
+            self._wake(one)
+
     def _wake(self, approval_id: str) -> None:
         for woken in self._waiting.get(approval_id, ()):
             woken.set()

@@ -114,6 +114,10 @@ def told(event: Event) -> Iterator[tuple[str, str]]:
             yield "policy", ""
         case EventType.KEY:
             yield "key", ""
+        case EventType.APPROVE | EventType.DENY:
+            approval = event.facts.get("approval")
+            if isinstance(approval, str):
+                yield "approval", approval
         case EventType.TOOL | EventType.ADMIN:
             server = event.facts.get("server")
             if isinstance(server, str):

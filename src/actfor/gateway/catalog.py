@@ -62,16 +62,19 @@ class Catalog(Shelf):
         if name in self._snapshot:
             raise Refused(Kind.CONFLICT, f"there is a server `{name}` already")
         upstream = self._connect(server, self._listed)
+        self._adding.add(name)
         try:
             tools = changes(server, await take_listing(upstream))
             if approve_listed:
                 approve = {tool.name: tool.listed_digest for tool in tools} | dict(approve or {})
             server = with_all(server, self._prepared(tools, person, approve or {}, overlays or {}))
             await self._database.write(lambda tx: self._added(tx, person, server))
+            self._swap(server, upstream)
         except BaseException:
             await upstream.close()
             raise
-        self._swap(server, upstream)
+        finally:
+            self._adding.discard(name)
         return server
 
     def _prepared(

@@ -41,6 +41,7 @@ from actfor.gateway.facts import call_facts
 from actfor.gateway.model import Server, Tool
 from actfor.gateway.questions import Questions
 from actfor.gateway.refusals import Again, Asked, Refusal, at
+from actfor.gateway.running import Ended, Running
 from actfor.gateway.upstream import UpstreamError, UpstreamLost
 from actfor.identity import AgentService
 from actfor.store import Database, Tx, new_id
@@ -78,6 +79,7 @@ class Enforcer:
         self._approvals = approvals
         self._catalog = catalog
         self._settings = settings
+        self._running = Running()
         self._questions = Questions(approvals, settings, clock, self._note_question)
         # Owned by the event loop: an agent's tier, by name and epoch.
         self._tiers: dict[tuple[str, int], str] = {}
@@ -149,20 +151,27 @@ class Enforcer:
         """(6) Call the upstream, with its own credential; (7) record what came of it."""
         status, result, begun = "unknown", None, time.perf_counter()
         try:
-            result = await case.governed.upstream.call(
-                case.tool.name, case.tool.pinned_digest or "", case.attempt.arguments
-            )
+            async with self._running.while_permitted(case):
+                result = await case.governed.upstream.call(
+                    case.tool.name, case.tool.pinned_digest or "", case.attempt.arguments
+                )
             status = "tool-error" if result.get("isError") is True else "ok"
             return Answered(case.trace, result)
+        except Ended as ended:
+            return Failed(case.trace, INTERNAL_ERROR, str(ended), _executed("unknown", case))
         except UpstreamError as error:
             status = "upstream-error"
             return Failed(case.trace, error.code, error.message, error.data)
         except UpstreamLost as lost:
             status = "unknown" if lost.sent else "not-executed"
-            data: JsonObject = {"executed": "unknown" if lost.sent else "no", "trace": case.trace}
+            data = _executed("unknown" if lost.sent else "no", case)
             return Failed(case.trace, INTERNAL_ERROR, lost.detail, data)
         finally:
             self._outcome(case, approval, status, result, time.perf_counter() - begun)
+
+    def end_calls(self, kind: str, key: str) -> None:
+        """End what is on its way under an authority that was taken (``Revocable``, its id)."""
+        self._running.end(kind, key)
 
     # -- (2), (3) -----------------------------------------------------------------------------
 
@@ -336,3 +345,7 @@ class Enforcer:
 
 def _may_reach(caller: Caller, tool: Tool) -> bool:
     return caller.delegation.authority.may_reach(tool.server, tool.name)
+
+
+def _executed(what: str, case: Case) -> JsonObject:
+    return {"executed": what, "trace": case.trace}

@@ -66,6 +66,7 @@ class Shelf:
         self._logs = logs
         self._refresh_seconds = refresh_seconds
         self._pool = Pool()
+        self._adding: set[str] = set()
         # Owned by the event loop; replaced as a whole, never changed.
         self._snapshot: Mapping[str, Governed] = MappingProxyType({})
 
@@ -152,6 +153,34 @@ class Shelf:
             self._swap(with_all(now.server, changed), now.upstream)
         for tool in changed:
             logger.warning("MCP server %s: tool %s is %s", server, tool.name, tool.state)
+
+    # -- what other nodes write ---------------------------------------------------------------
+
+    async def follow(self, name: str = "") -> None:
+        """See this server (all of them, for an empty name) as it is written down now."""
+        stored = {
+            one.name: one
+            for one in await self._database.read(repository.servers)
+            if name in {"", one.name}
+        }
+        seen = dict(self._snapshot)
+        left: list[Upstream] = []
+        for known in list(seen.values()):
+            new = stored.pop(known.server.name, None)
+            if name not in {"", known.server.name} or new == known.server:
+                continue
+            if new is not None and new.transport == known.server.transport:
+                seen[new.name] = Governed(new, known.upstream)
+                continue
+            left.append(known.upstream)
+            del seen[known.server.name]
+            if new is not None:
+                stored[new.name] = new
+        for new in stored.values():
+            if new.name not in self._adding:  # being added here, with its connection
+                seen[new.name] = Governed(new, self._connect(new, self._listed))
+        self._snapshot = MappingProxyType(dict(sorted(seen.items())))
+        await asyncio.gather(*(one.close() for one in left))
 
     # -- life ---------------------------------------------------------------------------------
 

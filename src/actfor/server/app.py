@@ -95,7 +95,12 @@ def asgi(services: Services) -> ASGIApp:
         Mount("/", management(services, person)),
     ]
     app = Starlette(routes=routes, exception_handlers=HANDLERS)
-    return Edge(app, hosts=hosts(services), metrics=services.metrics)
+    return Edge(
+        app,
+        hosts=hosts(services),
+        metrics=services.metrics,
+        check_fresh=services.database.feed.check_fresh,
+    )
 
 
 def management(services: Services, person: CurrentPerson) -> FastAPI:
@@ -212,12 +217,19 @@ def _checks(services: Services) -> dict[str, health.Check]:
             return refused.detail
         return None
 
+    async def node() -> str | None:
+        try:
+            services.database.feed.check_fresh()
+        except Refused as refused:
+            return refused.detail
+        return None
+
     async def log() -> str | None:
         if services.witnessing.misfit is not None:
             return services.witnessing.misfit
         return None if await services.audit.latest_checkpoint() else "no checkpoint is signed"
 
-    return {"policies": policies, "store": store, "log": log}
+    return {"policies": policies, "store": store, "node": node, "log": log}
 
 
 async def refused_response(request: Request, error: Exception) -> Response:

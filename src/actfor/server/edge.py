@@ -1,6 +1,7 @@
 """What every request meets first: an id, a host check, limits, a log line, and a last resort.
 
-Order: request id → Host allow-list → body limit and time → strict JSON → the application.
+Order: request id → Host allow-list → lease of the node → body limit and time → strict JSON → the
+application. A node that is cut off from its database answers nothing but for itself.
 Anything the application did not expect becomes a 500 that says nothing but the request id.
 """
 
@@ -10,7 +11,7 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import structlog
 from starlette.responses import JSONResponse
@@ -30,16 +31,28 @@ _ROUTES = frozenset(
         "static", "livez", "readyz", "metrics", ".well-known", "",
     }
 )  # fmt: skip
+_OF_THE_NODE = frozenset({"/livez", "/readyz", "/metrics"})
+"""What a node answers even when it is cut off from its database."""
+
 log = structlog.get_logger("actfor.http")
 
 
 class Edge:
     """Pure ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, *, hosts: Collection[str], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hosts: Collection[str],
+        metrics: Metrics,
+        check_fresh: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``check_fresh`` raises Refused while what this node remembers may be out of date."""
         self._app = app
         self._hosts = frozenset(host.encode() for host in hosts)
         self._metrics = metrics
+        self._check_fresh = check_fresh
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; websockets are refused, lifespan passes through."""
@@ -84,6 +97,11 @@ class Edge:
         # DNS rebinding (threats-and-faults D3): a page of another site may reach this port by name.
         if headers.get(b"host", b"").lower() not in self._hosts:
             raise _Rejected(421, "this server is not known by that host name")
+        if scope["path"] not in _OF_THE_NODE:
+            try:
+                self._check_fresh()
+            except Refused as refused:
+                raise _Rejected(503, refused.detail) from None
         if (
             scope["method"] in {"GET", "HEAD", "DELETE", "OPTIONS"}
             and b"content-length" not in headers

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -17,7 +18,7 @@ from starlette.types import ASGIApp
 
 from actfor.approval import ApprovalService
 from actfor.approval.endorsing import endorsing
-from actfor.audit import AuditLog, Witnessing
+from actfor.audit import AuditLog, Revocable, Witnessing
 from actfor.audit.export import Exporter
 from actfor.audit.witnesses import witnesses_of
 from actfor.authorization import AuthorizationService, PolicyChanges, Rehearsal
@@ -235,6 +236,15 @@ async def _services(
     )
     await catalog.start()
     await attestation.start()
+    feed = database.feed
+    feed.on("policy", authorization.follow)
+    feed.on("catalog", catalog.follow)
+    feed.on(Revocable.TOOL, lambda tool: catalog.follow(tool.partition("/")[0]))
+    feed.on("approval", approvals.follow)
+    feed.on("key", lambda _: keys.reload())
+    feed.on(Revocable.AGENT, agents.follow)
+    for kind in Revocable:
+        feed.on(kind, partial(enforcer.end_calls, kind.value))
     return Services(
         settings=settings,
         keys=keys,
@@ -261,6 +271,7 @@ async def _services(
 
 def _loops(services: Services) -> dict[str, Loop]:
     return {
+        "changes": services.database.feed.run,
         "keys": services.keys.run,
         "checkpoints": services.audit.run,
         "witnesses": services.witnessing.run,

@@ -91,8 +91,7 @@ class Told:
         last = row[0] or 0 if row else 0
         for seq, (topic, key) in enumerate(self._changes, start=last + 1):
             tx.later(_ADD, seq=seq, topic=topic, key=key, at=to_ms(tx.now))
-        if last % 100 < len(self._changes):
-            tx.changed(_FORGET, until=last - KEPT)
+        tx.changed(_FORGET, until=last - KEPT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,6 +178,26 @@ class AuthorizationService:
         else:
             await self._publish(policies, SYSTEM, cause="schema changed", replaces=None)
 
+    async def follow(self, _key: str = "") -> None:
+        """Put in force what another node published. Until then, nothing decided here is recorded.
+
+        Raises:
+            Refused: MALFORMED when it was published under another release's schema: this node can
+                then permit nothing (see `check_current`), and must be replaced.
+        """
+        stored = await self._database.read(repository.last)
+        if stored is None or stored[0].version == self._version:
+            return
+        publication, source = stored
+        policies = await asyncio.to_thread(PolicySet.compile, source, self.schema)
+        if policies.version != publication.version:
+            raise Refused(Kind.MALFORMED, "the policies in force need another release's schema")
+        self._swap(policies)
+
+    @property
+    def _version(self) -> str:
+        return self._snapshot.version if self._snapshot else ""
+
     async def ensure_default(self) -> None:
         """Publish the packaged default pack if nothing was ever published."""
         if await self._database.read(repository.last) is None:

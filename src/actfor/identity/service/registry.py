@@ -138,6 +138,15 @@ class Registry:
 
         return await self.database.write(unit)
 
+    async def follow(self, agent_id: str) -> None:
+        """Another node changed this agent: tell who is connected here if it may not act any more.
+
+        An empty id means that any agent may have changed.
+        """
+        for agent in await self.database.read(rows.agents):
+            if agent_id in {"", str(agent.id)} and agent.state is not AgentState.ACTIVE:
+                self._notify(agent)
+
     def check_live(self, tx: Tx, name: str, epoch: int) -> None:
         """Refuse unless the agent may act now and nothing was taken from it since ``epoch``.
 
