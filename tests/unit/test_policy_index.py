@@ -62,6 +62,10 @@ TESTS = [
     "(context has amount_minor && context has budget_calls_left"
     " && context.amount_minor > context.budget_calls_left)",
     "(context has amount_minor && (context.amount_minor < 5 || context.approved))",
+    "(context has sinks_untrusted && context.sinks_untrusted && !context.approved)",
+    '(context has effect_asked && context.effect_asked != "no")',
+    '(context has effect_asked && context has relevant && context.effect_asked == "no"'
+    " && !context.relevant)",
     "(if context.approved then context.in_mandate else false)",
     "(context has amount_minor && context.amount_minor + 9223372036854775807 > 0)",
     "(context has amount_minor && context.amount_minor * 9223372036854775807 > 0)",
@@ -106,7 +110,13 @@ contexts = st.fixed_dictionaries(
         "tool_state": st.sampled_from(["pinned", "changed"]),
         "via": st.sampled_from(["gateway", "authzen"]),
     },
-    optional={"amount_minor": numbers, "budget_calls_left": numbers},
+    optional={
+        "amount_minor": numbers,
+        "budget_calls_left": numbers,
+        "sinks_untrusted": st.booleans(),
+        "effect_asked": st.sampled_from(["yes", "no"]),
+        "relevant": st.booleans(),
+    },
 )
 requests = st.builds(
     Request,
@@ -168,6 +178,7 @@ def grid() -> list[Request]:
         {"approved": True},
         {"in_mandate": False, "tier": "high"},
         {"requires_approval": True, "amount_minor": 5},
+        {"sinks_untrusted": True, "effect_asked": "no", "relevant": False},
         {"amount_minor": 2**63 - 1, "within_caps": False},
         {"budget_calls_left": -(2**63), "tool_state": "new", "server": "other"},
     ]

@@ -19,7 +19,7 @@ from actfor.authorization.model import (
     to_request,
 )
 from actfor.authorization.model.publication import Publication
-from actfor.authorization.model.scenarios import check, read_table
+from actfor.authorization.model.scenarios import Outcome, check, read_table
 from actfor.authorization.policies import default_source, schema_source
 from actfor.authorization.service import (
     Answer,
@@ -37,6 +37,7 @@ __all__ = [
     "Decision",
     "Effect",
     "Gather",
+    "Outcome",
     "PolicyChanges",
     "PolicySet",
     "Publication",
@@ -44,6 +45,7 @@ __all__ = [
     "Request",
     "ToolEffect",
     "compile_policies",
+    "decide_scenarios",
     "run_scenarios",
     "to_request",
 ]
@@ -65,10 +67,26 @@ def run_scenarios(tables: Iterable[tuple[str, str]], source: str | None = None) 
     Raises:
         Refused: MALFORMED for policies or a table that cannot be read.
     """
+    return [
+        f"{name}: {outcome.scenario.it}: {outcome.failure}"
+        for name, outcomes in decide_scenarios(tables, source)
+        for outcome in outcomes
+        if outcome.failure is not None
+    ]
+
+
+def decide_scenarios(
+    tables: Iterable[tuple[str, str]], source: str | None = None
+) -> list[tuple[str, list[Outcome]]]:
+    """The outcome of every row of YAML decision tables, by table.
+
+    Raises:
+        Refused: MALFORMED for policies or a table that cannot be read.
+    """
     import yaml
 
     policies = compile_policies(source)
-    failures: list[str] = []
+    found: list[tuple[str, list[Outcome]]] = []
     for name, text in tables:
         try:
             scenarios = read_table(yaml.safe_load(text))
@@ -78,9 +96,5 @@ def run_scenarios(tables: Iterable[tuple[str, str]], source: str | None = None) 
             raise Refused(Kind.MALFORMED, f"`{name}` is not YAML{line}") from cause
         except Refused as refused:
             raise Refused(refused.kind, f"`{name}`: {refused.detail}") from refused
-        failures += [
-            f"{name}: {outcome.scenario.it}: {outcome.failure}"
-            for outcome in check(scenarios, policies)
-            if outcome.failure is not None
-        ]
-    return failures
+        found.append((name, list(check(scenarios, policies))))
+    return found

@@ -119,8 +119,10 @@ class Enforcer:
         self, trace: str, caller: Caller, attempt: Attempt
     ) -> tuple[Case, Approval | None]:
         for _ in range(_TRIES):
-            with suppress(Again):
+            try:
                 return await self._permit(trace, caller, attempt)
+            except Again:  # perhaps another node published
+                await self._authorization.follow()
         raise Refusal(Stage.POLICY, Refused(Kind.CONFLICT, "the policies keep changing: try again"))
 
     async def _permit(

@@ -208,7 +208,8 @@ def _pep(with_token: CurrentPerson) -> Callable[[Request], Awaitable[str]]:
 
 def _checks(services: Services) -> dict[str, health.Check]:
     async def policies() -> str | None:
-        return None if services.authorization.ready else "no policy is published"
+        authorization = services.authorization
+        return None if authorization.ready else authorization.fault or "no policy is published"
 
     async def store() -> str | None:
         try:

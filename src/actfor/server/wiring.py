@@ -88,7 +88,10 @@ class Application:
         Raises:
             Refused: there is no policy in force.
         """
-        if not self.services.authorization.ready:
+        authorization = self.services.authorization
+        # Stored policies that are not as they were published deny everything, and are said by
+        # `readyz`; the server starts, so that an administrator can roll back.
+        if not authorization.ready and authorization.fault is None:
             raise Refused(
                 Kind.CONFLICT,
                 "no policy is published, so everything would be denied: run `actfor init`"

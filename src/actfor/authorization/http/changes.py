@@ -11,6 +11,7 @@ from actfor.authorization.http.policies import PersonId, VersionView, version_vi
 from actfor.authorization.model.diff import Diff
 from actfor.authorization.model.publication import Proposal, Publication
 from actfor.authorization.model.source import MAX_BYTES
+from actfor.authorization.policies import PACKS, pack_parameters, pack_source, pack_table
 from actfor.authorization.service.changes import MAX_NOTE, PolicyChanges
 from actfor.wire.timestamps import rfc3339
 
@@ -24,6 +25,36 @@ class SourceBody(BaseModel):
     source: str = Field(max_length=MAX_BYTES)
     replaces: str | None = Field(default=None, max_length=64)
     note: str = Field(default="", max_length=MAX_NOTE)
+
+
+class PackBody(BaseModel):
+    """What is chosen in a pack; with ``replaces``, only if that version is in force."""
+
+    model_config = ConfigDict(extra="forbid")
+    parameters: dict[str, int | str] = Field(default_factory=dict, max_length=32)
+    replaces: str | None = Field(default=None, max_length=64)
+    note: str = Field(default="", max_length=MAX_NOTE)
+
+
+class PackView(BaseModel):
+    """A packaged pack, and what may be chosen in it with its default."""
+
+    name: str
+    about: str
+    parameters: dict[str, int | str]
+
+
+class PacksView(BaseModel):
+    """The packaged packs."""
+
+    packs: list[PackView]
+
+
+class PackTextView(PackView):
+    """A pack, its whole text and its scenarios (YAML)."""
+
+    source: str
+    scenarios: str
 
 
 class RollbackBody(BaseModel):
@@ -113,6 +144,27 @@ def changes_router(
         """Publish an earlier version again; a proposal (202) where two people are needed."""
         return _made(await changes.roll_back(author, body.to, note=body.note), response)
 
+    @router.get("/packs", dependencies=reads)
+    async def packs() -> PacksView:
+        """The packaged packs for common agents."""
+        return PacksView(packs=[_pack(name) for name in PACKS])
+
+    @router.get("/packs/{name}", dependencies=reads)
+    async def pack(name: str) -> PackTextView:
+        """One pack: its text on top of the default pack, and its scenarios."""
+        source, table = pack_source(name), pack_table(name)
+        return PackTextView(**_pack(name).model_dump(), source=source, scenarios=table)
+
+    @router.post("/packs/{name}", status_code=201)
+    async def use(
+        name: str, body: PackBody, author: Annotated[str, Depends(admin)], response: Response
+    ) -> VersionView | ProposalView:
+        """Publish the default pack with a pack on top; a proposal where two people are needed."""
+        made = await changes.use_pack(
+            author, name, body.parameters, replaces=body.replaces, note=body.note
+        )
+        return _made(made, response)
+
     @router.get("/diff", dependencies=reads)
     async def diff(
         before: Annotated[str, _VERSION], after: Annotated[str | None, _VERSION] = None
@@ -152,6 +204,11 @@ def changes_router(
         return proposal_view(await changes.reject(person, proposal, reason=body.reason))
 
     return router
+
+
+def _pack(name: str) -> PackView:
+    chosen = {parameter.name: parameter.default for parameter in pack_parameters(name)}
+    return PackView(name=name, about=PACKS[name], parameters=chosen)
 
 
 def _made(made: Publication | Proposal, response: Response) -> VersionView | ProposalView:

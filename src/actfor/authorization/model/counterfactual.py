@@ -121,10 +121,17 @@ def _inside(facts: CallFacts) -> Iterator[Lever]:
 
 
 def _flags(facts: CallFacts) -> Iterator[Lever]:
-    for lever in _FLAGS:
-        known = {name: value for name, value in lever.facts.items() if name in _FIELDS}
-        if any(getattr(facts, name) != value for name, value in known.items()):
-            yield replace(lever, facts=known)
+    """Each where its first fact is as it should not be; what nobody traced is not put right."""
+    for wrong, lever in _FLAGS:
+        name = next(iter(lever.facts))
+        if getattr(facts, name) == wrong:
+            known = {key: each for key, each in lever.facts.items() if _is_known(facts, key)}
+            origin = f" ({facts.sink_origin})" if facts.sink_origin else ""
+            yield replace(lever, words=lever.words.replace("{origin}", origin), facts=known)
+
+
+def _is_known(facts: CallFacts, name: str) -> bool:
+    return getattr(facts, name) is not None
 
 
 def _limits(facts: CallFacts) -> Iterator[Lever]:
@@ -144,30 +151,95 @@ def _limits(facts: CallFacts) -> Iterator[Lever]:
             yield Lever(name, "person", words, {name: amount})
 
 
-_FLAGS = (
-    Lever(
-        "pin",
-        "operator",
-        "an operator approves the tool's present definition",
-        {"tool_pinned": True, "tool_state": "pinned"},
+_FLAGS: tuple[tuple[Fact, Lever], ...] = (
+    (
+        True,
+        Lever(
+            "endorsement",
+            "person",
+            "the person endorses this value for this argument{origin}",
+            {"sinks_untrusted": False, "value_endorsed": True, "sink_label": "attested"},
+        ),
     ),
-    Lever(
-        "attestation",
-        "owner",
-        "the agent is attested by measurement",
-        {"assurance": "measured"},
+    (
+        True,
+        Lever(
+            "target",
+            "agent",
+            "the target is one that the person or a system of record names",
+            {"sinks_untrusted": False, "sink_label": "user", "solicited": False},
+        ),
     ),
-    Lever(
-        "proof",
-        "owner",
-        "the agent's token is bound to its key",
-        {"sender_constrained": True},
+    (
+        "no",
+        Lever(
+            "words",
+            "person",
+            "the mandate's words ask for it",
+            {"effect_asked": "yes", "relevant": True},
+        ),
     ),
-    Lever(
-        "without asking",
-        "person",
-        "the mandate does not ask before this call",
-        {"requires_approval": False},
+    (
+        True,
+        Lever("count", "person", "the words mean more than one such call", {"over_count": False}),
+    ),
+    (
+        True,
+        Lever("secret", "agent", "the arguments carry no secret", {"carries_secret": False}),
+    ),
+    (
+        True,
+        Lever(
+            "history",
+            "person",
+            "it is done under a mandate that has read nothing of others yet",
+            {"unusual_order": False, "solicited": False, "read_untrusted": False},
+        ),
+    ),
+    (
+        False,
+        Lever(
+            "pin",
+            "operator",
+            "an operator approves the tool's present definition",
+            {"tool_pinned": True, "tool_state": "pinned"},
+        ),
+    ),
+    (
+        "none",
+        Lever(
+            "attestation",
+            "owner",
+            "the agent is attested by measurement",
+            {"assurance": "measured"},
+        ),
+    ),
+    (
+        "declared",
+        Lever(
+            "attestation",
+            "owner",
+            "the agent is attested by measurement",
+            {"assurance": "measured"},
+        ),
+    ),
+    (
+        False,
+        Lever(
+            "proof",
+            "owner",
+            "the agent's token is bound to its key",
+            {"sender_constrained": True},
+        ),
+    ),
+    (
+        True,
+        Lever(
+            "without asking",
+            "person",
+            "the mandate does not ask before this call",
+            {"requires_approval": False},
+        ),
     ),
 )
 _FIELDS = frozenset(field.name for field in fields(CallFacts))

@@ -68,7 +68,7 @@ class PolicySet:
         """
         text = source.replace("\r\n", "\n")
         policies = parse(text, schema)
-        version = digest({"policies": text, "schema": schema.text})
+        version = version_of(text, schema.text)
         reasons = {policy.id: policy.reason for policy in policies}
         return cls(text, schema, policies, version, Index(policies, schema), reasons)
 
@@ -137,6 +137,11 @@ class PolicySet:
             return reason
         # One pass: a fact's value that looks like a placeholder is not replaced again.
         return _PLACEHOLDER.sub(lambda name: _quoted(request.context.get(name[1])), reason)
+
+
+def version_of(source: str, schema: str) -> str:
+    """The name of a set: a digest of the text and of the schema that gives it its meaning."""
+    return digest({"policies": source.replace("\r\n", "\n"), "schema": schema})
 
 
 def _may_change(denying: tuple[str, ...], scope: Scope) -> bool:

@@ -7,6 +7,7 @@ without one. No decision is ever cached.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -26,6 +27,7 @@ from actfor.authorization.model import (
 )
 from actfor.authorization.model.facts import CallFacts
 from actfor.authorization.model.foreign import facts_for, ignored, stranger, unknown
+from actfor.authorization.model.policyset import version_of
 from actfor.authorization.model.publication import Publication
 from actfor.authorization.model.source import read, refuse
 from actfor.authorization.policies import default_source, schema_source
@@ -37,6 +39,8 @@ from actfor.wire.canonical import JsonValue
 
 Gather = Callable[[str, Evaluation], Awaitable[CallFacts]]
 """The server's facts about a foreign PEP's question; raises Refused to deny it with a reason."""
+
+logger = logging.getLogger(__name__)
 
 SYSTEM = "system"
 _ATTEMPTS = 3
@@ -69,6 +73,8 @@ class AuthorizationService:
         self._clock = clock
         self._on_publish = on_publish
         self.schema = RequestSchema.parse(schema_source())
+        self.fault: str | None = None
+        """Why the stored policies are not in force; None where they are, or there are none."""
         # Swapped as a whole by `_swap`, in the order of publication; readers take it once.
         self._snapshot: PolicySet | None = None
         # A memo of versions that never change; owned by the event loop.
@@ -142,6 +148,7 @@ class AuthorizationService:
             except Refused as refused:
                 if refused.kind is not Kind.CONFLICT:
                     raise
+                await self.follow()
                 continue
             # 4. Answer.
             return answer
@@ -154,25 +161,34 @@ class AuthorizationService:
         return Decision(Effect.DENY, reasons=(refusal,), version=version)
 
     def _record(self, tx: Tx, *, answer: Answer, event: Event) -> None:
-        self.check_current(tx, answer.decision.version)
+        if answer.decision.version:  # without policies in force there are only denials
+            self.check_current(tx, answer.decision.version)
         self._audit.append(tx, event)
 
     # -- publishing -------------------------------------------------------------------------
 
     async def load(self) -> None:
-        """Put the last publication in force again; call at start.
+        """Put the last publication in force again; call at start, and when another node published.
 
         A release that changes the schema changes what the same text means: the set is checked
         against the new schema and published anew under its new version.
 
-        Raises:
-            Refused: MALFORMED when the stored policies are not valid under this release's schema.
+        What is stored must be what was published: the text that its version is the digest of, and
+        the version that the log names last. Where it is not, or is not valid any more, nothing is
+        in force: every call is denied, ``ready`` is False and ``fault`` says why, until an
+        administrator publishes or rolls back.
         """
         stored = await self._database.read(repository.last)
         if stored is None:
             return
         publication, source = stored
-        policies = PolicySet.compile(source, self.schema)
+        try:
+            policies = await self._as_published(publication, source)
+        except Refused as refused:
+            if refused.kind is Kind.BUSY:
+                raise
+            self._deny_all(refused.detail)
+            return
         if policies.version == publication.version:
             self._swap(policies)
         else:
@@ -181,22 +197,62 @@ class AuthorizationService:
     async def follow(self, _key: str = "") -> None:
         """Put in force what another node published. Until then, nothing decided here is recorded.
 
-        Raises:
-            Refused: MALFORMED when it was published under another release's schema: this node can
-                then permit nothing (see `check_current`), and must be replaced.
+        Where it was published under another release's schema nothing is in force here any more:
+        this node permits nothing, and must be replaced.
         """
         stored = await self._database.read(repository.last)
         if stored is None or stored[0].version == self._version:
             return
-        publication, source = stored
-        policies = await asyncio.to_thread(PolicySet.compile, source, self.schema)
-        if policies.version != publication.version:
-            raise Refused(Kind.MALFORMED, "the policies in force need another release's schema")
-        self._swap(policies)
+        try:
+            policies = await self._as_published(*stored)
+        except Refused as refused:
+            if refused.kind is Kind.BUSY:
+                raise
+            self._deny_all(refused.detail)
+            return
+        if policies.version == stored[0].version:
+            self._swap(policies)
+        else:
+            self._deny_all("the policies in force need another release's schema")
 
     @property
     def _version(self) -> str:
         return self._snapshot.version if self._snapshot else ""
+
+    async def _as_published(self, publication: Publication, source: str) -> PolicySet:
+        await self._check_stored(publication, source)
+        return await asyncio.to_thread(PolicySet.compile, source, self.schema)
+
+    def _deny_all(self, why: str) -> None:
+        self._snapshot, self.fault = None, why
+        logger.critical("no policy is in force, everything is denied: %s", why)
+
+    async def _check_stored(self, publication: Publication, source: str) -> None:
+        """Refuse a row that somebody changed beside us."""
+        texts = await self._database.read(lambda tx: repository.texts_of(tx, publication.version))
+        schema = texts[1] if texts else ""
+        if version_of(source, schema) != publication.version:
+            raise Refused(Kind.CONFLICT, "the stored policies are not the text that was published")
+        logged = await self._logged_version()
+        if logged != publication.version and await self._is_last(publication):
+            raise Refused(Kind.CONFLICT, "the log names another policy version as published last")
+
+    async def _is_last(self, publication: Publication) -> bool:
+        """Whether nothing was published since it was read; else `check_current` will tell."""
+        last = await self._database.read(repository.last)
+        return last is not None and last[0] == publication
+
+    async def _logged_version(self) -> str | None:
+        """The version of the last publication in the log; proposals are not publications."""
+        before: int | None = None
+        while True:
+            page = await self._audit.search(type=EventType.POLICY, before=before, limit=100)
+            for event in page:
+                if "policies" in event.facts:
+                    return str(event.facts["policy_version"])
+            if not page:
+                return None
+            before = page[-1].index
 
     async def ensure_default(self) -> None:
         """Publish the packaged default pack if nothing was ever published."""
@@ -311,7 +367,8 @@ class AuthorizationService:
         last = known[0] if known else None
         if replaces is not None and (last is None or last.version != replaces):
             raise Refused(Kind.CONFLICT, f"version `{replaces[:64]}` is not in force any more")
-        if last is not None and last.version == policies.version:
+        healthy = self._snapshot is not None
+        if last is not None and last.version == policies.version and healthy:
             return last
         made = replace(made, seq=last.seq + 1 if last else 1)
         repository.add(tx, made, policies.source, self.schema.text)
@@ -320,7 +377,7 @@ class AuthorizationService:
         return made
 
     def _swap(self, policies: PolicySet) -> None:
-        self._snapshot = policies
+        self._snapshot, self.fault = policies, None
         if self._on_publish is not None:
             self._on_publish(policies)
 

@@ -8,13 +8,15 @@ no request can turn it off.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from actfor.audit import AuditLog, Event, EventType
 from actfor.authorization.model import PolicySet
 from actfor.authorization.model.diff import Diff, difference
 from actfor.authorization.model.publication import Proposal, Publication
+from actfor.authorization.model.template import Value
+from actfor.authorization.policies import pack_source
 from actfor.authorization.repository import proposals
 from actfor.authorization.service.authorization import AuthorizationService
 from actfor.errors import Kind, Refused
@@ -140,6 +142,23 @@ class PolicyChanges:
         return await self.publish(
             author, source, replaces=in_force, cause=f"rolled back to {made.seq}", note=note
         )
+
+    async def use_pack(
+        self,
+        author: str,
+        name: str,
+        values: Mapping[str, Value],
+        *,
+        replaces: str | None = None,
+        note: str = "",
+    ) -> Publication | Proposal:
+        """Publish the default pack with one of the packaged packs on top of it.
+
+        Raises:
+            Refused: NOT_FOUND; MALFORMED for a parameter it has not; CONFLICT; BUSY.
+        """
+        text = pack_source(name, values)
+        return await self.publish(author, text, replaces=replaces, cause=f"pack {name}", note=note)
 
     # -- two people -------------------------------------------------------------------------
 

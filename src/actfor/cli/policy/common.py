@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from actfor.cli.api import api
+from actfor.cli.output import emit, note
 from actfor.errors import Kind, Refused
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -26,3 +28,42 @@ def read(files: list[Path]) -> str:
         raise Refused(Kind.NOT_FOUND, f"`{error.filename}`: {error.strerror}") from None
     except UnicodeDecodeError:
         raise Refused(Kind.MALFORMED, "a policy file is UTF-8 text") from None
+
+
+def made(answer: dict[str, Any], *, as_json: bool) -> None:
+    """Tell what came of a change: in force, or waiting for another administrator."""
+    if as_json:
+        emit(answer, as_json=True)
+    if answer.get("state") == "open":
+        waits = "needs another administrator: `actfor policy approve`"
+        raise Refused(Kind.STEP_UP_REQUIRED, f"proposed as `{answer['id']}`; it {waits}")
+    note(f"in force: #{answer['seq']} {answer['version']}")
+
+
+def named_version(version: str) -> str:
+    """The whole name of a version that is given by its number or its beginning."""
+    known = api().get("/v1/policies")["versions"]
+    bare = version.removeprefix("sha-256:")
+    found = {
+        each["version"]
+        for each in known
+        if version == f"#{each['seq']}"
+        or (len(bare) >= 6 and each["version"].removeprefix("sha-256:").startswith(bare))
+    }
+    if len(found) != 1:
+        what = "several versions begin with" if found else "there is no policy version"
+        raise Refused(Kind.MALFORMED if found else Kind.NOT_FOUND, f"{what} `{version}`")
+    return str(found.pop())
+
+
+def pack_values(chosen: list[str]) -> dict[str, int | str]:
+    """``["ask_above=2000", "currency=EUR"]`` as values; digits are a number."""
+    values: dict[str, int | str] = {}
+    for each in chosen:
+        name, found, value = each.partition("=")
+        if not found or not name or not value:
+            raise Refused(Kind.MALFORMED, f"`{each}` is not NAME=VALUE")
+        number = value.removeprefix("-")
+        whole = number.isascii() and number.isdecimal() and len(number) < 20
+        values[name] = int(value) if whole else value
+    return values

@@ -11,7 +11,14 @@ import typer
 
 from actfor.cli.api import api
 from actfor.cli.output import clean, emit, note, out, table
-from actfor.cli.policy.common import FilesArgument, JsonOption, NoteOption, read
+from actfor.cli.policy.common import (
+    FilesArgument,
+    JsonOption,
+    NoteOption,
+    made,
+    named_version,
+    read,
+)
 from actfor.errors import Kind, Refused
 
 
@@ -29,7 +36,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Print the policies in force, or those of one version."""
-    found = api().get(f"/v1/policies/versions/{_named(version)}" if version else _CURRENT)
+    found = api().get(f"/v1/policies/versions/{named_version(version)}" if version else _CURRENT)
     if as_json:
         emit(found, as_json=True)
     else:
@@ -71,7 +78,7 @@ def publish(
     """
     body: dict[str, Any] = {"source": read(source), "note": why}
     if replaces is not None:
-        body["replaces"] = _named(replaces)
+        body["replaces"] = named_version(replaces)
     made(api().post("/v1/policies", body), as_json=as_json)
 
 
@@ -154,16 +161,6 @@ def reject(
     note(f"{proposal_id} is {found['state']}")
 
 
-def made(answer: dict[str, Any], *, as_json: bool) -> None:
-    """Tell what came of a change: in force, or waiting for another administrator."""
-    if as_json:
-        emit(answer, as_json=True)
-    if answer.get("state") == "open":
-        waits = "needs another administrator: `actfor policy approve`"
-        raise Refused(Kind.STEP_UP_REQUIRED, f"proposed as `{answer['id']}`; it {waits}")
-    note(f"in force: #{answer['seq']} {answer['version']}")
-
-
 def show_diff(found: dict[str, Any], *, text: bool = False) -> None:
     """A difference for a person: policy by policy, then the lines."""
     if not text:
@@ -178,19 +175,3 @@ def show_diff(found: dict[str, Any], *, text: bool = False) -> None:
 
 
 _CURRENT = "/v1/policies/current"
-
-
-def _named(version: str) -> str:
-    """The whole name of a version that is given by its number or its beginning."""
-    known = api().get("/v1/policies")["versions"]
-    bare = version.removeprefix("sha-256:")
-    found = {
-        each["version"]
-        for each in known
-        if version == f"#{each['seq']}"
-        or (len(bare) >= 6 and each["version"].removeprefix("sha-256:").startswith(bare))
-    }
-    if len(found) != 1:
-        what = "several versions begin with" if found else "there is no policy version"
-        raise Refused(Kind.MALFORMED if found else Kind.NOT_FOUND, f"{what} `{version}`")
-    return str(found.pop())
