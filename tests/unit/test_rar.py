@@ -732,6 +732,7 @@ grants = st.builds(
     window=st.none() | windows,
     ask_above=moneys,
     ask_new_recipient=st.booleans(),
+    purpose_bound=st.booleans(),
 )
 budgets = st.builds(
     Budget,
@@ -880,6 +881,8 @@ def _sound(child: Authority, parent: Authority, call: Call) -> None:
     assert theirs.covered, theirs.reason
     assert mine.asks or not theirs.asks
     assert mine.asks or mine.asks_if_new or not theirs.asks_if_new
+    grant = child.grants[mine.grant_index]
+    assert grant.purpose_bound or not parent.grants[origin(grant, parent) or 0].purpose_bound
 
 
 @given(st.data(), authorities, calls)

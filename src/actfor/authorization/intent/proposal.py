@@ -80,6 +80,7 @@ def _grant(server: str, approval: str, lines: list[Line]) -> Grant:
         tuple(line.tool for line in lines),
         tuple({line.effect.value for line in lines}),
         approval="always" if approval == "always" else "policy",
+        purpose_bound=True,  # drafted: that it is there does not say that it is wanted
     )
 
 

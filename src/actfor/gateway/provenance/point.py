@@ -171,7 +171,7 @@ class DecisionPoint:
         """Whether a person confirmed a grant for this very tool, as opposed to a drafted one."""
         if self._given is None or not coverage.covered:
             return False
-        return "*" not in self._given.grants[coverage.grant_index].tools
+        return self._given.grants[coverage.grant_index].is_explicit
 
     def _spend(self, amount: Money) -> None:
         if self._spent is None or self._spent.currency != amount.currency:

@@ -99,6 +99,10 @@ class Grant:
     amount is not known or in another currency); and with ``ask_new_recipient``, about every party
     that the mandate has not reached before. Whatever policy says; policy may ask about more.
 
+    ``purpose_bound`` is a grant that was drafted from the mandate's words instead of written by a
+    person: that it is there does not say that the person wants it used; at each call policy looks
+    at whether their words ask for it.
+
     Raises:
         Refused: MALFORMED, naming the member that is wrong.
     """
@@ -114,6 +118,7 @@ class Grant:
     window: TimeWindow | None = None
     ask_above: Money | None = None
     ask_new_recipient: bool = False
+    purpose_bound: bool = False
 
     def __post_init__(self) -> None:
         if not _SERVER.fullmatch(self.server):
@@ -172,6 +177,11 @@ class Grant:
         if self.ask_above is None:
             return False
         return call.amount is None or not call.amount.within(self.ask_above)
+
+    @property
+    def is_explicit(self) -> bool:
+        """Whether a person named these tools themselves, so that using them needs no other word."""
+        return not self.purpose_bound and self.tools != (ANY_TOOL,)
 
     @property
     def counts_values(self) -> bool:

@@ -7,15 +7,16 @@ One object per grant (draft-mcguinness-oauth-mission, Common Constraints):
                      "rates": [{"calls": 5, "per": "hour"}], "time_window": {…},
                      "max_amount": {"amount": "500.00", "currency": "EUR"},
                      "requires_action_approval": true or {"above": {…}, "new_recipient": true},
+                     "purpose_bound": true,
                      "budget": {"calls": 40, "max_amount": {…}, "recipients": 3,
                                 "windows": [{"per": "day", "calls": 10}]},
                      "flows": [{"from": "untrusted", "to": "recipient", "decision": "deny"}]},
      "delegation": {"max_depth": 1, "allowed_delegates": ["helper"]}}
 
-``effects``, ``arguments``, ``max_calls``, ``rates``, ``budget``, ``flows`` and the forms of
-``time_window`` and ``requires_action_approval`` are ours, listed in docs/standards. Budget, flows
-and delegation belong to the whole and are the same in each object. A type, member or constraint
-that we do not know is refused: what cannot be enforced must not be relied on.
+``effects``, ``arguments``, ``max_calls``, ``rates``, ``purpose_bound``, ``budget``, ``flows`` and
+the forms of ``time_window`` and ``requires_action_approval`` are ours, listed in docs/standards.
+Budget, flows and delegation belong to the whole and are the same in each object. A type, member or
+constraint that we do not know is refused: what cannot be enforced must not be relied on.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from actfor.wire.rar.spelling import (
     Asking,
     arguments,
     count,
+    flag,
     flows,
     of_rates,
     only,
@@ -54,6 +56,7 @@ _CONSTRAINTS: Final = frozenset(
         "time_window",
         "max_amount",
         "requires_action_approval",
+        "purpose_bound",
         "budget",
         "flows",
     }
@@ -132,6 +135,8 @@ def _limits(grant: Grant) -> dict[str, JsonValue]:
         body["requires_action_approval"] = True
     elif rule := WIRE.of_asking(grant):
         body["requires_action_approval"] = rule
+    if grant.purpose_bound:
+        body["purpose_bound"] = True
     return body
 
 
@@ -171,6 +176,7 @@ def _parse(
         window=None if window is None else window_from_json(window),
         ask_above=asking.above,
         ask_new_recipient=asking.new_recipient,
+        purpose_bound=flag(constraints.get("purpose_bound"), "purpose_bound"),
     )
     budget = WIRE.budget(constraints.get("budget", {}))
     depth, delegates = _delegation(detail.get("delegation", {}))

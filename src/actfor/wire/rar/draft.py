@@ -4,7 +4,8 @@
              "args": {"/to": {"const": "DE02…"}}, "max_calls": 2,
              "rates": [{"calls": 5, "per": "hour"}], "window": {"from": "08:00", "until": "18:00"},
              "amount": {"value": "500.00", "currency": "EUR"},
-             "approval": "policy", "always" or {"above": {…}, "new_recipient": true}}],
+             "approval": "policy", "always" or {"above": {…}, "new_recipient": true},
+             "purpose_bound": true}],
  "budget": {"calls": 40, "amount": {"value": "900.00", "currency": "EUR"}, "recipients": 3,
             "windows": [{"per": "day", "amount": {…}}]},
  "flows": [{"from": "untrusted", "to": "recipient", "decision": "deny"}],
@@ -24,6 +25,7 @@ from actfor.wire.rar.spelling import (
     Asking,
     arguments,
     count,
+    flag,
     flows,
     of_rates,
     only,
@@ -46,6 +48,7 @@ _GRANT: Final = frozenset(
         "window",
         "amount",
         "approval",
+        "purpose_bound",
     }
 )
 
@@ -100,6 +103,7 @@ def _grant(body: JsonValue) -> Grant:
         window=None if window is None else window_from_json(window),
         ask_above=asking.above,
         ask_new_recipient=asking.new_recipient,
+        purpose_bound=flag(body.get("purpose_bound"), "purpose_bound"),
     )
 
 
@@ -122,6 +126,8 @@ def grant_draft(grant: Grant) -> dict[str, JsonValue]:
         body["window"] = grant.window.to_json()
     if grant.amount is not None:
         body["amount"] = DRAFT.of_money(grant.amount)
+    if grant.purpose_bound:
+        body["purpose_bound"] = True
     return body
 
 

@@ -68,6 +68,8 @@ def _counts_widened(child: Grant, parent: Grant) -> str | None:
 
 
 def _asking_widened(child: Grant, parent: Grant) -> str | None:
+    if parent.purpose_bound and not child.purpose_bound:
+        return "the grant is bound to what the mandate's words ask for"
     if child.approval == "always":
         return None
     if parent.approval == "always":

@@ -100,9 +100,7 @@ class Spelling:
             Refused: MALFORMED.
         """
         only(body, {"above", "new_recipient"}, "approval rule")
-        new = body.get("new_recipient", False)
-        if not isinstance(new, bool):
-            raise Refused(Kind.MALFORMED, "`new_recipient` is true or false")
+        new = flag(body.get("new_recipient"), "new_recipient")
         above = self.money(body.get("above"))
         if above is None and not new:
             raise Refused(Kind.MALFORMED, "an approval rule has `above` or `new_recipient`")
@@ -185,6 +183,17 @@ def items(value: JsonValue, name: str, most: int) -> Sequence[JsonValue]:
     if not isinstance(value, list | tuple) or len(value) > most:
         raise Refused(Kind.MALFORMED, f"`{name}` is a list of at most {most}")
     return value
+
+
+def flag(value: JsonValue, name: str) -> bool:
+    """True or false; nothing is false.
+
+    Raises:
+        Refused: MALFORMED.
+    """
+    if value is not None and not isinstance(value, bool):
+        raise Refused(Kind.MALFORMED, f"`{name}` is true or false")
+    return value is True
 
 
 def count(value: JsonValue, name: str) -> int | None:

@@ -116,6 +116,8 @@ def grant_words(grant: Grant) -> str:
         parts.append(f"at most {grant.amount} a call")
     if grant.window is not None:
         parts.append(window_words(grant.window))
+    if grant.purpose_bound:
+        parts.append("as far as your words ask for it")
     return "; ".join([*parts, _asking_words(grant)]) + "."
 
 
