@@ -42,7 +42,7 @@ from actfor.wire.log_entry import LogEntry
 
 T = TypeVar("T")
 LINEAGE = 16  # cuts of one disk, each after the recovery from the one before
-TABLES = ("log_", "spent_proof")
+TABLES = ("log_", "data_key", "root_key", "spent_proof")
 
 
 # -- the store over the disk -----------------------------------------------------------------------
