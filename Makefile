@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup servers oracle browser demo test unit faults faults-short fmt lint types bench bench-intent docs lock clean
+.PHONY: help setup servers oracle hsm browser demo test unit faults faults-short fmt lint types bench bench-intent docs lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -16,13 +16,16 @@ servers: setup ## Install the published MCP servers that the demo and the journe
 oracle: setup ## Install the independent log reader that the tests hold against ours
 	@$(PYTHON) scripts/bootstrap.py tlog
 
+hsm: setup ## Find a SoftHSM, or install it with the system's package manager
+	@$(BIN)/python scripts/softhsm.py
+
 browser: setup ## Find a Chromium, or install it with the system's package manager
 	@$(BIN)/python scripts/browser.py
 
 demo: setup servers browser ## Run the whole story on real MCP servers (ARGS="--auto --keep")
 	@$(BIN)/actfor demo $(ARGS)
 
-test: setup servers oracle browser lint types ## Run all checks and all tests
+test: setup servers oracle hsm browser lint types ## Run all checks and all tests
 	@$(BIN)/pytest -q -n logical --maxprocesses 4 $(ARGS)
 
 unit: setup ## Only the quick tests: no browser, no servers

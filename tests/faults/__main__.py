@@ -22,6 +22,7 @@ RIGS = {
     "R4": "power_cut",
     "R5": "crash_points",
     "R14": "tamper",
+    "R16": "key_rotation",
 }
 
 

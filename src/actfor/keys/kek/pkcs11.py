@@ -46,7 +46,7 @@ class Pkcs11Kek:
         library = _library()
         try:
             token = library.lib(module).get_token(token_label=parts["token"])
-            session = token.open(user_pin=secret_from(query, "pin-source"), rw=True)
+            session = _session(library, token, secret_from(query, "pin-source"))
             key = _find(library, session, parts["object"])
         except library.PKCS11Error as error:
             raise _failed(error) from error
@@ -90,6 +90,14 @@ class Pkcs11Kek:
             except self._library.PKCS11Error as error:
                 raise _failed(error) from error
         return done
+
+
+def _session(library: ModuleType, token: Any, pin: str) -> Any:
+    try:
+        return token.open(user_pin=pin, rw=True)
+    except library.UserAlreadyLoggedIn:
+        # PKCS#11 §5.6.8: a process is logged in to a token, not a session.
+        return token.open(rw=True)
 
 
 def _find(library: ModuleType, session: Any, label: str) -> Any:
