@@ -77,9 +77,8 @@ class Cluster:
         self.port = _free_port()
         (self.folder / "port").write_text(str(self.port))
         self.data.mkdir(mode=0o700)
-        if os.geteuid() == 0:
-            shutil.chown(self.data, _user(), _user())
-            shutil.chown(self.folder / "password", _user(), _user())
+        hand_over(self.data)
+        hand_over(self.folder / "password")
         _checked(
             [
                 f"{self._bin()}/initdb",
@@ -408,6 +407,13 @@ def _dropped() -> dict[str, Any]:
         return {}
     entry = pwd.getpwnam(_user())
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+def hand_over(path: Path) -> None:
+    """Make this file the one's who runs PostgreSQL, and readable by nobody else."""
+    path.chmod(0o700 if path.is_dir() else 0o600)
+    if os.geteuid() == 0:
+        shutil.chown(path, *(pwd.getpwnam(_user())[2:4]))
 
 
 def _environment() -> dict[str, str]:

@@ -14,8 +14,9 @@ from sqlalchemy import MetaData
 from actfor.store import nodes, sqlite
 from actfor.store.failures import StorageFailure, not_readable
 from actfor.store.feed import Feed
-from actfor.store.nodes import apart, register
+from actfor.store.nodes import register
 from actfor.store.places import Location, parse
+from actfor.store.postgres import apart
 from actfor.store.postgres_writer import PostgresWriter
 from actfor.store.readers import PostgresReaders, Readers, SqliteReaders
 from actfor.store.sequencer import Job, Sequencer, Writer

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TypeVar
 
@@ -14,7 +13,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from actfor.errors import Kind, Refused
 from actfor.store.failures import StorageFailure
 from actfor.store.ids import new_id
-from actfor.store.postgres import Link, Location
+from actfor.store.postgres import Link, Location, apart
 from actfor.store.postgres_checks import check_server
 from actfor.store.postgres_dialect import DIALECT
 from actfor.store.postgres_writer import SEQUENCE_LOCK
@@ -26,12 +25,6 @@ _FORGET = "DELETE FROM store_node WHERE seen_at < $1::bigint - 7 * 24 * 3600 * 1
 _REGISTER = (
     "INSERT INTO store_node (id, epoch, name, started_at, seen_at) VALUES ($1, 1, $2, $3, $3)"
 )
-
-
-def apart(work: Callable[[], T]) -> T:
-    """Run this in a thread of its own and wait: a link's loop cannot turn inside another's."""
-    with ThreadPoolExecutor(1, thread_name_prefix="actfor-prepare") as thread:
-        return thread.submit(work).result()
 
 
 def register(location: Location, now: datetime) -> tuple[str, int]:

@@ -11,6 +11,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -158,6 +159,11 @@ class Link:
         """Begin to count: from here on, statements may take so long together."""
         self._left = seconds
 
+    @property
+    def is_out_of_patience(self) -> bool:
+        """Whether half of the time was used up: there is none to try the same again."""
+        return self._left < WAIT_SECONDS / 2
+
     def run(self, statement: Statement, params: dict[str, Scalar]) -> Result:
         """See ``transaction.Connection``."""
         known = compiled(statement)
@@ -257,10 +263,11 @@ class Link:
             self.dead = True
             with suppress(Exception):  # whatever state the transport is in: it is dropped
                 self._raw.terminate()
-                self._loop.run_until_complete(asyncio.sleep(0))
         if not self._loop.is_closed():
             with suppress(Exception):
                 self._finish_tasks()
+                for _ in range(3):  # turns in which transports close their sockets
+                    self._loop.run_until_complete(asyncio.sleep(0))
             self._loop.close()
 
     def _finish_tasks(self) -> None:
@@ -292,6 +299,12 @@ async def _connect(location: Location, settings: dict[str, str]) -> Any:
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ssl.SSLError) as cause:
         # `from None`: what the driver says may hold what it was given.
         raise StorageFailure(f"{location}: {_told(cause)}") from None
+
+
+def apart(work: Callable[[], T]) -> T:
+    """Run this in a thread of its own and wait: a link's loop cannot turn inside another's."""
+    with ThreadPoolExecutor(1, thread_name_prefix="actfor-apart") as thread:
+        return thread.submit(work).result()
 
 
 def _count(prepared: Any) -> int:

@@ -19,7 +19,7 @@ from typing import TypeAlias
 
 from actfor.errors import Refused
 from actfor.store.failures import OutcomeUnknown, StorageFailure
-from actfor.store.postgres import WAIT_SECONDS, Link, Location, Result
+from actfor.store.postgres import WAIT_SECONDS, Link, Location, Result, apart
 from actfor.store.postgres_checks import check_server
 from actfor.store.postgres_dialect import compiled
 from actfor.store.statements import ANY, Compiled, Scalar, Statement
@@ -134,8 +134,8 @@ class PostgresWriter:
             self._drop()
 
     def close(self) -> None:
-        """Let go of the connection."""
-        self._drop()
+        """Let go of the connection; the sequencer's thread has ended."""
+        apart(self._drop)
 
     # -- the unit -------------------------------------------------------------------------------
 
@@ -253,6 +253,9 @@ class PostgresWriter:
                 if not link.dead:
                     raise
                 self._drop()
+                if link.is_out_of_patience:
+                    self._refused_until = time.monotonic() + _RETRY_SECONDS
+                    raise
             else:
                 return link
         link = self._connected()

@@ -175,7 +175,10 @@ class PostgresReaders:
                 link.patience()
                 link.control(_BEGIN)
             except StorageFailure:
-                link.close()  # it died while nobody used it; nothing has been asked yet
+                link.close()
+                if link.is_out_of_patience:
+                    raise
+                # It died while nobody used it, and nothing has been asked yet: once more, anew.
             else:
                 return link
         link = postgres.Link(self._location, read_only=True)
