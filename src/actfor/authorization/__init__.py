@@ -27,6 +27,7 @@ from actfor.authorization.service import (
     Gather,
     PolicyChanges,
     Rehearsal,
+    Trials,
 )
 from actfor.errors import Kind, Refused
 
@@ -44,6 +45,7 @@ __all__ = [
     "Rehearsal",
     "Request",
     "ToolEffect",
+    "Trials",
     "compile_policies",
     "decide_scenarios",
     "run_scenarios",

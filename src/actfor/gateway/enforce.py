@@ -216,7 +216,8 @@ class Enforcer:
     def _decide(self, case: Case) -> Decision:
         """What the policies say; never more than the mandate grants and the operator pinned."""
         request = to_request(case.facts)
-        return bind(self._authorization.decide(request), request)
+        mandate = case.caller.delegation.mandate.id
+        return bind(self._authorization.decide(request, mandate), request)
 
     # -- (4), (5), (7): what is written ---------------------------------------------------------
 

@@ -24,6 +24,7 @@ from actfor.authorization.http import (
     changes_router,
     policies_router,
     rehearsal_router,
+    trials_router,
 )
 from actfor.delegation.http import delegation_routes, mandates_router
 from actfor.errors import Kind, Refused
@@ -132,6 +133,11 @@ def management(services: Services, person: CurrentPerson) -> FastAPI:
         rehearsal_router(
             services.rehearsal,
             reader=_id(person),
+            auditor=_id(_with_role(person, Role.ADMIN, Role.APPROVER)),
+        ),
+        trials_router(
+            services.trials,
+            admin=_id(admin),
             auditor=_id(_with_role(person, Role.ADMIN, Role.APPROVER)),
         ),
         audit_http.router(services.audit, _with_role(person, Role.ADMIN, Role.APPROVER)),

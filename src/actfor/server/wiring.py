@@ -21,7 +21,7 @@ from actfor.approval.endorsing import endorsing
 from actfor.audit import AuditLog, Revocable, Witnessing
 from actfor.audit.export import Exporter
 from actfor.audit.witnesses import witnesses_of
-from actfor.authorization import AuthorizationService, PolicyChanges, Rehearsal
+from actfor.authorization import AuthorizationService, PolicyChanges, Rehearsal, Trials
 from actfor.delegation import DelegationService
 from actfor.errors import Kind, Refused
 from actfor.gateway import Catalog, Enforcer
@@ -55,6 +55,7 @@ class Services:
     authorization: AuthorizationService
     policy_changes: PolicyChanges
     rehearsal: Rehearsal
+    trials: Trials
     people: PeopleService
     agents: AgentService
     attestation: AttestationSocket
@@ -172,6 +173,8 @@ async def _services(
     policy_changes = PolicyChanges(
         authorization, database, audit, clock, four_eyes=settings.policy_four_eyes
     )
+    trials = Trials(authorization, database, audit, clock, four_eyes=settings.policy_four_eyes)
+    await trials.load()
 
     people = PeopleService(database, audit, settings.rp_id, _origins(settings), clock)
     agents = AgentService(
@@ -241,6 +244,7 @@ async def _services(
     await attestation.start()
     feed = database.feed
     feed.on("policy", authorization.follow)
+    feed.on("policy", trials.load)
     feed.on("catalog", catalog.follow)
     feed.on(Revocable.TOOL, lambda tool: catalog.follow(tool.partition("/")[0]))
     feed.on("approval", approvals.follow)
@@ -259,6 +263,7 @@ async def _services(
         authorization=authorization,
         policy_changes=policy_changes,
         rehearsal=Rehearsal(authorization, audit, clock),
+        trials=trials,
         people=people,
         agents=agents,
         attestation=attestation,

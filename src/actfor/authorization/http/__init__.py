@@ -6,6 +6,7 @@ from actfor.authorization.http.authzen import MAX_BODY, Authenticate, authzen_ro
 from actfor.authorization.http.changes import changes_router
 from actfor.authorization.http.policies import PersonId, policies_router
 from actfor.authorization.http.rehearsal import rehearsal_router
+from actfor.authorization.http.trials import trials_router
 
 __all__ = [
     "MAX_BODY",
@@ -15,4 +16,5 @@ __all__ = [
     "changes_router",
     "policies_router",
     "rehearsal_router",
+    "trials_router",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from actfor.wire.canonical import JsonValue
+from actfor.wire.canonical import JsonObject, JsonValue
 
 _NAMED_POLICIES = 16
 _NAMED_REASONS = 4
@@ -38,6 +38,8 @@ class Decision:
     errors: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     version: str = ""
+    shadow: JsonObject | None = None
+    """What a trial says of it, for the record (see ``trial``); nobody enforces it."""
 
     @property
     def permitted(self) -> bool:
@@ -60,4 +62,6 @@ class Decision:
             facts["policies_total"] = len(self.policies)
         if self.errors:
             facts["errors"] = len(self.errors)
+        if self.shadow is not None:
+            facts["shadow"] = self.shadow
         return facts

@@ -56,6 +56,8 @@ class PolicySet:
     schema: RequestSchema
     policies: tuple[Policy, ...]
     version: str
+    hard: frozenset[str]
+    """The ids of the ``forbid``s that no trial lifts."""
     _index: Index = field(compare=False, repr=False)
     _reasons: Mapping[str, str] = field(compare=False, repr=False)
 
@@ -70,7 +72,10 @@ class PolicySet:
         policies = parse(text, schema)
         version = version_of(text, schema.text)
         reasons = {policy.id: policy.reason for policy in policies}
-        return cls(text, schema, policies, version, Index(policies, schema), reasons)
+        hard = frozenset(
+            policy.id for policy in policies if "hard" in policy.body.get("annotations", {})
+        )
+        return cls(text, schema, policies, version, hard, Index(policies, schema), reasons)
 
     def decide(self, request: Request) -> Decision:
         """Permit, deny, or ask a human.

@@ -106,6 +106,9 @@ def _effect(facts: JsonObject) -> Effect | None:
         return Effect.STEP_UP  # the policies would have let a person decide; the person said no
     if stage != _POLICY:
         return None
+    shadow = facts.get("shadow")
+    if isinstance(shadow, Mapping) and shadow.get("enforced") is False:
+        said = shadow.get("decision")  # what the policies said, and a trial let pass
     return next((effect for effect in Effect if effect.value == said), None)
 
 

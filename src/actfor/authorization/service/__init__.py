@@ -10,5 +10,14 @@ from actfor.authorization.service.authorization import (
 )
 from actfor.authorization.service.changes import PolicyChanges
 from actfor.authorization.service.rehearsal import Rehearsal
+from actfor.authorization.service.trials import Trials
 
-__all__ = ["SYSTEM", "Answer", "AuthorizationService", "Gather", "PolicyChanges", "Rehearsal"]
+__all__ = [
+    "SYSTEM",
+    "Answer",
+    "AuthorizationService",
+    "Gather",
+    "PolicyChanges",
+    "Rehearsal",
+    "Trials",
+]

@@ -42,6 +42,8 @@ Gather = Callable[[str, Evaluation], Awaitable[CallFacts]]
 
 logger = logging.getLogger(__name__)
 
+Beside = Callable[[Decision, Request, str | None], Decision]
+
 SYSTEM = "system"
 _ATTEMPTS = 3
 _HISTORY = 500
@@ -75,6 +77,8 @@ class AuthorizationService:
         self.schema = RequestSchema.parse(schema_source())
         self.fault: str | None = None
         """Why the stored policies are not in force; None where they are, or there are none."""
+        self.beside: Beside | None = None
+        """What trials make of each decision (``Trials.judge``); None while there are none."""
         # Swapped as a whole by `_swap`, in the order of publication; readers take it once.
         self._snapshot: PolicySet | None = None
         # A memo of versions that never change; owned by the event loop.
@@ -92,12 +96,16 @@ class AuthorizationService:
         """Whether there is a policy set to decide by."""
         return self._snapshot is not None
 
-    def decide(self, request: Request) -> Decision:
-        """Permit, deny or ask a human. Without a policy set in force: deny."""
+    def decide(self, request: Request, mandate: str | None = None) -> Decision:
+        """Permit, deny or ask a human. Without a policy set in force: deny.
+
+        ``mandate`` is the id of the mandate that is acted under, for trials that concern one.
+        """
         policies = self._snapshot
         if policies is None:
             return Decision(Effect.DENY, reasons=("no policy set is in force",))
-        return policies.decide(request)
+        decision = policies.decide(request)
+        return decision if self.beside is None else self.beside(decision, request, mandate)
 
     def explain(self, request: Request) -> Explanation:
         """The decision, and what each policy with a matching scope says by itself.

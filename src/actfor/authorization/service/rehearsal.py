@@ -7,7 +7,7 @@ nothing it finds has an effect.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,11 +17,11 @@ from actfor.authorization.model.counterfactual import Remedy, remedies
 from actfor.authorization.model.recorded import Recorded, Unusable, adapted, read, redecide
 from actfor.authorization.model.simulation import Simulation, first_questions, simulate
 from actfor.authorization.service.authorization import AuthorizationService
+from actfor.authorization.service.decisions import decisions_since
 from actfor.errors import Kind, Refused
 
 MAX_RECORDS = 50_000
 """Decisions looked at by one simulation, the newest first."""
-_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class Rehearsal:
         candidate = await self._authorization.compile(source)
         found: list[Recorded | Unusable] = []
         complete = True
-        async for event in self.decisions(last=last, agent=agent):
+        async for event in decisions_since(self._audit, self._clock() - last, agent):
             if mandate is not None and event.facts.get("mandate") != mandate:
                 continue
             if len(found) >= MAX_RECORDS:
@@ -116,23 +116,6 @@ class Rehearsal:
         tally = await asyncio.to_thread(_simulated, found, candidate, in_force)
         tally.complete = complete
         return tally
-
-    async def decisions(
-        self, *, last: timedelta, agent: str | None = None
-    ) -> AsyncIterator[LoggedEvent]:
-        """The decisions of the last while, newest first."""
-        since, before = self._clock() - last, None
-        while True:
-            page = await self._audit.search(
-                limit=_PAGE, before=before, type=EventType.DECIDE, agent=agent
-            )
-            for event in page:
-                if event.at < since:
-                    return
-                yield event
-            if len(page) < _PAGE:
-                return
-            before = page[-1].index
 
     async def _told(self, record: Recorded) -> Account:
         policies = await self._authorization.set_of(record.version)

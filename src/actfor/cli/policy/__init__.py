@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from actfor.cli.policy import packs, rehearse, testing, versions
+from actfor.cli.policy import packs, rehearse, testing, trials, versions
 
 
 def register(parent: typer.Typer) -> None:
@@ -13,6 +13,6 @@ def register(parent: typer.Typer) -> None:
         no_args_is_help=True,
         help="Cedar policies: show, test, compare, publish, roll back, explain, simulate.",
     )
-    for part in (versions, packs, testing, rehearse):
+    for part in (versions, packs, testing, rehearse, trials):
         part.register(app)
     parent.add_typer(app, name="policy")

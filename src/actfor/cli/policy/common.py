@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,8 @@ from actfor.errors import Kind, Refused
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 NoteOption = Annotated[str, typer.Option("--note", help="Why; it is kept with the version.")]
 FilesArgument = Annotated[list[Path], typer.Argument(help="Cedar files; together one set.")]
+_SPAN = re.compile(r"(\d{1,6})([smhdw])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def read(files: list[Path]) -> str:
@@ -67,3 +70,18 @@ def pack_values(chosen: list[str]) -> dict[str, int | str]:
         whole = number.isascii() and number.isdecimal() and len(number) < 20
         values[name] = int(value) if whole else value
     return values
+
+
+def seconds(text: str) -> int:
+    """``7d`` in seconds."""
+    found = _SPAN.fullmatch(text)
+    if found is None:
+        raise Refused(Kind.MALFORMED, f"`{text}` is not a while like 30m, 24h, 7d or 4w")
+    return int(found[1]) * _SECONDS[found[2]]
+
+
+def agent_id(agent: str | None) -> str | None:
+    """A SPIFFE ID as it is; a name as the ID of the agent called so here."""
+    if agent is None or agent.startswith("spiffe://"):
+        return agent
+    return f"spiffe://{api().get('/v1/server')['trust_domain']}/agent/{agent}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,11 +10,9 @@ import typer
 
 from actfor.cli.api import api
 from actfor.cli.output import emit, note
-from actfor.cli.policy.common import FilesArgument, JsonOption, read
+from actfor.cli.policy.common import FilesArgument, JsonOption, agent_id, read, seconds
 from actfor.errors import Kind, Refused
 
-_SPAN = re.compile(r"(\d{1,6})([smhdw])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 LastOption = Annotated[str, typer.Option("--last", help="How far back: 30m, 24h, 7d, 4w.")]
 
 
@@ -52,7 +49,7 @@ def explain(
 def simulate(
     source: FilesArgument,
     last: LastOption = "7d",
-    agent: Annotated[str | None, typer.Option(help="Only this agent's calls (SPIFFE ID).")] = None,
+    agent: Annotated[str | None, typer.Option(help="Only this agent's calls.")] = None,
     mandate: Annotated[str | None, typer.Option(help="Only calls under this mandate.")] = None,
     against: Annotated[
         str, typer.Option(help="Compare with what was `recorded`, or with what is decided `now`.")
@@ -66,20 +63,12 @@ def simulate(
     body = {
         "source": read(source),
         "last_seconds": seconds(last),
-        "agent": agent,
+        "agent": agent_id(agent),
         "mandate": mandate,
         "against": against,
     }
     found = api().post("/v1/policies/simulate", body)
     emit(found, as_json=as_json, text="\n".join(tallied(found)))
-
-
-def seconds(text: str) -> int:
-    """``7d`` in seconds."""
-    found = _SPAN.fullmatch(text)
-    if found is None:
-        raise Refused(Kind.MALFORMED, f"`{text}` is not a while like 30m, 24h, 7d or 4w")
-    return int(found[1]) * _SECONDS[found[2]]
 
 
 def told(account: dict[str, Any]) -> list[str]:
