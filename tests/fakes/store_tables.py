@@ -18,6 +18,11 @@ sample = sa.Table(
 ADD = sa.insert(sample).values(id=sa.bindparam("id"), n=sa.bindparam("n"))
 ONCE = insert_ignore(sample).values(id=sa.bindparam("id"), n=sa.bindparam("n"))
 ALL = sa.select(sample.c.id, sample.c.n).order_by(sample.c.id)
+RAISE = (
+    sa.update(sample)
+    .where(sample.c.id == sa.bindparam("which"))
+    .values(n=sample.c.n + sa.bindparam("by", type_=sa.Integer))
+)
 RENAME = sa.update(sample).where(sample.c.id == sa.bindparam("which")).values(n=sa.bindparam("to"))
 
 

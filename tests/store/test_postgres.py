@@ -14,10 +14,10 @@ from tests.conftest import Clock
 from tests.fakes import postgres
 from tests.fakes.audit_log import decided, grow, open_log
 from tests.fakes.proxy import Proxy
-from tests.fakes.store_tables import ADD, ALL, RENAME, open_with_sample
+from tests.fakes.store_tables import ADD, ALL, RAISE, RENAME, open_with_sample
 
 from actfor.errors import Kind, Refused
-from actfor.store import Database, Tx
+from actfor.store import ConstraintViolation, Database, Tx
 from actfor.store.postgres import Link, Location, apart
 from actfor.store.postgres_checks import check_server
 from actfor.store.postgres_writer import SEQUENCE_LOCK
@@ -370,6 +370,14 @@ def test_a_crowd_is_refused_together_when_the_database_is_gone(proxied) -> None:
     answers = asyncio.run(crowd())
     assert time.monotonic() - began < BUSY_WITHIN
     assert {type(answer) for answer in answers} == {Refused}
+
+
+def test_a_sum_that_needs_more_than_64_bits_breaks_a_constraint(store: Database) -> None:
+    """SQLite makes it a float; nothing of ours may count that far on either."""
+    store.write_sync(add("a", 2**63 - 1))
+    with pytest.raises(ConstraintViolation):
+        store.write_sync(lambda tx: tx.changed(RAISE, which="a", by=1))
+    assert store.read_sync(lambda tx: tx.run(ALL)) == [("a", 2**63 - 1)]
 
 
 # -- the lock and the order ---------------------------------------------------------------------------

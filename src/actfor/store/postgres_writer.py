@@ -200,6 +200,14 @@ class PostgresWriter:
                 self._unit.broken = True
             raise
 
+    def _execute_many(self, known: Compiled, many: list[_Values]) -> None:
+        try:
+            self._linked().execute_many(known, many)
+        except BaseException:
+            if self._unit is not None:
+                self._unit.broken = True
+            raise
+
     def _save(self) -> None:
         """Make the unit's savepoint, once; in one round trip with the end of the one before."""
         unit = self._unit
@@ -220,25 +228,21 @@ class PostgresWriter:
         """What is queued for a table must be in it before anybody looks or writes there."""
         if not self._waiting or (self._waiting.isdisjoint(tables) and ANY not in tables):
             return
-        unit = self._unit
-        if unit is not None and not unit.saved:
-            self._send(unit.queued)  # the neighbours' rows must not go when this unit does
-            self._save()
+        self._save()  # neighbours' rows go with it; they are sent again if this unit is undone
         self._send()
 
-    def _send(self, end: int | None = None) -> None:
-        """Send what is queued up to there, the rows of each statement together."""
-        rows = self._queue[self._sent : end]
+    def _send(self) -> None:
+        """Send what is queued, the rows of each statement together."""
         together: dict[int, tuple[Compiled, list[_Values]]] = {}
-        for known, values in rows:
+        for known, values in self._queue[self._sent :]:
             together.setdefault(id(known), (known, []))[1].append(values)
         for known, many in together.values():
             if len(many) == 1:
                 self._execute(known, many[0])
             else:
-                self._linked().execute_many(known, many)
-        self._sent += len(rows)
-        self._waiting = {known.written or "" for known, _ in self._queue[self._sent :]}
+                self._execute_many(known, many)
+        self._sent = len(self._queue)
+        self._waiting = set()
 
     # -- the connection -------------------------------------------------------------------------
 
