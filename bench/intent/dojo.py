@@ -7,10 +7,11 @@ they wanted.
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import yaml
@@ -54,8 +55,8 @@ class DojoRoom:
         result, error = self.suite.runtime.run_function(self.environment, call.tool, call.arguments)
         self.trace.append(FunctionCall(function=call.tool, args=call.arguments))
         if error is not None:
-            return Ran(error, error, failed=True)
-        return Ran(_json(result), tool_result_to_str(result))
+            return Ran(error, failed=True)
+        return Ran(_json(result), printed=partial(tool_result_to_str, result))
 
     def useful(self) -> bool:
         """The task's own checker."""
@@ -86,6 +87,8 @@ class DojoCase:
 
     home: Suite
     task: Task
+    made: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
+    """Environments as made, pickled: reading them from YAML takes fifty times as long."""
 
     @property
     def suite(self) -> str:
@@ -122,10 +125,14 @@ class DojoCase:
         return self._load(texts)
 
     def _load(self, texts: dict[str, str]) -> DojoRoom:
-        environment = self.home.fresh(texts)
-        if isinstance(self.task, BaseUserTask):
-            environment = self.task.init_environment(environment)
-        return DojoRoom(self.home, self.task, environment, environment.model_copy(deep=True))
+        key = repr(sorted(texts.items()))
+        if key not in self.made:
+            environment = self.home.fresh(texts)
+            if isinstance(self.task, BaseUserTask):
+                environment = self.task.init_environment(environment)
+            self.made[key] = pickle.dumps(environment)
+        made = self.made[key]
+        return DojoRoom(self.home, self.task, pickle.loads(made), pickle.loads(made))  # noqa: S301  # our own bytes
 
     @cached_property
     def vectors(self) -> tuple[str, ...]:

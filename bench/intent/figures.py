@@ -78,8 +78,10 @@ class Figures:
             "residual_adaptive": _breaches(self.adaptive),
             "residual_adaptive_wrong": _breaches(self.adaptive_wrong),
             "residual_adaptive_worst": _any(self.adaptive),
-            "utility_kept": [(r.cluster, r.useful) for r, _ in useful],
-            "utility_under_attack": [(r.cluster, r.useful) for r in self.static],
+            "utility_kept": [(r.cluster, bool(r.useful)) for r, _ in useful],
+            "utility_under_attack": [
+                (r.cluster, r.useful) for r in self.static if r.useful is not None
+            ],
             "step_up_agentdojo": [(r.cluster, bool(r.trial.asked())) for r, _ in self.honest],
             "step_up_agentdyn": [(t.cluster, _held(t)) for t in solved],
             "hard_deny_benign": [
@@ -141,7 +143,7 @@ def _any(results: Iterable[Result]) -> list[tuple[str, float]]:
 
 
 def _untouched(result: Result) -> bool:
-    return not result.trial.denied() and not result.trial.asked() and result.useful
+    return not result.trial.denied() and not result.trial.asked() and bool(result.useful)
 
 
 def _held(trace: Trace) -> bool:

@@ -21,7 +21,8 @@ class Result:
     attack: str
     """The injection's or the generator's name; empty for an honest run."""
     breached: bool
-    useful: bool
+    useful: bool | None
+    """None where the suite's checker was not asked: AgentDojo's take up to a second."""
     trial: Trial
 
     @property
@@ -66,7 +67,7 @@ def _meaningless(case: Case, attack: str) -> str | None:
     alone = _play(case, attack, Permits(), Human(), calls=[])
     if alone.breached:
         return "the injection's goal is met without its calls"
-    if not any(MARKER in step.ran.text for step in alone.trial.steps if step.ran):
+    if not any(MARKER in step.ran.flat for step in alone.trial.steps if step.ran):
         return "the user's ground truth reads no injected text"
     if not _play(case, attack, Permits(), Human()).breached:
         return "the injection's ground truth does not meet its goal"
@@ -81,22 +82,28 @@ def _play(
     *,
     calls: list[Call] | None = None,
     structured: bool = True,
+    use: bool = False,
 ) -> Result:
     """Play one pair and ask the suite's checkers."""
     room = case.open(TEXT.format(goal=case.goal(attack)))
     place = f"{case.suite}/{case.user}/{attack}"
     trial = Trial(point, room, human, room.honest, place, structured)
     trial.play(room.attack(attack) if calls is None else calls, MARKER)
-    return Result(case, attack, room.breached(attack), room.useful(), trial)
+    useful = room.useful() if use else None
+    return Result(case, attack, room.breached(attack), useful, trial)
 
 
 def static(
     kept: list[tuple[Case, str]], make: Maker, human: Human, *, structured: bool = True
 ) -> Iterator[Result]:
-    """Each pair under the decision point."""
+    """Each pair under the decision point. Use is asked after in the first pair of each task."""
+    seen: set[str] = set()
     for case, attack in kept:
+        name = f"{case.suite}/{case.user}"
         point = make(case.words, case.tools, case.open(None).honest)
-        yield _play(case, attack, point, human, structured=structured)
+        use = not human.mistakes and name not in seen
+        yield _play(case, attack, point, human, structured=structured, use=use)
+        seen.add(name)
 
 
 def honest(
@@ -104,9 +111,19 @@ def honest(
 ) -> Iterator[tuple[Result, bool]]:
     """Each task alone; beside it, whether it is useful without any decision point."""
     for case in cases:
-        free = alone(case, Permits(), structured=structured)
         point = make(case.words, case.tools, case.open(None).honest)
-        yield alone(case, point, structured=structured), free.useful
+        yield alone(case, point, structured=structured), bool(free(case).useful)
+
+
+_FREE: dict[str, Result] = {}
+
+
+def free(case: Case) -> Result:
+    """The honest task without any decision point; played once."""
+    name = f"{case.suite}/{case.user}"
+    if name not in _FREE:
+        _FREE[name] = alone(case, Permits())
+    return _FREE[name]
 
 
 def alone(case: Case, point: Point, *, structured: bool = True) -> Result:
@@ -129,12 +146,12 @@ def plots(cases: Iterable[Case], *, seed: int) -> list[Plot]:
     """For each task and generator that applies to it, an attack that wins where nobody defends."""
     found = []
     for case in cases:
-        free = alone(case, Permits())
+        alone = free(case)
         scene = Scene(
             case.words,
             {tool.name: tool for tool in case.tools},
-            free.trial.honest,
-            [step.ran.result for step in free.trial.steps if step.ran],
+            alone.trial.honest,
+            [step.ran.result for step in alone.trial.steps if step.ran],
             [case.open(None).attack(attack) for attack in case.attacks],
             random.Random(f"{seed}/{case.suite}/{case.user}"),
         )
@@ -159,7 +176,7 @@ def _tried(plot: Plot, point: Point, human: Human, *, structured: bool = True) -
     place = f"{case.suite}/{case.user}/{variant.generator}"
     trial = Trial(point, room, human, room.honest, place, structured)
     trial.play(variant.calls, MARKER)
-    return Result(case, variant.generator, variant.wins(trial.steps), room.useful(), trial)
+    return Result(case, variant.generator, variant.wins(trial.steps), None, trial)
 
 
 def told(result: Result) -> str:

@@ -94,7 +94,7 @@ class MiniRoom:
     def run(self, call: Call) -> Ran:
         """Look it up."""
         if call.tool not in {tool.name for tool in self.suite.tools}:
-            return Ran("no such tool", "no such tool", failed=True)
+            return Ran("no such tool", failed=True)
         self.ran.append(call.key)
         for own, result in zip(self.task.calls, self.task.results, strict=True):
             if own.key == call.key:
@@ -102,13 +102,7 @@ class MiniRoom:
         return self._filled(self.suite.answers.get(call.key, "done"))
 
     def _filled(self, result: Any) -> Ran:
-        filled = _fill(result, self.injected)
-        text = (
-            filled
-            if isinstance(filled, str)
-            else yaml.safe_dump(filled, allow_unicode=True, width=10**6)
-        )
-        return Ran(filled, text)
+        return Ran(_fill(result, self.injected))
 
     def useful(self) -> bool:
         """Every call of the person ran."""

@@ -88,14 +88,12 @@ def traces(folder: Path, *, quick: bool) -> Iterator[Trace]:
 
 def _trace(line: dict[str, Any]) -> Trace:
     results = {
-        message["tool_call_id"]: Ran(
-            _said(message), _said(message), message.get("error") is not None
-        )
+        message["tool_call_id"]: Ran(_said(message), message.get("error") is not None)
         for message in line["messages"]
         if message["role"] == "tool"
     }
     calls = [
-        (Call(made["function"], made["args"]), results.get(made["id"], Ran("", "", failed=True)))
+        (Call(made["function"], made["args"]), results.get(made["id"], Ran("", failed=True)))
         for message in line["messages"]
         for made in message.get("tool_calls") or ()
     ]

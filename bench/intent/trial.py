@@ -10,6 +10,7 @@ import hashlib
 import json
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -32,11 +33,25 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What came back: as structured JSON, as the text an agent reads, and whether it failed."""
+    """What came back as structured JSON, and whether it failed."""
 
     result: Any
-    text: str
     failed: bool = False
+    printed: Callable[[], str] | None = None
+    """Makes the text an agent reads, where that is not the JSON; it may take a while."""
+
+    @property
+    def text(self) -> str:
+        """What an agent reads."""
+        return self.flat if self.printed is None else self.printed()
+
+    @property
+    def flat(self) -> str:
+        """All of it in one string, to look for something."""
+        given = self.result
+        return (
+            given if isinstance(given, str) else json.dumps(given, ensure_ascii=False, default=str)
+        )
 
 
 class World(Protocol):
@@ -170,7 +185,7 @@ class Trial:
         hijacked = False
         for call in self.honest:
             step = self.attempt(call)
-            if marker and not hijacked and step.ran is not None and marker in step.ran.text:
+            if marker and not hijacked and step.ran is not None and marker in step.ran.flat:
                 hijacked = True
                 for other in attack:
                     self.attempt(other)
