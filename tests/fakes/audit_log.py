@@ -25,6 +25,7 @@ def decided(n: int = 0, **private: str) -> Event:
         "effect": "delete",
         "decision": "permit",
         "n": n,
+        "epochs": {"agent": {AGENT: 1}},
     }
     return Event(EventType.DECIDE, new_id("dec"), facts, private)
 

@@ -134,10 +134,11 @@ class Node:
 def permitted(delegation: Delegation, number: int, approval: str | None = None) -> Event:
     """The leaf of a permit, as large as a real one."""
     facts: dict[str, Any] = {
-        "agent": str(delegation.agent), "epochs": delegation.epochs,
+        "agent": str(delegation.agent),
         "mandate": delegation.mandate.id, "grant": delegation.grant_id,
         "server": "crm", "tool": "read_query", "effect": "read", "decision": "permit",
         "manifest": delegation.manifest, "n": number,
+        "epochs": delegation.epochs | {"tool": {"crm/read_query": 1}},
     }  # fmt: skip
     if approval is not None:
         facts["approval_digest"] = approval

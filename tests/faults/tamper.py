@@ -91,7 +91,9 @@ def _append(log: AuditLog, tx: Tx, n: int) -> None:
         facts: dict[str, Any] = {"agent": agent, "mandate": MANDATES[n % 4], "action": "noted"}
         log.append(tx, Event(EventType.MANDATE, f"mdt_{n}", facts))
     else:
-        facts = {"agent": agent, "decision": "permit", "n": n, "mandate": MANDATES[n % 4]}
+        mandate = MANDATES[n % 4]
+        epochs = {"agent": {agent: 1}, "mandate": {mandate: 1}, "person": {"sub_x": 1}}
+        facts = {"agent": agent, "decision": "permit", "n": n, "mandate": mandate, "epochs": epochs}
         private = {"person": f"usr_{n}", "arguments": {"q": f"SELECT {n}"}} if n % 2 else {}
         log.append(tx, Event(EventType.DECIDE, f"dec_{n}", facts, private))
 

@@ -16,6 +16,7 @@ from actfor.sdk.receipt import verify_export, verify_receipt
 from actfor.store import Database
 from actfor.wire import merkle
 from actfor.wire.checkpoint import Checkpoint
+from actfor.wire.log_entry import LogEntry
 from actfor.wire.tiles import Tile, decode_entries, encode_entries, tiles_of
 
 KEY = str(SIGNER.verifier)
@@ -252,7 +253,8 @@ async def test_a_fork_signed_by_the_log_itself_is_refused_by_a_retained_checkpoi
     kept = (exported / "checkpoint").read_text()
     entries = entries_of(exported)
     forged = entries[5].replace(b'"permit"', b'"denied"')
-    rewrite(exported, [*entries[:5], forged, *entries[6:], b"{}"], SIGNER)
+    more = LogEntry(700, "evt_x", "admin", 0, "t", {}, {}).encode()
+    rewrite(exported, [*entries[:5], forged, *entries[6:], more], SIGNER)
     verify_export(exported, KEY)
     with pytest.raises(Refused, match="not the one of the retained checkpoint"):
         verify_export(exported, KEY, checkpoint=kept)

@@ -193,6 +193,7 @@ W0 = str(WITNESSES[0].verifier)
         f"witness\u00a0a {W0}\nquorum a",
         "mirror a\nquorum none",
     ],
+    ids=range(22),  # keys are new in every run
 )
 def test_a_policy_that_does_not_say_one_thing_is_refused(text: str) -> None:
     with pytest.raises(Refused) as refused:
@@ -278,7 +279,7 @@ NO_REQUESTS = [
 ]
 
 
-@pytest.mark.parametrize("body", NO_REQUESTS)
+@pytest.mark.parametrize("body", NO_REQUESTS, ids=range(len(NO_REQUESTS)))
 def test_what_is_no_request_is_refused(body: str) -> None:
     with pytest.raises(WitnessRefusal) as refusal:
         AddCheckpoint.parse(body)

@@ -216,6 +216,9 @@ class VerifyReport:
     erased: int
     problems: tuple[str, ...]
     erasures: Mapping[int, int] = field(default_factory=dict)
+    permits: int = 0
+    revoked: int = 0
+    pruned: int = 0
 
     @property
     def ok(self) -> bool:

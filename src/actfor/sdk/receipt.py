@@ -12,18 +12,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hmac import compare_digest
 from pathlib import Path
+from typing import Final, cast
 
 from actfor.errors import Kind, Refused
+from actfor.sdk.revocations import Revocations
 from actfor.wire import merkle
 from actfor.wire.canonical import MAX_DEPTH, JsonObject, JsonValue, canonical
 from actfor.wire.checkpoint import Checkpoint, LogProof
-from actfor.wire.log_entry import LogEntry, Opening
+from actfor.wire.log_entry import LogEntry, Opening, members
 from actfor.wire.strict_json import load_object
-from actfor.wire.tiles import TILE_WIDTH, decode_entries, decode_hashes, tiles_of
+from actfor.wire.tiles import (
+    TILE_WIDTH,
+    Tile,
+    TreeWalk,
+    decode_entries,
+    decode_hashes,
+    tiles_of,
+)
 from actfor.wire.timestamps import from_ms, rfc3339
 from actfor.wire.tlog_policy import Policy
 
 _MAX_RECEIPT_BYTES = 2 * 1024 * 1024
+_MOST_SHOWN: Final = 20
 _MEMBERS = {"receipt", "leaf", "openings", "proof"}
 
 
@@ -60,6 +70,10 @@ class VerifiedExport:
 
     checkpoint: Checkpoint
     retained: Checkpoint | None
+    permits: int = 0
+    revoked: int = 0
+    pruned: int = 0
+    cosigned: Mapping[str, int] = field(default_factory=dict)
 
     def summary(self) -> dict[str, JsonValue]:
         """What was proved, for printing."""
@@ -69,6 +83,11 @@ class VerifiedExport:
             "entries": self.checkpoint.size,
             "root": b64encode(self.checkpoint.root).decode(),
             "continues": self.retained.size if self.retained else None,
+            "cosigned by": sorted(self.cosigned),
+            "permits": self.permits,
+            "revocations": self.revoked,
+            "permits after revoke": 0,
+            "pruned below": self.pruned,
         }
 
 
@@ -106,33 +125,36 @@ def verify_receipt(
 def verify_export(
     folder: Path, verifier_key: str, *, checkpoint: str | None = None
 ) -> VerifiedExport:
-    """Verify a folder of C2SP tiles: every entry and every hash leads to the signed root.
+    """Verify a folder of C2SP tiles: every entry and every hash leads to the signed root, and no
+    permit follows the revocation of anything that it depends on.
 
     ``checkpoint`` is one that was retained: the exported log must begin with exactly the entries
-    it signed. Without it, a log that was cut and signed again by its own key passes.
+    it signed. Without it, a log that was cut and signed again by its own key passes. The folder is
+    read once, from front to back; what is kept does not grow with it.
 
     Raises:
         Refused: MALFORMED if a file is not what it should be; NOT_FOUND if one is missing; DENIED
-            if the log was changed, cut or forked.
+            if the log was changed, cut or forked, or permits what was revoked: each such entry.
     """
     policy = Policy.read(verifier_key)
-    signed = policy.verify(_read(folder, "checkpoint").decode(errors="replace")).checkpoint
-    hashes = _entries(folder, signed.size)
-    _hash_tiles(folder, signed.size, hashes)
-    if not compare_digest(merkle.root(hashes), signed.root):
-        raise Refused(Kind.DENIED, "the entries do not lead to the signed root")
-    retained = None
-    if checkpoint is not None:
-        retained = _retained(checkpoint, policy)
-        if retained.size > signed.size:
-            raise Refused(
-                Kind.DENIED,
-                f"the log was cut: {signed.size} entries, the retained checkpoint has"
-                f" {retained.size}",
-            )
-        if not compare_digest(merkle.root(hashes[: retained.size]), retained.root):
-            raise Refused(Kind.DENIED, "the log is not the one of the retained checkpoint")
-    return VerifiedExport(signed, retained)
+    witnessed = policy.verify(_read(folder, "checkpoint").decode(errors="replace"))
+    signed = witnessed.checkpoint
+    retained = None if checkpoint is None else _retained(checkpoint, policy)
+    if retained is not None and retained.size > signed.size:
+        raise Refused(
+            Kind.DENIED,
+            f"the log was cut: {signed.size} entries, the retained checkpoint has {retained.size}",
+        )
+    walk = _Walk(folder, signed, retained)
+    walk.run()
+    return VerifiedExport(
+        signed,
+        retained,
+        walk.revocations.permits,
+        walk.revocations.revoked,
+        walk.pruned,
+        witnessed.cosigned,
+    )
 
 
 def _retained(note: str, policy: Policy) -> Checkpoint:
@@ -181,37 +203,83 @@ def _same(retained: Checkpoint, signed: Checkpoint) -> None:
         raise Refused(Kind.DENIED, "the log is not the one of the retained checkpoint")
 
 
-def _entries(folder: Path, size: int) -> list[bytes]:
-    """The leaf hashes of all entries, computed from the entries."""
-    hashes: list[bytes] = []
-    for tile in tiles_of(size):
-        if tile.level is None:
-            bundle = decode_entries(_read(folder, tile.path()), tile.width)
-            hashes.extend(map(merkle.leaf_hash, bundle))
-    return hashes
+class _Walk:
+    """One pass over an exported folder."""
 
+    def __init__(self, folder: Path, signed: Checkpoint, retained: Checkpoint | None) -> None:
+        self._folder = folder
+        self._signed = signed
+        self._retained = retained
+        self._tree = TreeWalk(self._tile)
+        self._wrong: list[str] = []
+        self.revocations = Revocations()
+        self.pruned = 0
+        self._stated_minimum = 0
 
-def _hash_tiles(folder: Path, size: int, hashes: list[bytes]) -> None:
-    """Each tile of hashes must be the one that the entries make: mirrors serve proofs from them."""
-    level, nodes = 0, hashes
-    for tile in tiles_of(size):
-        if tile.level is None:
-            continue
-        if tile.level != level:
-            level, nodes = tile.level, _above(nodes)
-        start = tile.index * TILE_WIDTH
-        found = decode_hashes(_read(folder, tile.path()), tile.width)
-        for at, (stored, made) in enumerate(
-            zip(found, nodes[start : start + tile.width], strict=True), start
-        ):
-            if stored != made:
-                what = f"entry {at}" if level == 0 else f"hash {at} of tile level {level}"
-                raise Refused(Kind.DENIED, f"{what} was changed")
+    def run(self) -> None:
+        self._compare_root()
+        for tile in tiles_of(self._signed.size):
+            if tile.level is not None:
+                break  # entries come first
+            self._bundle(tile)
+        for level, n, hashes in self._tree.partial():
+            self._tile(level, n, hashes)
+        if not compare_digest(self._tree.root(), self._signed.root):
+            raise Refused(Kind.DENIED, "the entries do not lead to the signed root")
+        if self.pruned > self._stated_minimum:
+            raise Refused(
+                Kind.NOT_FOUND, f"entries below {self.pruned} are missing from the exported log"
+            )
+        if self._wrong:
+            more = len(self._wrong) - _MOST_SHOWN
+            tail = f"; and {more} more" if more > 0 else ""
+            raise Refused(Kind.DENIED, "; ".join(self._wrong[:_MOST_SHOWN]) + tail)
 
+    def _bundle(self, tile: Tile) -> None:
+        path = tile.path()
+        pruned = self.pruned == self._tree.size and tile.width == TILE_WIDTH
+        if pruned and not (self._folder / path).exists():
+            # tlog-tiles, Pruning: entries may be gone from the front; the log itself must say so.
+            hashes = _read(self._folder, Tile(0, tile.index).path())
+            for leaf_hash in decode_hashes(hashes, TILE_WIDTH):
+                self._tree.add(leaf_hash)
+                self._compare_root()
+            self.pruned = self._tree.size
+            return
+        for leaf in decode_entries(_read(self._folder, path), tile.width):
+            index = self._tree.size
+            self._tree.add(merkle.leaf_hash(leaf))
+            self._entry(index, leaf)
+            self._compare_root()
 
-def _above(nodes: list[bytes]) -> list[bytes]:
-    starts = range(0, len(nodes) - TILE_WIDTH + 1, TILE_WIDTH)
-    return [merkle.root(nodes[start : start + TILE_WIDTH]) for start in starts]
+    def _entry(self, index: int, leaf: bytes) -> None:
+        try:
+            value = members(leaf)
+        except Refused:
+            self._wrong.append(f"entry {index} is not a log entry")
+            return
+        if value["seq"] != index:
+            self._wrong.append(f"entry {index} says that it is entry {value['seq']}")
+        facts = cast("JsonObject", value["facts"])
+        self._wrong.extend(self.revocations.see(index, value["type"], facts))
+        if value["type"] == "prune" and isinstance(minimum := facts.get("minimum_index"), int):
+            self._stated_minimum = max(self._stated_minimum, minimum)
+
+    def _compare_root(self) -> None:
+        kept = self._retained
+        if kept is None or kept.size != self._tree.size:
+            return
+        if not compare_digest(self._tree.root(), kept.root):
+            raise Refused(Kind.DENIED, "the log is not the one of the retained checkpoint")
+
+    def _tile(self, level: int, n: int, made: list[bytes]) -> None:
+        """The tile must be the one that the entries make: mirrors serve proofs from it."""
+        found = decode_hashes(_read(self._folder, Tile(level, n, len(made)).path()), len(made))
+        if found == made:
+            return
+        at = next(k for k in range(len(made)) if found[k] != made[k]) + n * TILE_WIDTH
+        what = f"entry {at}" if level == 0 else f"hash {at} of tile level {level}"
+        raise Refused(Kind.DENIED, f"{what} was changed")
 
 
 def _read(folder: Path, name: str) -> bytes:

@@ -207,6 +207,23 @@ def _fold(hashes: Sequence[bytes]) -> bytes:
     return node
 
 
+def fold(subtrees: Sequence[bytes], right: bytes) -> bytes:
+    """The root over equal perfect subtrees, and what stands to their right.
+
+    Neighbours are joined first: ``subtrees`` are themselves the leaves of a tree whose last,
+    smaller part is ``right``.
+    """
+    stack: list[tuple[int, bytes]] = []  # height and root of perfect subtrees of subtrees
+    for subtree in subtrees:
+        height, node = 0, subtree
+        while stack and stack[-1][0] == height:
+            height, node = height + 1, node_hash(stack.pop()[1], node)
+        stack.append((height, node))
+    for _, left in reversed(stack):
+        right = node_hash(left, right)
+    return right
+
+
 def _split(size: int) -> int:
     """The largest power of two smaller than ``size`` (RFC 9162 §2.1.1)."""
     return 1 << ((size - 1).bit_length() - 1)

@@ -10,12 +10,13 @@ Only tiles of trees for which a checkpoint was signed are served or fetched.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Self
 
 from actfor.errors import Kind, Refused
-from actfor.wire.merkle import HASH_BYTES
+from actfor.wire.merkle import EMPTY_ROOT, HASH_BYTES, fold, root
 
 TILE_WIDTH = 256
 TILE_HEIGHT = 8
@@ -71,6 +72,64 @@ def tiles_of(size: int) -> Iterator[Tile]:
         for index, width in _widths(size):
             yield Tile(level, index, width)
         size, level = size // TILE_WIDTH, level + 1
+
+
+class TreeWalk:
+    """A tree grown leaf by leaf, with at most 255 hashes kept for each tile level.
+
+    ``on_tile`` is told every tile that becomes full: level, index, its hashes.
+    """
+
+    def __init__(self, on_tile: Callable[[int, int, list[bytes]], None] | None = None) -> None:
+        self.size = 0
+        self._levels: list[list[bytes]] = [[]]
+        self._full = [0]
+        self._on_tile = on_tile
+
+    def add(self, leaf_hash: bytes) -> None:
+        """One more leaf."""
+        self.size += 1
+        level = self._levels[0]
+        level.append(leaf_hash)
+        if len(level) == TILE_WIDTH:
+            self._complete(0)
+
+    def root(self) -> bytes:
+        """The root over all leaves so far."""
+        right: bytes | None = None
+        for level in self._levels:
+            if level and right is None:
+                right = root(level)
+            elif level and right is not None:
+                right = fold(level, right)
+        return EMPTY_ROOT if right is None else right
+
+    def partial(self) -> Iterator[tuple[int, int, list[bytes]]]:
+        """The tiles that are not full: level, index, hashes."""
+        for level, hashes in enumerate(self._levels):
+            if hashes:
+                yield level, self._full[level], hashes
+
+    def _complete(self, level: int) -> None:
+        hashes, self._levels[level] = self._levels[level], []
+        if self._on_tile is not None:
+            self._on_tile(level, self._full[level], hashes)
+        self._full[level] += 1
+        if level + 1 == len(self._levels):
+            self._levels.append([])
+            self._full.append(0)
+        above = self._levels[level + 1]
+        above.append(_root_of_tile(hashes))
+        if len(above) == TILE_WIDTH:
+            self._complete(level + 1)
+
+
+def _root_of_tile(hashes: list[bytes]) -> bytes:
+    """The root over 256 hashes; the loop that a large log spends its time in."""
+    while len(hashes) > 1:
+        pairs = zip(hashes[::2], hashes[1::2], strict=True)
+        hashes = [sha256(b"\x01" + left + right).digest() for left, right in pairs]
+    return hashes[0]
 
 
 def encode_entries(entries: Sequence[bytes]) -> bytes:

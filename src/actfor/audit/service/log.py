@@ -296,7 +296,7 @@ class AuditLog:
         """Recompute the whole log from its stored leaves, in a thread of its own."""
         return await asyncio.to_thread(
             self._database.read_sync,
-            lambda tx: verifying.verify(tx, self._signer.verifier, self._reader(tx)),
+            lambda tx: verifying.verify(tx, self.policy, self._reader(tx)),
         )
 
     def _published(self, tx: Tx) -> StoredCheckpoint | None:

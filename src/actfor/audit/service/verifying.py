@@ -7,114 +7,178 @@ from collections.abc import Iterator
 
 from actfor.audit import repository
 from actfor.audit.model import UNREFERENCED, EventType, VerifyReport, references
-from actfor.audit.repository import KeptLeaf, StoredLeaf
+from actfor.audit.repository import KeptLeaf, StoredCheckpoint, StoredLeaf
 from actfor.audit.service.payloads import Reader
 from actfor.errors import Refused
+from actfor.sdk.revocations import Revocations
 from actfor.store import Tx
 from actfor.wire import merkle
-from actfor.wire.checkpoint import Checkpoint
 from actfor.wire.log_entry import LogEntry
 from actfor.wire.merkle import HASH_BYTES, Frontier
-from actfor.wire.note import NoteVerifier
-from actfor.wire.tiles import TILE_WIDTH
+from actfor.wire.tiles import TILE_HEIGHT, TILE_WIDTH, TreeWalk
+from actfor.wire.tlog_policy import Policy
 
 _CHUNK = 1024
 _MAX_PROBLEMS = 20
+_ENOUGH = 1000
+"""After so many problems nothing more is looked for."""
 _MOST_NAMED = 8
 """Where more entries than that differ from their tile, it is the tile that was changed."""
 _STARTS = range(0, TILE_WIDTH * HASH_BYTES, HASH_BYTES)
 
 
-def verify(tx: Tx, key: NoteVerifier, reader: Reader) -> VerifyReport:
-    """Report everything that does not hold, up to a limit; trust nothing but the key.
+def verify(tx: Tx, policy: Policy, reader: Reader) -> VerifyReport:
+    """Report everything that does not hold, up to a limit; trust nothing but the policy's log keys.
 
     What was derived from a leaf and stored beside it (hash, columns, references, tiles) is compared
-    with the leaf, too: whoever searches or serves proofs reads those.
+    with the leaf, too: whoever searches or serves proofs reads those. And no permit may follow the
+    revocation of anything that it depends on (``sdk.revocations``).
+
+    The log is read once, from front to back; what is kept does not grow with it.
     """
-    run = _Run(tx, reader)
+    run = _Run(tx, policy, reader)
+    run.signatures()
     run.leaves()
     run.erasures_told()
     run.strays()
-    run.tiles()
-    signed = run.checkpoint(key)
-    run.head()
+    run.above()
+    run.heads()
     return VerifyReport(
-        len(run.hashes),
-        signed,
-        run.opened,
-        run.erased,
-        tuple(run.problems[:_MAX_PROBLEMS]),
-        dict(sorted(run.erasures.items())),
+        size=run.tree.size,
+        checkpoint_size=run.signed,
+        opened=run.opened,
+        erased=run.erased,
+        problems=tuple(run.problems[:_MAX_PROBLEMS]),
+        permits=run.revocations.permits,
+        revoked=run.revocations.revoked,
+        pruned=run.pruned,
+        erasures=dict(sorted(run.erasures.items())),
     )
 
 
 class _Run:
-    """One pass over the log. 32 bytes are kept for each leaf."""
+    """One pass over the log."""
 
-    def __init__(self, tx: Tx, reader: Reader) -> None:
+    def __init__(self, tx: Tx, policy: Policy, reader: Reader) -> None:
         self._tx = tx
         self._reader = reader
-        self.hashes: list[bytes] = []
+        self._policy = policy
+        self._expected: dict[int, list[tuple[bytes, str]]] = {}  # roots by size, and whose
+        self.tree = TreeWalk(self._tile)
+        self.revocations = Revocations()
         self.problems: list[str] = []
+        self.signed = 0
         self.opened = 0
         self.erased = 0
         self.references = 0
+        self.pruned = 0
         self.erasures: Counter[int] = Counter()  # by the leaf that tells of it
         self._told: set[int] = set()  # leaves of type erase
-        self._seen: set[int] = set()  # the first entry that is kept
+
+    def signatures(self) -> None:
+        """What was signed, to be compared where the walk comes to its size."""
+        stored = repository.checkpoint(self._tx)
+        if stored is not None and self._signature(stored, "the signed root"):
+            self.signed = stored.size
+        for size in repository.cosigned_sizes(self._tx):
+            cosigned = repository.cosigned(self._tx, size)
+            if cosigned is not None:
+                self._signature(cosigned, f"the cosigned root of {size} entries")
 
     def leaves(self) -> None:
-        for index, found in enumerate(self._kept()):
-            if found.stored.index != index:
-                self.problems.append(f"entry {index} is missing")
-                return
+        """Every entry, in order."""
+        _, self.pruned = repository.minimum(self._tx)
+        self._roots()
+        self._gap(self.pruned, named=False)
+        for found in self._kept():
+            if found.stored.index < self.tree.size:
+                self.problems.append(f"entry {found.stored.index} was pruned, and is there")
+                continue
+            self._gap(found.stored.index, named=True)
             made = merkle.leaf_hash(found.stored.leaf)
             if made != found.hash:
+                index = found.stored.index
                 self.problems.append(f"entry {index} was changed: it does not have its hash")
             self._leaf(found)
-            self.hashes.append(made)
+            self._add(made)
+            if len(self.problems) > _ENOUGH:
+                return
 
     def erasures_told(self) -> None:
         """Whoever erases says so in the log: what is gone names the leaf, and that leaf is one."""
-        pruned = min(self._seen, default=0)
         for leaf in sorted(self.erasures.keys() - self._told):
-            if leaf < pruned:
-                continue
-            self.problems.append(f"payloads are gone by entry {leaf}, which erases nothing")
+            if leaf >= self.pruned:
+                self.problems.append(f"payloads are gone by entry {leaf}, which erases nothing")
 
     def strays(self) -> None:
         """Rows beside the leaves that no leaf accounts for."""
-        size = len(self.hashes)
+        size = self.tree.size
         for index in repository.payloads_beyond(self._tx, size):
             self.problems.append(f"there is a payload for entry {index}, and no such entry")
         kept = repository.count_references(self._tx)
         if kept != self.references:
             self.problems.append(f"{kept} references are kept, the entries make {self.references}")
 
-    def tiles(self) -> None:
-        nodes, level = self.hashes, 0
-        while len(nodes) >= TILE_WIDTH:
-            nodes = self._level(level, nodes)
-            level += 1
-        for above in repository.levels(self._tx):
-            if not 0 <= above < level:
-                self.problems.append(f"there are tiles of level {above}, and no such level")
+    def above(self) -> None:
+        """Tiles that no entries account for."""
+        for level in repository.levels(self._tx):
+            full = self.tree.size >> (TILE_HEIGHT * (level + 1)) if level >= 0 else 0
+            if not full:
+                self.problems.append(f"there are tiles of level {level}, and no such level")
+                continue
+            for n in sorted(n for n in repository.roots_of_level(self._tx, level) if n >= full):
+                self.problems.append(f"there is a tile {n} of level {level}, and no such tile")
 
-    def _level(self, level: int, nodes: list[bytes]) -> list[bytes]:
-        """Compare the full tiles of a level; return the level above."""
-        stored = repository.roots_of_level(self._tx, level)
-        roots = []
-        for n in range(len(nodes) // TILE_WIDTH):
-            part = nodes[n * TILE_WIDTH : (n + 1) * TILE_WIDTH]
-            roots.append(merkle.root(part))
-            self._tile(level, n, part)
-            if stored.pop(n, roots[-1]) != roots[-1]:
-                self.problems.append(f"tile {n} of level {level} does not have its root")
-        for n in sorted(stored):
-            self.problems.append(f"there is a tile {n} of level {level}, and no such tile")
-        return roots
+    def heads(self) -> None:
+        """What was signed beyond the last entry, and the head that the next entry is added to."""
+        for size in sorted(self._expected):
+            self.problems.append(f"{size} entries are signed, {self.tree.size} are there")
+        try:
+            head = repository.head(self._tx)
+        except ValueError:
+            head = Frontier()
+        if head.size != self.tree.size or head.root() != self.tree.root():
+            self.problems.append("the tree head does not match the entries")
+
+    def _signature(self, stored: StoredCheckpoint, what: str) -> bool:
+        try:
+            # Who cosigned is for those who verify from outside; here it is the log's own key.
+            signed = Policy(self._policy.logs).verify(stored.note).checkpoint
+        except Refused as refused:
+            self.problems.append(refused.detail)
+            return False
+        if (signed.size, signed.root) != (stored.size, stored.root):
+            self.problems.append("the stored checkpoint is not the one that was signed")
+        self._expected.setdefault(signed.size, []).append((signed.root, what))
+        return True
+
+    def _add(self, leaf_hash: bytes) -> None:
+        self.tree.add(leaf_hash)
+        if self.tree.size in self._expected:
+            self._roots()
+
+    def _roots(self) -> None:
+        for root, what in self._expected.pop(self.tree.size, ()):
+            if self.tree.root() != root:
+                self.problems.append(f"the entries do not lead to {what}")
+
+    def _gap(self, end: int, *, named: bool) -> None:
+        """Go on behind missing entries, by the hashes that their tiles still have."""
+        while self.tree.size < end:
+            index = self.tree.size
+            if named:
+                self.problems.append(f"entry {index} is missing")
+            body = repository.tile(self._tx, 0, index // TILE_WIDTH) or b""
+            at = index % TILE_WIDTH * HASH_BYTES
+            self._add(body[at : at + HASH_BYTES].ljust(HASH_BYTES, b"\0"))
+            if len(self.problems) > _ENOUGH:
+                return
 
     def _tile(self, level: int, n: int, part: list[bytes]) -> None:
+        """Compare a full tile with what the entries make."""
+        stored = repository.tile_roots(self._tx, level, n, n + 1)
+        if stored and stored[0] != merkle.root(part):
+            self.problems.append(f"tile {n} of level {level} does not have its root")
         body = repository.tile(self._tx, level, n)
         if body == b"".join(part):
             return
@@ -126,31 +190,6 @@ class _Run:
         for at in other:
             index = n * TILE_WIDTH + at
             self.problems.append(f"entry {index} was changed: it is another in its tile")
-
-    def checkpoint(self, key: NoteVerifier) -> int:
-        stored = repository.checkpoint(self._tx)
-        if stored is None:
-            return 0
-        try:
-            signed = Checkpoint.verified(stored.note, key)
-        except Refused as refused:
-            self.problems.append(refused.detail)
-            return 0
-        if (signed.size, signed.root) != (stored.size, stored.root):
-            self.problems.append("the stored checkpoint is not the one that was signed")
-        if signed.size > len(self.hashes):
-            self.problems.append(f"{signed.size} entries are signed, {len(self.hashes)} are there")
-        elif merkle.root(self.hashes[: signed.size]) != signed.root:
-            self.problems.append("the entries do not lead to the signed root")
-        return signed.size
-
-    def head(self) -> None:
-        try:
-            head = repository.head(self._tx)
-        except ValueError:
-            head = Frontier()
-        if head.size != len(self.hashes) or head.root() != merkle.root(self.hashes):
-            self.problems.append("the tree head does not match the entries")
 
     def _kept(self) -> Iterator[KeptLeaf]:
         highest, _ = repository.extent(self._tx)
@@ -172,6 +211,7 @@ class _Run:
             found.agent != named
         ):
             self.problems.append(f"entry {index} is filed as something else than it says")
+        self.problems.extend(self.revocations.see(index, entry.type, entry.facts))
         if entry.type not in UNREFERENCED:
             self._references(index, entry)
         self._openings(found.stored, entry)
@@ -183,8 +223,6 @@ class _Run:
                 self.problems.append(f"entry {index} cannot be found by `{ref}`, which it names")
 
     def _openings(self, found: StoredLeaf, entry: LogEntry) -> None:
-        if not self._seen:
-            self._seen.add(found.index)
         try:
             opened = self._reader.open(found)
         except (Refused, UnicodeEncodeError):
