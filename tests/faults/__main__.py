@@ -19,8 +19,11 @@ from tests.faults.harness import Rig, execute, scratch, seed_or_new
 
 RIGS = {
     "R1": "kill_sqlite",
+    "R2": "kill_postgres",
+    "R3": "kill_cluster",
     "R4": "power_cut",
     "R5": "crash_points",
+    "R10": "network",
     "R14": "tamper",
     "R16": "key_rotation",
 }
