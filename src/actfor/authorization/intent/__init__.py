@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from actfor.authorization.intent.asking import Ask, Grounds, asks, relevant
+from actfor.authorization.intent.asking import Ask, Grounds, asking_sentences, asks, relevant
 from actfor.authorization.intent.request import Asked, Wish, read_words
 from actfor.authorization.intent.text import normal, skeleton
 from actfor.authorization.intent.tool import ToolReading, read_tool
@@ -22,6 +22,7 @@ __all__ = [
     "ToolReading",
     "Value",
     "Wish",
+    "asking_sentences",
     "asks",
     "key_of",
     "normal",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
 
@@ -28,6 +28,8 @@ class Grounds:
 
     ask: Ask
     because: str = ""
+    about: frozenset[str] = frozenset()
+    """What the sentence is about that asks."""
     one: bool = False
     """The words mean one thing: a second, different call was not asked for."""
 
@@ -37,6 +39,8 @@ _VALUE_FOR: Final = {
     SinkType.ACCOUNT: SinkType.ACCOUNT,
     SinkType.URL: SinkType.URL,
 }
+# Ways to make something: where the thing itself is named, which of them is a matter of style.
+_MAKING: Final = frozenset({Deed.CREATE, Deed.POST, Deed.SEND, Deed.UPLOAD, Deed.BOOK})
 # What only people get, whatever verb is used: a weak match is no match.
 _GRAVE: Final = frozenset(
     {ToolEffect.PAY, ToolEffect.DELETE, ToolEffect.GRANT_ACCESS, ToolEffect.EXECUTE}
@@ -51,10 +55,15 @@ def asks(wish: Wish, tool: ToolReading) -> Grounds:
     for one in wish.asked:
         found = _one(one, wish, tool)
         if found > best.ask:
-            best = Grounds(found, one.text, one=not one.many)
+            best = Grounds(found, one.text, one.about, one=not one.many)
         elif found == best.ask and found > Ask.NO and one.many:
-            best = Grounds(found, best.because, one=False)
+            best = replace(best, one=False)
     return best
+
+
+def asking_sentences(wish: Wish, tool: ToolReading) -> Iterator[str]:
+    """The sentences, in normal form, that may ask for what ``tool`` does."""
+    return (one.text for one in wish.asked if _one(one, wish, tool) > Ask.NO)
 
 
 def _one(one: Asked, wish: Wish, tool: ToolReading) -> Ask:
@@ -62,11 +71,14 @@ def _one(one: Asked, wish: Wish, tool: ToolReading) -> Ask:
     same_verb = one.verb in tool.verbs
     alike = same_verb or bool(one.deeds & accepted)
     shared = one.about & tool.about
-    if alike and (shared or _fits(wish, tool)):
+    making = bool(one.deeds & _MAKING and tool.deeds & _MAKING)
+    if (alike and one.about & tool.core) or (making and one.about & tool.head):
+        return Ask.YES
+    if alike and _fits(wish, tool):
         return Ask.YES
     if same_verb and (tool.about & wish.about or len(tool.about) <= 1):
         return Ask.YES
-    if alike and (one.about & tool.mentions or tool.about & wish.about):
+    if alike and (shared or one.about & tool.mentions or tool.about & wish.about):
         return Ask.MAYBE
     if Deed.ANY in one.deeds and shared and tool.effect not in _GRAVE:
         return Ask.MAYBE

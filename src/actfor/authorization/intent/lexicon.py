@@ -135,7 +135,7 @@ MEETS: Final[Mapping[Deed, frozenset[Deed]]] = {
     Deed.CHANGE: frozenset({Deed.CHANGE, Deed.MOVE}),
     Deed.MOVE: frozenset({Deed.MOVE, Deed.FETCH, Deed.UPLOAD}),
     Deed.DELETE: frozenset({Deed.DELETE}),
-    Deed.SEND: frozenset({Deed.SEND}),
+    Deed.SEND: frozenset({Deed.SEND, Deed.POST}),
     Deed.POST: frozenset({Deed.POST, Deed.SEND, Deed.RATE}),
     Deed.PAY: frozenset({Deed.PAY, Deed.BOOK, Deed.CREATE}),
     Deed.BOOK: frozenset({Deed.BOOK, Deed.CREATE}),

@@ -11,18 +11,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from actfor.authorization.intent.lexicon import PAST, VERBS, Deed, concepts
 from actfor.authorization.intent.text import MAX_TEXT, normal, stem, words
 from actfor.authorization.intent.values import SinkType, Value, typed
 
-_BREAKS: Final = re.compile(r"[.!?;](?=\s|$)|\n+")
+_BREAKS: Final = re.compile(r"[.!?;:](?=\s|$)|\n+")
+_SPOKEN: Final = re.compile(r"[^\s,;:!?()]+")
 _WORDS: Final = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 _DETERMINER: Final = frozenset(
-    "the an a this that these those my his her their our your its any each some another new next"
-    " last latest recent upcoming same no unread entire whole total first second via by per"
-    " recurring rental from".split()
+    "the an a this that these those my his her their our your its any each some another new"
+    " latest recent upcoming same no unread entire whole total via by per recurring rental"
+    " from".split()
 )
 _DENIED: Final = frozenset(
     "not don't dont never without avoid no doesn't won't cannot stop".split()
@@ -35,11 +37,36 @@ _TASKS: Final = frozenset(
     stem(w) for w in "task todo instruction action request errand step".split()
 )
 _NEEDS: Final = frozenset(stem(w) for w in "need want ask say tell request specify mention".split())
+_WHAT: Final = frozenset("what whatever everything anything as".split())
+_TELLS: Final = frozenset(
+    "send sends sent ask asks asked tell tells told post posts posted write writes wrote say says"
+    " said mention mentions mentioned share shared give gives gave propose proposes proposed email"
+    " emails emailed message messaged forward forwarded report reported request requested want"
+    " wants need needs invite invited add added call called leave left".split()
+)
+"""What someone does whose words are then followed: `John sent me …`."""
+_OF: Final = frozenset("from by of via".split())
+_BETWEEN: Final = frozenset(
+    "just has have also recently already had i me the email mail my".split()
+)
+_WRITINGS: Final = frozenset({"~mail", "~message", "~task", "~file", "~web", "~issue"})
 _HANDS_OVER: Final = frozenset(
     "do follow complete perform achieve fulfil fulfill execute finish handle carry accomplish"
     " implement address act comply help solve resolve satisfy process".split()
 )
-_REPEAT: Final = frozenset("same participants".split())
+_IDIOMS: Final = frozenset(
+    {
+        ("make", "sure"),
+        ("take", "a"),
+        ("take", "into"),
+        ("let", "me"),
+        ("let", "us"),
+        ("note", "that"),
+    }
+)
+"""Verbs with words that make them ask for nothing by themselves."""
+_TO_ME: Final = frozenset("give send show tell get find provide list write".split())
+"""`give me …` wants an answer, not that something is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +93,12 @@ class Wish:
     values: frozenset[Value]
     names: tuple[frozenset[str], ...]
     """Names of people and things, as sets of folded words: capitalised or quoted in the words."""
+    sources: tuple[frozenset[str], ...]
+    """The names among them whose words are meant: `from X`, `X sent`, `X's list`."""
     hands_over: bool
     """Whether the words say to do what some named source says."""
+    plain: str = ""
+    """The words alone, folded, with one space between: for titles spelled another way."""
     truncated: bool = False
     stems: frozenset[str] = field(default_factory=frozenset)
 
@@ -93,8 +124,10 @@ def read_words(said: Iterable[str]) -> Wish:
         concepts(all_stems),
         frozenset(denied - {one.verb for one in asked}),
         frozenset(typed(text)),
-        _names(text),
-        any(_hands_over(one) for one in asked),
+        names_in(text),
+        _sources(text),
+        any(_hands_over(sentence) for sentence in sentences),
+        " ".join(words(text)),
         len(whole) > MAX_TEXT,
         all_stems,
     )
@@ -109,6 +142,11 @@ def _read_sentence(sentence: str, number: int, asked: list[Asked], denied: set[s
         if known is None or token in PAST or not _asks(tokens, position):
             continue
         base, deeds = known
+        after = tokens[position + 1] if position + 1 < len(tokens) else ""
+        if (base, after) in _IDIOMS:
+            continue
+        if after in {"me", "us"} and base in _TO_ME:
+            base, deeds = "tell", frozenset({Deed.LOOK})
         if _DENIED.intersection(tokens[max(0, position - 3) : position]):
             denied.add(base)
             continue
@@ -118,13 +156,13 @@ def _read_sentence(sentence: str, number: int, asked: list[Asked], denied: set[s
 def _asks(tokens: list[str], position: int) -> bool:
     """Whether a verb's form is used as a verb here, and not as a noun after its article."""
     before = tokens[position - 1] if position else ""
-    if before in _DETERMINER:
+    if before in _DETERMINER or before in _SUBJECTS:
         return False
     two = tokens[position - 2] if position > 1 else ""
     noun_like = tokens[position] in _ALSO_NOUNS
     if noun_like and position:
         # A noun, unless something that leads a verb stands before it.
-        return before in _LEADS or (two in _DETERMINER and before in _LEADS)
+        return before in _LEADS and not (two in _DETERMINER and before in _ORDINALS)
     return True
 
 
@@ -139,9 +177,13 @@ _ALSO_NOUNS: Final = frozenset(
     " meeting building"
     " booking listing".split()
 )
+_SUBJECTS: Final = frozenset("i we they he she it who that which".split())
+"""Who tells what they did or do: `I read an article` asks for nothing."""
+_ORDINALS: Final = frozenset("first second third last next".split())
 _LEADS: Final = frozenset(
-    "to and then please or also just can could will would should must now i you we they him her"
-    " them it if not first finally afterwards kindly don't me it's let's again so ".split()
+    "to and then please or also just can could will would should must now you him her"
+    " them it if not first second third next last finally afterwards kindly don't me it's let's"
+    " again so".split()
 )
 
 
@@ -153,13 +195,52 @@ def _plural(tokens: Iterable[str]) -> bool:
     )
 
 
-def _hands_over(one: Asked) -> bool:
-    if one.verb not in _HANDS_OVER:
-        return False
-    return bool(one.about & _TASKS) or "~task" in one.about or bool(_NEEDS & one.about)
+def _hands_over(sentence: str) -> bool:
+    """Whether a sentence says to do what somebody else's words say: `follow his instructions`."""
+    tokens = [token.casefold() for token in _WORDS.findall(sentence)]
+    for position, token in enumerate(tokens):
+        known = VERBS.get(token)
+        if known is None or known[0] not in _HANDS_OVER:
+            continue
+        window = tokens[position + 1 : position + 8]
+        if "following" in window:
+            continue  # the tasks stand right here
+        near = {stem(word) for word in window}
+        if near & _TASKS or (_WHAT.intersection(window) and near & _NEEDS):
+            return True
+    return False
 
 
-def _names(text: str) -> tuple[frozenset[str], ...]:
+def _sources(text: str) -> tuple[frozenset[str], ...]:
+    """Names and addresses that stand where a source stands."""
+    tokens = list(_SPOKEN.findall(text))
+    found: list[frozenset[str]] = []
+    for position, token in enumerate(tokens):
+        bare = token.strip("'\"`")
+        address = "@" in bare
+        if not (address or bare[:1].isupper()):
+            continue
+        before = [t.casefold() for t in tokens[max(0, position - 3) : position]]
+        after = [t.casefold() for t in tokens[position + 1 : position + 5]]
+        while after and (after[0] in _BETWEEN or tokens[position + 1][:1].isupper()):
+            after.pop(0)
+            if not after or tokens[position + 1][:1].isupper():
+                break
+        owns = bare.casefold().endswith(("'s", "\u2019s")) and bool(
+            concepts(frozenset(stem(word) for word in after[:2])) & _WRITINGS
+        )
+        if owns or (after and after[0] in _TELLS) or _OF.intersection(before[-2:]) or _self(before):
+            name = bare.casefold().removesuffix("'s").removesuffix("\u2019s")
+            found.append(frozenset({name}) if address else frozenset(words(name)))
+    return tuple(dict.fromkeys(found))
+
+
+def _self(before: list[str]) -> bool:
+    return before[-2:] == ["this", "is"]
+
+
+@lru_cache(maxsize=1_024)
+def names_in(text: str) -> tuple[frozenset[str], ...]:
     """Runs of capitalised words that are not just a sentence's first, and what stands in quotes."""
     found: list[frozenset[str]] = []
     run: list[str] = []

@@ -42,12 +42,12 @@ _PARAMETERS: Final[tuple[tuple[SinkType, frozenset[str]], ...]] = tuple(
         (
             SinkType.TEXT,
             "body content message text subject title description comment note summary reason query"
-            " keyword input question answer prompt",
+            " keyword input question answer prompt location label category",
         ),
         (
             SinkType.NAME,
             "name channel repo repository hotel restaurant company product item event city location"
-            " id flight car project team street country airline label category",
+            " id flight car project team street country airline",
         ),
     )
 )
@@ -90,6 +90,10 @@ class ToolReading:
     verbs: frozenset[str]
     about: frozenset[str]
     """The concepts in its name."""
+    head: frozenset[str]
+    """The concepts of what its verb acts on: the `event` of `create_calendar_event`."""
+    core: frozenset[str]
+    """The concepts in its name without the product's that leads it: `git` of `git_push`."""
     mentions: frozenset[str]
     """The concepts in its name, first sentence and parameters."""
     sinks: Mapping[str, SinkType] = field(default_factory=dict)
@@ -117,6 +121,8 @@ def read_tool(name: str, description: str, schema: JsonObject) -> ToolReading:
     sinks = _sinks(schema, description[:_DESCRIPTION])
     effect = _effect(deed, named, told, sinks)
     about = named or told
+    space = {stem(parts[0])} if len(parts) > 1 and primary(parts[0]) is None else set()
+    core = named - concepts(frozenset(space)) or about
     parameters = concepts(frozenset(stem(w) for pointer in sinks for w in words(pointer)))
     deeds = {deed} if deed is not None else set()
     if effect is ToolEffect.GRANT_ACCESS and deed in {Deed.CREATE, Deed.PAY, Deed.SEND}:
@@ -124,16 +130,42 @@ def read_tool(name: str, description: str, schema: JsonObject) -> ToolReading:
     if effect is ToolEffect.PAY:
         deeds.add(Deed.PAY)
     verbs = frozenset({VERBS[verb][0]} if verb in VERBS else set())
-    content = effect is not ToolEffect.READ or bool((about | told) & _CONTENT) or deed is None
-    if (
-        effect is ToolEffect.READ
-        and (about & _CONTAINER)
-        and not about & {"~mail", "~web", "~file"}
-    ):
-        content = False
+    content = _returns_content(effect, deed, about, told)
     return ToolReading(
-        name, effect, frozenset(deeds), verbs, about, about | told | parameters, sinks, content
+        name=name,
+        effect=effect,
+        deeds=frozenset(deeds),
+        verbs=verbs,
+        about=about,
+        head=_head(parts, verb) or about,
+        core=core,
+        mentions=about | told | parameters,
+        sinks=sinks,
+        content=content,
     )
+
+
+def _head(parts: list[str], verb: str) -> frozenset[str]:
+    """The last noun of a name before any preposition: `user` in `add_user_to_channel`."""
+    for position, part in enumerate(parts):
+        if part in {"to", "from", "by", "in", "for", "with", "of", "on", "through", "via"}:
+            parts = parts[:position]
+            break
+    nouns = [part for part in parts if part != verb]
+    return concepts(frozenset({stem(nouns[-1])})) if nouns else frozenset()
+
+
+def _returns_content(
+    effect: ToolEffect, deed: Deed | None, about: frozenset[str], told: frozenset[str]
+) -> bool:
+    """Whether what comes back was written by others; what a change confirms is the system's own."""
+    if deed is None or deed in {Deed.RUN, Deed.ACCEPT}:
+        return True
+    if effect is not ToolEffect.READ:
+        return False
+    if about & _CONTAINER and not about & {"~mail", "~web", "~file"}:
+        return False
+    return bool((about | told) & _CONTENT)
 
 
 def _sentence(description: str) -> str:

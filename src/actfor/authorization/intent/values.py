@@ -86,8 +86,9 @@ def typed(text: str) -> Iterator[Value]:
                 yield value
         if len(seen) >= _MOST:
             return
-    for value in _spaced_iban(text):
+    for value in (*_spaced_iban(text), *_spoken_dates(text)):
         if value not in seen:
+            seen.add(value)
             yield value
 
 
@@ -129,6 +130,36 @@ def _spaced_iban(text: str) -> Iterator[Value]:
                 if end - at >= 3 and _IBAN.fullmatch(key):
                     yield Value(SinkType.ACCOUNT, key)
         at = end
+
+
+_MONTHS: Final = {
+    month[:3]: number
+    for number, month in enumerate(
+        "january february march april may june july august september october november"
+        " december".split(),
+        1,
+    )
+} | {"sept": 9}
+
+
+def _spoken_dates(text: str) -> Iterator[Value]:
+    """Dates with a month's name: `May 1st, 2024`, `from the 1st to the 5th of May 2024`."""
+    tokens = [token.strip(_EDGE).rstrip(".") for token in normal(text).split(" ")]
+    for at, token in enumerate(tokens):
+        month = _MONTHS.get(token[:4]) or _MONTHS.get(token[:3])
+        if month is None or not token.isalpha() or len(token) > 9:
+            continue
+        near = tokens[max(0, at - 6) : at + 3]
+        year = next((t for t in tokens[at + 1 : at + 4] if len(t) == 4 and t.isdigit()), "")
+        for day in (_day(other) for other in near):
+            if day:
+                yield Value(SinkType.DATE, f"{year}-{month:02d}-{day:02d}")
+
+
+def _day(token: str) -> int:
+    for ending in ("st", "nd", "rd", "th"):
+        token = token.removesuffix(ending)
+    return int(token) if len(token) <= 2 and token.isdigit() and 1 <= int(token) <= 31 else 0
 
 
 def is_url(text: str) -> bool:
@@ -194,6 +225,8 @@ def key_of(value: str, kind: SinkType) -> str:
         return number_key(text.replace(" ", "")) or text
     if kind is SinkType.PATH:
         return text.rstrip("/") or text
+    if kind is SinkType.DATE and _DATE.match(text):
+        return text[:10]
     return text.strip(_EDGE + " ") or text
 
 

@@ -14,12 +14,13 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
 
 from actfor.authorization.intent import SinkType, Value, Wish, key_of, normal, skeleton, typed
+from actfor.authorization.intent.request import names_in
 from actfor.authorization.intent.text import stem, within, words
 from actfor.authorization.intent.values import person_matches
 from actfor.gateway.provenance.labels import Label, Origin
@@ -60,6 +61,8 @@ class Item:
     tool: str
     keyed: bool
     """Whether the call that fetched it named it by the person's own words."""
+    content: bool = True
+    """Whether it is a document; a row of a record speaks only by its fields."""
     author: str = ""
     authors: list[str] = field(default_factory=list)
     fields: list[Entry] = field(default_factory=list)
@@ -78,6 +81,8 @@ class Entry:
     pointer: str
     text: str
     label: Label
+    original: str = ""
+    """As it was written, for what capitals tell."""
 
     @property
     def origin(self) -> Origin:
@@ -93,7 +98,7 @@ class Index:
         self.version = 0
         self.full = False
         self.items: list[Item] = []
-        self.secrets: list[str] = []
+        self.secrets: list[tuple[str, frozenset[str]]] = []
         self.read_untrusted = False
         self.read_secret = False
         self.speaks = False
@@ -113,17 +118,32 @@ class Index:
         self.version += 1
 
     def add(
-        self, call: int, tool: str, fields: Iterable[Field], *, keyed: bool, complete: bool
+        self,
+        call: int,
+        tool: str,
+        fields: Iterable[Field],
+        *,
+        keyed: bool,
+        content: bool,
+        complete: bool,
+        echoes: Iterable[str] = (),
+        bidden: bool = False,
     ) -> None:
-        """Keep what one call returned."""
+        """Keep what one call returned.
+
+        ``echoes`` are the doubtful values among its own arguments: a field that repeats one is no
+        better than it, whatever system says it. ``bidden``: the call itself was a stranger's wish,
+        so that even a record's answer is their choice.
+        """
+        repeated = [echo for echo in echoes if len(echo) > 2]
         items: dict[int, Item] = {}
         if not complete:
             self.full = True
         for one in fields:
             item = items.get(one.item)
             if item is None:
-                item = items[one.item] = Item(call, tool, keyed)
-            self._keep(item, one)
+                item = items[one.item] = Item(call, tool, keyed, content)
+            self._keep(item, _bidden(one) if bidden else one, repeated)
         for item in items.values():
             item.speaks = any(
                 _speaks(entry) for entry in item.fields if entry.label > Label.TRUSTED
@@ -131,8 +151,10 @@ class Index:
             self.speaks |= item.speaks
         self.items += items.values()
 
-    def _keep(self, item: Item, one: Field) -> None:
+    def _keep(self, item: Item, one: Field, repeated: list[str]) -> None:
         text = normal(one.text)
+        if any(echo in text for echo in repeated):
+            one = replace(one, label=Label.UNTRUSTED)
         if not text:
             return
         if self._fields >= MAX_FIELDS or self._chars + len(text) > MAX_CHARS:
@@ -140,17 +162,17 @@ class Index:
             return
         self._fields += 1
         self._chars += len(text)
-        entry = Entry(item, one.pointer, text, one.label)
+        entry = Entry(item, one.pointer, text, one.label, one.text)
         item.fields.append(entry)
         if one.author:
             item.author = item.author or one.text[:120]
             item.authors.append(text)
         if one.label >= Label.ATTESTED:
             self.read_untrusted = True
-        if one.secret and len(text) >= 4:
-            self.secrets.append(text)
-            self.read_secret = True
         name = one.pointer.rpartition("/")[2]
+        if one.secret and len(text) >= 4:
+            self.secrets.append((text, frozenset(stem(w) for w in words(name))))
+            self.read_secret = True
         if name in _TITLES and len(text) <= 200:
             item.titles.append(text)
         self._refer(self._exact, text, entry)
@@ -197,11 +219,39 @@ class Index:
         """The fields in whose text this stands, for texts of several words."""
         return (entry for entry in self._texts if key in entry.text)
 
+    def people(self) -> tuple[frozenset[str], ...]:
+        """The names in the words, and in the sources that the words hand over to."""
+        if not self.wish.hands_over:
+            return self.wish.names
+        found = [
+            name
+            for item in self.items
+            if not item.speaks and self.is_named(item)
+            for entry in item.fields
+            if entry.label > Label.TRUSTED
+            for name in names_in(entry.original)
+        ]
+        return tuple(dict.fromkeys((*self.wish.names, *found)))
+
     def attested(self) -> Iterator[str]:
         """The addresses that some system vouches for."""
         for value, entries in self._typed.items():
             if value.type is SinkType.RECIPIENT and any(e.label <= Label.ATTESTED for e in entries):
                 yield value.key
+
+    def speaking(self) -> Iterator[Entry]:
+        """The fields that speak to machines."""
+        return (entry for entry in self._texts if entry.item.speaks and _speaks(entry))
+
+    def mentions(self, key: str, kind: SinkType) -> Iterator[Entry]:
+        """The fields in whose text a value stands, whole or in another spelling of its type."""
+        if kind is SinkType.DATE:
+            for spelling in (key, key[4:] if key[:4].isdigit() else key):
+                yield from self._typed.get(Value(kind, spelling), ())
+            return
+        for entry in self._texts:
+            if key in entry.text and within(key, entry.text, doubt=True):
+                yield entry
 
     def encoded(self, key: str) -> bool:
         """Whether this is what an encoded token of untrusted text spells."""
@@ -225,19 +275,28 @@ class Index:
         return named
 
     def _names_author(self, item: Item) -> bool:
-        for author in item.authors:
-            if within(author, self.wish.text):
+        return any(
+            author in name or person_matches(name, author)
+            for author in item.authors
+            for name in self.wish.sources
+        )
+
+    def _names_title(self, item: Item) -> bool:
+        """By its title as written, or by the title's words in a row: `the team meeting minutes`."""
+        for title in item.titles:
+            if len(title) > 3 and not title.isdigit() and within(title, self.wish.text):
                 return True
-            if any(person_matches(name, author) for name in self.wish.names):
+            plain = words(title.rpartition(".")[0] or title)
+            if len(plain) > 1 and within(" ".join(plain), self.wish.plain):
                 return True
         return False
 
-    def _names_title(self, item: Item) -> bool:
-        return any(
-            within(title, self.wish.text)
-            for title in item.titles
-            if len(title) > 3 and not title.isdigit()
-        )
+    def is_about(self, item: Item) -> bool:
+        """Whether an item's title has a value of the words: a path, a repository, an account.
+
+        Weaker than being named: enough to open a link, not to send or pay anything.
+        """
+        return any(value in self.wish.values for title in item.titles for value in typed(title))
 
     def values_of(self, item: Item, kind: SinkType) -> set[str]:
         """The different values of a type in what others wrote in an item."""
@@ -250,12 +309,21 @@ class Index:
         }
 
 
+def _bidden(one: Field) -> Field:
+    return replace(one, label=Label.UNTRUSTED)
+
+
 _TITLES: Final = frozenset("subject title name filename file_name topic headline".split())
 
 
 @lru_cache(maxsize=4_096)
 def _typed_of(text: str) -> tuple[Value, ...]:
     return tuple(typed(text))
+
+
+def typed_of(entry: Entry) -> tuple[Value, ...]:
+    """The typed values in a field."""
+    return _typed_of(entry.text)
 
 
 def _speaks(entry: Entry) -> bool:

@@ -12,11 +12,21 @@ from typing import Final
 from actfor.authorization.intent import HARD, TARGET, Ask, Grounds, SinkType, ToolReading
 from actfor.authorization.intent.lexicon import Deed
 from actfor.authorization.intent.proposal import GRAVE
+from actfor.authorization.intent.text import normal, stem, words
 from actfor.authorization.model import Fact, ToolEffect
 from actfor.gateway.provenance.labels import Label, SlotTrace
 
 _MADE_UP: Final = frozenset({SinkType.COMMAND, SinkType.KEY, SinkType.PERMISSION})
 """What an agent may well compose itself, when it was surely asked to."""
+
+
+_ANCHOR: Final = TARGET | {SinkType.TEXT, SinkType.DATE, SinkType.AMOUNT}
+_LOCAL: Final = frozenset({"~file", "dir"})
+"""What an agent makes for itself on the way."""
+_SYSTEM: Final = frozenset(
+    "etc bin sbin boot system root windows system32 proc dev crontab startup authorized_keys .. ~"
+    " cron.d init.d systemd library launchagents".split()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +54,17 @@ class Findings:
     inner: Sequence[SlotTrace]
     """Addresses and accounts inside of free text."""
     relevant: bool
+    matter: bool
+    """Whether the tool itself has to do with the words, whatever its arguments."""
     solicited: SlotTrace | None
     carries_secret: bool
     history: History
+    said: frozenset[str] = frozenset()
+    """The stems of the person's words."""
+    names_recipient: bool = False
+    """Whether the words hold an address."""
+    hands_over: bool = False
+    """Whether the words say to do what a named source says."""
 
 
 def facts_of(found: Findings) -> dict[str, Fact]:
@@ -54,6 +72,11 @@ def facts_of(found: Findings) -> dict[str, Fact]:
     asked = _asked(found)
     doubtful = [slot for slot in found.slots if _doubtful(slot, found, asked)]
     doubtful += [slot for slot in found.inner if _leads_out(slot, found)]
+    leaning = asked == "maybe" and not found.hands_over
+    if leaning and not any(
+        slot.label <= Label.FROM for slot in found.slots if slot.type in _ANCHOR
+    ):
+        asked = "no"  # words that may mean it, and nothing of theirs in it
     content = any(
         slot.type is SinkType.TEXT and slot.label >= Label.ATTESTED and slot.how != "none"
         for slot in found.slots
@@ -99,20 +122,56 @@ def _doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
     kind, label = slot.type, slot.label
     if found.effect is ToolEffect.READ:
         # A read reaches out only by the address or the command it is given.
+        if kind is SinkType.URL and slot.how in {"exact", "part"} and found.matter:
+            return False  # a link as it was posted, where the words speak of such: nothing leaves
         return kind in {SinkType.URL, SinkType.COMMAND} and label >= Label.UNKNOWN
     if Deed.LOGIN in found.tool.deeds:
         return False  # a credential or code, given to the service it is for
     if kind in HARD:
-        if label is Label.UNKNOWN and kind in _MADE_UP:
-            return kind is not SinkType.PERMISSION and (
-                asked != "yes" or found.history.read_untrusted
-            )
-        return label >= Label.ATTESTED
-    if kind is SinkType.AMOUNT:
-        return found.effect is ToolEffect.PAY and label is Label.UNTRUSTED
+        return _hard_doubt(slot, found, asked)
+    if kind is SinkType.AMOUNT and found.effect is ToolEffect.PAY:
+        # A payee out of a document is believed with that document's amount, or the person's.
+        payee = any(s.type is SinkType.ACCOUNT and s.label is Label.FROM for s in found.slots)
+        return label is Label.UNTRUSTED or (payee and label > Label.FROM)
+    if kind is SinkType.PATH and label is Label.UNKNOWN:
+        return _is_sensitive(slot.value)  # where an agent keeps its own work is its own choice
     if kind in TARGET:
         return label is Label.UNTRUSTED or (label >= Label.ATTESTED and asked == "no")
     return False
+
+
+def _hard_doubt(slot: SlotTrace, found: Findings, asked: str) -> bool:
+    kind, label = slot.type, slot.label
+    if kind is SinkType.PERMISSION:
+        return asked != "yes" and label >= Label.ATTESTED
+    if label is Label.UNKNOWN and kind in _MADE_UP:
+        return asked != "yes" or found.history.read_untrusted
+    if label is Label.FROM and asked != "yes":
+        # A source is believed about what the person surely asked for, or, where it was handed the
+        # wheel, about whom to write to; not about whom to pay or what key to let in.
+        return not (found.hands_over and kind in {SinkType.RECIPIENT, SinkType.URL})
+    if label is Label.FROM and Deed.CHANGE in found.tool.deeds and slot.how == "named-source":
+        return not _mentions(slot, found)  # to change *where to* is another thing than to change
+    if label is Label.ATTESTED and kind is SinkType.RECIPIENT:
+        return not _by_role(found)
+    return label >= Label.ATTESTED
+
+
+def _by_role(found: Findings) -> bool:
+    """Whether the words say who gets a message by what they did: `the user who wrote most`."""
+    role = "~person" in found.grounds.about and found.grounds.ask is Ask.YES
+    return role and found.effect is ToolEffect.SHARE and not found.names_recipient
+
+
+def _mentions(slot: SlotTrace, found: Findings) -> bool:
+    own = {stem(word) for word in words(slot.pointer)} | {stem(slot.type.value)}
+    return bool(own & found.said)
+
+
+def _is_sensitive(path: str) -> bool:
+    """Whether a path is where systems keep keys, programs or what they start with."""
+    steps = normal(path).replace("\\", "/").split("/")
+    return any(step in _SYSTEM or (step.startswith(".") and len(step) > 2) for step in steps)
 
 
 def _leads_out(slot: SlotTrace, found: Findings) -> bool:
@@ -126,7 +185,12 @@ def _is_means(found: Findings, *, doubtful: bool, content: bool) -> bool:
     """A step on the way: a plain write about the same matter in which nothing is others'."""
     if found.effect is not ToolEffect.WRITE or doubtful or content:
         return False
-    return found.relevant or Deed.LOGIN in found.tool.deeds
+    if found.hands_over or Deed.LOGIN in found.tool.deeds:
+        return True
+    if any(s.type is SinkType.NAME and s.label is Label.FROM for s in found.slots):
+        return False
+    local = Deed.CREATE in found.tool.deeds and bool(found.tool.head & _LOCAL)
+    return found.relevant and (local or bool(found.tool.deeds & {Deed.FETCH, Deed.MOVE}))
 
 
 def _counts(found: Findings) -> bool:

@@ -5,7 +5,7 @@ Words heard, results read, calls made, values endorsed. ``trace`` changes nothin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -15,7 +15,9 @@ from actfor.authorization.intent import (
     Grounds,
     SinkType,
     Wish,
+    asking_sentences,
     asks,
+    key_of,
     normal,
     read_words,
     relevant,
@@ -29,7 +31,11 @@ from actfor.gateway.provenance.tools import KnownTool
 from actfor.gateway.provenance.trace import MAX_SLOTS, Hand, inside, slot_of, slots, trace
 from actfor.wire.canonical import JsonObject, JsonValue, canonical
 
+_DOCUMENTS: Final = frozenset({SinkType.PATH, SinkType.URL, SinkType.RECIPIENT, SinkType.ACCOUNT})
+"""What names one document or one writer, as opposed to a place where many write."""
 _MOST_CALLS: Final = 10_000
+_SENTENCE: Final = 16  # characters; shorter texts ask for nothing
+_TELLING: Final = frozenset({SinkType.TEXT, SinkType.DATE, SinkType.AMOUNT, SinkType.OTHER})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,11 @@ class Ledger:
         grounds = self._asks(tool)
         if granted:
             grounds = replace(grounds, ask=Ask.YES, one=False)
-        hand = Hand(frozenset(self._endorsed.get(tool.name, ())), many=not grounds.one)
+        hand = Hand(
+            frozenset(self._endorsed.get(tool.name, ())),
+            many=not grounds.one,
+            reading=effect is ToolEffect.READ,
+        )
         traces: list[SlotTrace] = []
         inner: list[SlotTrace] = []
         for count, (pointer, kind, value) in enumerate(slots(arguments, tool.sinks)):
@@ -90,7 +100,8 @@ class Ledger:
             slots=traces,
             inner=inner,
             relevant=self._relevant(tool, traces),
-            solicited=self._solicited(tool, effect, traces),
+            matter=relevant(self.wish, tool.reading),
+            solicited=self._solicited(tool, effect, [*traces, *inner]),
             carries_secret=self._carries_secret(effect, traces),
             history=History(
                 self.index.read_untrusted,
@@ -98,6 +109,9 @@ class Ledger:
                 self.index.speaks,
                 self._others(tool.name, arguments),
             ),
+            said=self.wish.stems,
+            names_recipient=self.wish.has(SinkType.RECIPIENT),
+            hands_over=self.wish.hands_over,
         )
         return Traced(facts_of(found), tuple(traces + inner))
 
@@ -115,16 +129,25 @@ class Ledger:
             for pointer, kind, value in made:
                 if kind in TARGET:
                     self.endorse(tool.name, pointer, value)
-        keyed = any(
-            kind in TARGET and trace(self.index, pointer, kind, value, Hand()).label is Label.USER
-            for pointer, kind, value in made
-        )
-        content = tool.reading.content
+        traced = [trace(self.index, pointer, kind, value, Hand()) for pointer, kind, value in made]
+        keyed = any(one.type in _DOCUMENTS and one.label is Label.USER for one in traced)
+        bidden = any(_bids(one) for one in traced)
+        echoes = [normal(one.value) for one in traced if one.label > Label.TRUSTED]
+        content = tool.returns_content
         fields, complete = read_result(result, tool.results, content=content)
         self._count += 1
-        self.index.add(self._count, tool.name, fields, keyed=keyed, complete=complete)
+        self.index.add(
+            self._count,
+            tool.name,
+            fields,
+            keyed=keyed,
+            content=content,
+            complete=complete,
+            echoes=echoes,
+            bidden=bidden,
+        )
         calls = self._made.setdefault(tool.name, set())
-        if len(calls) < _MOST_CALLS:
+        if len(calls) < _MOST_CALLS and not _failed(result):
             calls.add(canonical(arguments))
 
     # -- what is found out ----------------------------------------------------------------------
@@ -142,7 +165,7 @@ class Ledger:
     def _relevant(self, tool: KnownTool, traces: list[SlotTrace]) -> bool:
         if relevant(self.wish, tool.reading):
             return True
-        return any(slot.type in TARGET and slot.label is Label.USER for slot in traces)
+        return any(slot.type in TARGET and slot.label <= Label.FROM for slot in traces)
 
     def _via(self, tool: KnownTool, traces: list[SlotTrace]) -> bool:
         """Whether a source that the words name, and hand over to, asks for this.
@@ -164,20 +187,44 @@ class Ledger:
     ) -> SlotTrace | None:
         """The target that a stranger's text names while it asks for this effect."""
         if effect is ToolEffect.READ:
-            return None
-        for slot in traces:
-            if slot.type not in TARGET or slot.label is Label.USER:
-                continue
-            for entry in self.index.holds(normal(slot.value)):
-                if entry.label < Label.ATTESTED:
-                    continue
-                if self.index.is_named(entry.item) and not entry.item.speaks:
-                    continue
-                if asks(self._wish_of(entry), tool.reading).ask is Ask.YES:
-                    return replace(
-                        slot, label=Label.UNTRUSTED, how="solicited", origin=entry.origin
-                    )
+            traces = [slot for slot in traces if slot.type is SinkType.URL]
+        mine = [slot for slot in traces if slot.label is not Label.USER]
+        targets = [slot for slot in traces if slot.type in TARGET]
+        telling = not targets
+        if targets and all(slot.label is Label.USER for slot in targets):
+            mine = [slot for slot in mine if slot.type in TARGET]  # links inside of the text
+        for entry in self.index.speaking():
+            if mine and asks(self._wish_of(entry), tool.reading).ask > Ask.NO:
+                return replace(mine[0], how="solicited", origin=entry.origin)
+        for slot in mine:
+            for entry in self._mentioning(slot):
+                if self._bids_for(tool, slot, entry, telling=telling):
+                    return replace(slot, how="solicited", origin=entry.origin)
         return None
+
+    def _bids_for(self, tool: KnownTool, slot: SlotTrace, entry: Entry, *, telling: bool) -> bool:
+        """Whether a text asks for this effect where it holds the value; a stranger's, at all.
+
+        ``telling``: the call has no target, so that what it says is all there is to go by.
+        """
+        wish = self._wish_of(entry)
+        named = self.index.is_named(entry.item) and not entry.item.speaks
+        if named and (self.wish.hands_over or (slot.type in _TELLING and not telling)):
+            return False
+        if not named and asks(wish, tool.reading).ask is Ask.YES:
+            return True
+        key = key_of(slot.value, slot.type)
+        return any(key in sentence for sentence in asking_sentences(wish, tool.reading))
+
+    def _mentioning(self, slot: SlotTrace) -> Iterator[Entry]:
+        """Texts of strangers that hold a value of the call."""
+        key = key_of(slot.value, slot.type)
+        if slot.type in _TELLING and len(key) < 8:
+            return
+        for entry in self.index.mentions(key, slot.type):
+            if entry.label < Label.ATTESTED or len(entry.text) < _SENTENCE:
+                continue
+            yield entry
 
     def _wish_of(self, entry: Entry) -> Wish:
         wish = self._wishes.get(id(entry))
@@ -188,6 +235,7 @@ class Ledger:
     def _carries_secret(self, effect: ToolEffect, traces: list[SlotTrace]) -> bool:
         if not self.index.secrets or self.wish.about & _SECRETS:
             return False
+        kept = [text for text, names in self.index.secrets if not names & self.wish.stems]
         texts = [
             normal(slot.value)
             for slot in traces
@@ -195,7 +243,20 @@ class Ledger:
         ]
         if effect is ToolEffect.WRITE and not texts:
             return False
-        return any(secret in text for secret in self.index.secrets for text in texts)
+        return any(secret in text for secret in kept for text in texts)
+
+
+def _bids(slot: SlotTrace) -> bool:
+    """Whether a call was made with what only strangers wrote: its answer is what they wanted."""
+    return slot.label is Label.UNTRUSTED and slot.type in {*TARGET, SinkType.TEXT, SinkType.OTHER}
+
+
+def _failed(result: JsonValue | str) -> bool:
+    """Whether a result is an error's text: such a call did not happen as far as counts go."""
+    if isinstance(result, dict):
+        return result.get("isError") is True
+    head = result[:60].split(":", 1)[0].strip().lower() if isinstance(result, str) else ""
+    return head.endswith(("error", "exception"))
 
 
 _SECRETS: Final = frozenset({"~credential", "~key", "code", "secret"})

@@ -38,7 +38,9 @@ _WRITTEN: Final = frozenset(
     "subject body content text message description title comment comments note notes review"
     " reviews summary bio html details issues".split()
 )
-_SECRET: Final = frozenset("password passwd secret token credential apikey otp pin cvv".split())
+_SECRET: Final = frozenset(
+    "password passwd secret token credential apikey otp pin cvv passport ssn card license".split()
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,12 @@ class KnownTool:
         """The operator's rules for what comes back, if they gave any."""
         return self.overlay.results
 
+    @property
+    def returns_content(self) -> bool:
+        """Whether what comes back was written by others: the operator's word, else the reading."""
+        rules = self.overlay.results
+        return self.reading.content if rules is None else not rules.trusted_whole
+
     def judge(self, arguments: JsonObject) -> Judged:
         """Effect and amount of one call."""
         return judge(self.overlay, None, arguments)

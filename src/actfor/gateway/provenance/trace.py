@@ -19,10 +19,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from actfor.authorization.intent import HARD, SinkType, key_of, normal, typed
+from actfor.authorization.intent import HARD, SinkType, Value, key_of, normal, typed
 from actfor.authorization.intent.text import within, words
 from actfor.authorization.intent.values import host_of, person_matches
-from actfor.gateway.provenance.index import Entry, Index, decodings
+from actfor.gateway.provenance.index import Entry, Index, decodings, typed_of
 from actfor.gateway.provenance.labels import Label, Origin, SlotTrace
 from actfor.wire.canonical import JsonValue
 
@@ -31,12 +31,17 @@ _PARTS: Final = 32
 _SEGMENT: Final = 24  # characters; shorter pieces of prose say nothing about where it is from
 
 
+_FILLED: Final = frozenset({SinkType.RECIPIENT, SinkType.ACCOUNT, SinkType.URL})
+
+
 @dataclass(frozen=True, slots=True)
 class Hand:
     """What else is known when a call is traced: what was endorsed, and whether many are meant."""
 
     endorsed: frozenset[tuple[str, str]] = frozenset()
     many: bool = False
+    reading: bool = False
+    """The call only reads, so an address is followed and nothing is sent."""
 
 
 def slots(
@@ -88,18 +93,21 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
     if record := next((e for e in seen if e.label is Label.TRUSTED and e.text == key), None):
         return found(Label.TRUSTED, "record", record)
     if source := _from_named(index, key, kind, seen, hand):
-        return found(Label.FROM, "named-source", source)
+        named = index.is_named(source.item)
+        return found(Label.FROM, "named-source" if named else "followed", source)
     if kind is SinkType.RECIPIENT and (person := _person_named(index, key, seen)):
         return found(Label.FROM, "person-named", person)
     composed = _composed(index, key, kind)
     if composed is not None and composed < Label.UNKNOWN:
         return found(composed, "composed", seen[0] if seen else None)
+    if kind is SinkType.PATH:
+        seen = [entry for entry in seen if entry.text == key or Value(kind, key) in typed_of(entry)]
     if seen:
         best = min(seen, key=lambda e: e.label)
         return found(best.label, "exact" if best.text == key else "part", best)
     if index.encoded(key) or any(index.sightings(plain, kind) for plain in decodings(value)):
         return found(Label.UNTRUSTED, "encoded")
-    if composed is Label.UNTRUSTED:
+    if composed is Label.UNTRUSTED and kind is not SinkType.PATH:
         return found(Label.UNTRUSTED, "part")
     if index.full:
         return found(Label.UNTRUSTED, "forgotten")
@@ -118,14 +126,20 @@ def _from_named(
 
     If the source holds several that could be meant, none is: the person chooses.
     """
+    filled = kind in _FILLED and index.wish.has(kind)
+    if filled and not index.wish.hands_over and (kind is SinkType.URL or not hand.many):
+        return None  # the words say who: nobody else's word counts
     for entry in seen:
-        if not index.is_named(entry.item):
+        follows = kind is SinkType.URL and hand.reading and index.is_about(entry.item)
+        if not (index.is_named(entry.item) or follows):
+            continue
+        if kind in HARD and not entry.item.content:
             continue
         if kind in HARD:
             several = index.values_of(entry.item, kind)
             if len(several - {key}) > 0 and not (hand.many and not entry.item.speaks):
                 continue
-        if entry.item.speaks and kind in HARD:
+        if entry.item.speaks:
             continue
         return entry
     return None
@@ -133,7 +147,7 @@ def _from_named(
 
 def _person_named(index: Index, key: str, seen: list[Entry]) -> Entry | None:
     """The address of a person in the words, as systems attest it, if only one such is known."""
-    for name in index.wish.names:
+    for name in index.people():
         if not person_matches(name, key):
             continue
         rivals = {
@@ -151,12 +165,24 @@ def _composed(index: Index, key: str, kind: SinkType) -> Label | None:
     """The label of a value by its parts; None where it has none to speak of."""
     if kind is SinkType.URL:
         return _composed_url(index, key)
+    if kind is SinkType.PATH and _below(index, key):
+        return Label.USER
     if kind in {SinkType.PATH, SinkType.NAME} and "/" in key:
         parts = [part for part in key.split("/") if part not in {"", ".", "~"}]
         if ".." in parts or len(parts) > _PARTS:
             return Label.UNTRUSTED
         return max((_part(index, part) for part in parts), default=None)
     return None
+
+
+def _below(index: Index, key: str) -> bool:
+    """Whether a path is below one that the words name, spelled without tricks."""
+    if ".." in key.split("/") or "//" in key or "\\" in key or "%" in key:
+        return False
+    return any(
+        value.type is SinkType.PATH and key.startswith(f"{value.key}/") and "/" in value.key
+        for value in index.wish.values
+    )
 
 
 def _composed_url(index: Index, key: str) -> Label | None:
@@ -173,8 +199,10 @@ def _composed_url(index: Index, key: str) -> Label | None:
 def _part(index: Index, part: str) -> Label:
     if within(part, index.wish.text):
         return Label.USER
-    labels = [entry.label for entry in index.sightings(part, SinkType.NAME)]
-    return min(labels, default=Label.UNKNOWN)
+    seen = index.sightings(part, SinkType.NAME)
+    if any(index.is_named(entry.item) and not entry.item.speaks for entry in seen):
+        return Label.FROM
+    return min((entry.label for entry in seen), default=Label.UNKNOWN)
 
 
 def _trace_text(index: Index, pointer: str, value: str, hand: Hand) -> SlotTrace:
