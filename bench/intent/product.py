@@ -13,8 +13,13 @@ from typing import Any, cast
 from actfor.authorization import compile_policies
 from actfor.authorization.model import PolicySet
 from actfor.gateway.provenance import DecisionPoint, ToolDescription
+from actfor.wire.rar import Authority, Constraint, Grant
+from actfor.wire.rar.constraint import OneOf
 from bench.intent.overlays import Tool
 from bench.intent.trial import Call, Point
+
+SERVER = "tools"
+"""What the product calls the server of a catalogue that names none."""
 
 _TYPES = {"id": "name", "address": "name"}
 """Our kinds of sinks in the product's words, where it has no such word itself."""
@@ -37,8 +42,34 @@ def _policies() -> PolicySet:
 def oracle(
     words: str, tools: tuple[Tool, ...], calls: list[Call], overlay: str, now: datetime
 ) -> Point:
-    """A point whose mandate was written knowing the person's calls: the upper bound."""
-    raise NotImplementedError
+    """A point whose mandate was written knowing the person's calls: the upper bound.
+
+    Each tool they use may be used as often as they use it, its sinks with their values alone.
+    """
+    effects = {tool.name: tool.effect for tool in tools}
+    sinks = {tool.name: tool.sinks for tool in tools}
+    grants = [
+        _grant(name, effects[name], [c for c in calls if c.tool == name], list(sinks[name]))
+        for name in dict.fromkeys(call.tool for call in calls)
+    ]
+    point = DecisionPoint.propose(
+        words,
+        descriptions(tools, overlay),
+        now=now,
+        policies=_policies(),
+        authority=Authority(tuple(grants) or (Grant(SERVER, ("none",), ("read",)),)),
+    )
+    return cast("Point", point)
+
+
+def _grant(tool: str, effect: str, calls: list[Call], sinks: list[str]) -> Grant:
+    limits: dict[str, Constraint] = {}
+    for pointer in sinks:
+        values = [call.arguments.get(pointer[1:]) for call in calls]
+        if all(value is not None for value in values):
+            limits[pointer] = OneOf(tuple(values))
+    most = None if effect == "read" else len(calls)
+    return Grant(SERVER, (tool,), (effect,), limits, most)
 
 
 def descriptions(tools: tuple[Tool, ...], overlay: str) -> list[ToolDescription]:
