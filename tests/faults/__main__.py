@@ -23,6 +23,8 @@ RIGS = {
     "R3": "kill_cluster",
     "R4": "power_cut",
     "R5": "crash_points",
+    "R6": "races",
+    "R7": "revocation",
     "R10": "network",
     "R14": "tamper",
     "R16": "key_rotation",

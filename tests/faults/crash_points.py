@@ -32,7 +32,7 @@ from tests.fakes.delegation_world import ISSUER, World, form
 from tests.fakes.gateway_mcp import journal_lines
 from tests.fakes.identity_process import code_tree, draft
 from tests.faults.harness import Plan, Rig, Tally
-from tests.faults.node import SERVERS, START, Node, Parts, Setting, permitted, prepare
+from tests.faults.node import SERVERS, START, Node, Parts, Setting, permitted, prepare, sign
 
 from actfor.approval import Answer
 from actfor.audit import AuditLog, Event
@@ -155,7 +155,7 @@ async def _asked(node: Node, setting: Setting) -> Any:
     call = exact_call(setting.person.id, {"n": 77}, agent=str(setting.delegations[0].agent))
     asked = await node.approvals.request(call, decision_trace="dec_77", reasons=["rig"])
     options = await node.approvals.options(setting.person, asked.id)
-    return asked.id, setting.passkey.get(options), call
+    return asked.id, sign(setting, options), call
 
 
 async def _invited(node: Node, setting: Setting) -> Any:
@@ -167,7 +167,7 @@ async def _invited(node: Node, setting: Setting) -> Any:
 
 async def _signing_in(node: Node, setting: Setting) -> Any:
     begun = await node.people.signin_options()
-    return begun.id, setting.passkey.get(begun.options)
+    return begun.id, sign(setting, begun.options)
 
 
 def _world(node: Node, setting: Setting) -> World:

@@ -155,3 +155,33 @@ def seed_or_new(given: str | None) -> int:
 def scratch(where: str | None) -> Path:
     """A folder on a real disk: what is to survive must have been written somewhere."""
     return Path(tempfile.mkdtemp(prefix="actfor-faults-", dir=where))
+
+
+def in_processes(work: Callable[[int], Any], count: int) -> list[Any]:
+    """Run ``work(0)`` … in a process each, at the same time; what each returned, as JSON."""
+    pipes = []
+    for number in range(count):
+        receiving, sending = os.pipe()
+        child = os.fork()
+        if child == 0:
+            told: dict[str, Any] = {}
+            try:
+                told["done"] = work(number)
+            except BaseException as cause:
+                told["failed"] = repr(cause)
+            finally:
+                with os.fdopen(sending, "w") as out:
+                    json.dump(told, out)
+                os._exit(0)
+        os.close(sending)
+        pipes.append((child, receiving))
+    results = []
+    for child, receiving in pipes:
+        with os.fdopen(receiving) as told_by:
+            text = told_by.read()
+        os.waitpid(child, 0)
+        found = json.loads(text) if text else {"failed": "it died"}
+        if "failed" in found:
+            raise RuntimeError(f"a process of the rig failed: {found['failed']}")
+        results.append(found["done"])
+    return results

@@ -152,10 +152,14 @@ async def prepare(
     *,
     agents: int = 1,
     approvals: int = 0,
+    among: int | None = None,
     calls: int | None = MANY_CALLS,
     max_calls: int | None = None,
 ) -> Setting:
-    """A database with an operator, and for each agent a mandate of ``calls`` and a token for it."""
+    """A database with an operator, and for each agent a mandate of ``calls`` and a token for it.
+
+    The first ``among`` agents (all, if not given) have ``approvals`` in turn.
+    """
     import_tables()
     folder.mkdir(parents=True, exist_ok=True)
     clock = Clock(START)
@@ -176,7 +180,10 @@ async def prepare(
             url, signer, svid_key, token_key, person, passkey, delegations,
             tuple(token for _, token in made), (),
         )  # fmt: skip
-        digests = [await _approved(node, setting, n) for n in range(approvals)]
+        digests = [
+            await _approved(node, setting, setting.delegations[n % (among or agents)], n)
+            for n in range(approvals)
+        ]
         await node.audit.checkpoint()
     finally:
         await database.close()
@@ -197,16 +204,21 @@ async def _delegated(
     return proved.delegation, issued.access_token
 
 
-async def _approved(node: Node, setting: Setting, n: int) -> str:
+def sign(setting: Setting, options: Any) -> dict[str, Any]:
+    """The person's passkey, which does not count (WebAuthn §6.1.1: many do not)."""
+    setting.passkey.count = -1
+    return setting.passkey.get(options)
+
+
+async def _approved(node: Node, setting: Setting, delegation: Delegation, n: int) -> str:
     """Ask about one exact call and have the person say yes with their passkey."""
-    delegation = setting.delegations[n % len(setting.delegations)]
     call = exact_call(
         setting.person.id, {"n": n}, agent=str(delegation.agent), mandate_id=delegation.mandate.id,
         chain=(str(delegation.agent),),
     )  # fmt: skip
     asked = await node.approvals.request(call, decision_trace=f"dec_ask{n}", reasons=["rig"])
     options = await node.approvals.options(setting.person, asked.id)
-    assertion = setting.passkey.get(options)
+    assertion = sign(setting, options)
     await node.approvals.answer(setting.person, asked.id, Answer.APPROVE, assertion)
     return call.digest
 

@@ -1,0 +1,298 @@
+"""R6: everybody wants the same one-time thing at once.
+
+For each kind of thing that may be taken once (or so many times), some are made, and then each is
+asked for several times at the same moment: on SQLite by tasks of one process, on PostgreSQL by two
+nodes. Exactly so many must get it as there are; and the log and the counters must agree.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from sqlalchemy import bindparam
+from tests.conftest import Clock
+from tests.fakes.console_people import exact_call
+from tests.faults.crash_points import (
+    _challenged,
+    _device,
+    _device_approved,
+    _exchanging,
+    _invited,
+    _login_proof,
+    _signing_in,
+    _world,
+)
+from tests.faults.harness import Plan, Rig, Tally, in_processes
+from tests.faults.node import START, Node, Parts, Setting, examine, prepare, sign
+from tests.faults.places import Places, kinds
+
+from actfor.approval import Answer, ApprovalService
+from actfor.approval import repository as approval_rows
+from actfor.delegation import DelegationService
+from actfor.delegation.model import Delegation
+from actfor.delegation.repository import grants
+from actfor.delegation.repository.tables import proof as proof_table
+from actfor.errors import Refused
+from actfor.store import Tx
+
+RACERS = 6
+AT_ONCE = 48
+
+
+@dataclass(frozen=True)
+class Thing:
+    """Something of which ``worth`` attempts may succeed."""
+
+    kind: str
+    key: str
+    made: Any
+    worth: int = 1
+
+
+Take = Callable[[Node, Setting, Any, int], Awaitable[object]]
+
+
+async def _proof(node: Node, setting: Setting, made: Any, racer: int) -> object:
+    return await node.decide(setting.delegations[0], made * 100 + racer, f"once-{made}")
+
+
+async def _approval(node: Node, setting: Setting, made: Any, racer: int) -> object:
+    number = 10_000_000 + made[0] * 100 + racer
+    return await node.decide(setting.delegations[0], number, f"apr-{number}", made[1])
+
+
+async def _budget(node: Node, setting: Setting, made: Any, racer: int) -> object:
+    number = 20_000_000 + made * 1000 + racer
+    return await node.decide(setting.delegations[1 + made], number, f"bud-{number}")
+
+
+async def _answer(node: Node, setting: Setting, made: Any, racer: int) -> object:
+    if racer % 2:
+        return await node.approvals.answer(setting.person, made[0], Answer.DENY, reason="no")
+    return await node.approvals.answer(setting.person, made[0], Answer.APPROVE, made[1][racer])
+
+
+async def _redeem(node: Node, setting: Setting, made: Any, racer: int) -> object:
+    key_proof = made[1] if racer == 0 else made[2][racer]
+    return await node.delegation.poll_device(made[0].device_code, key_proof)
+
+
+TAKE: dict[str, Take] = {
+    "proof": _proof,
+    "approval": _approval,
+    "budget": _budget,
+    "answer": _answer,
+    "device code": _redeem,
+    "device answer": lambda node, s, made, racer: node.delegation.approve_device(
+        s.person, made[0].user_code, approve=racer % 2 == 0
+    ),
+    "invitation": lambda node, s, made, _: node.people.register(*made),
+    "sign-in": lambda node, s, made, _: node.people.signin(*made),
+    "attestation": lambda node, s, made, _: node.agents.attest(*made),
+    "exchange proof": lambda node, s, made, _: node.delegation.exchange(*made),
+    "revocation": lambda node, s, made, _: node.delegation.revoke_mandate(s.person, made, "race"),
+}
+
+
+async def make_things(setting: Setting, rounds: int, budgets: int) -> list[Thing]:
+    """``rounds`` of each kind, made by a node that is closed before the race."""
+    node = Node.open(setting, Clock(START))
+    things: list[Thing] = []
+    try:
+        for n in range(rounds):
+            things += [Thing("proof", f"{n}.{k}", n * 20 + k) for k in range(20)]
+            things += await _slow_things(node, setting, n)
+        things += [
+            Thing("approval", f"{n}", (n, digest)) for n, digest in enumerate(setting.approved)
+        ]
+        things += [Thing("budget", f"{n}", n, worth=7) for n in range(budgets)]
+    finally:
+        await node.close()
+    return things
+
+
+async def _slow_things(node: Node, setting: Setting, n: int) -> list[Thing]:
+    call = exact_call(setting.person.id, {"race": n}, agent=f"spiffe://example.org/agent/r{n}")
+    asked = await node.approvals.request(call, decision_trace=f"dec_race{n}", reasons=["rig"])
+    yes = {}
+    for racer in range(0, RACERS * 2, 2):
+        options = await node.approvals.options(setting.person, asked.id)
+        yes[racer] = sign(setting, options)
+    redeemed, proof = await _device_approved(node, setting)
+    again = {racer: _login_proof(node) for racer in range(1, RACERS * 2)}
+    first = setting.delegations[0]
+    mandate = await node.delegation.commit_mandate(setting.person, _draft(node, setting))
+    return [
+        Thing("answer", str(n), (asked.id, yes)),
+        Thing("device code", str(n), (redeemed, proof, again)),
+        Thing("device answer", str(n), await _device(node, setting)),
+        Thing("invitation", str(n), await _invited(node, setting)),
+        Thing("sign-in", str(n), await _signing_in(node, setting)),
+        Thing("attestation", str(n), await _challenged(node, setting)),
+        Thing("exchange proof", str(n), await _exchanging(node, replace(setting, delegations=(first,)))),
+        Thing("revocation", str(n), mandate.id),
+    ]  # fmt: skip
+
+
+def _draft(node: Node, setting: Setting) -> Any:
+    return _world(node, setting).draft(setting.delegations[0].agent_name)
+
+
+def run(plan: Plan) -> Tally:
+    """``cycles`` is how many attempts, about."""
+    tally, attempts, turn = Tally(), 0, 0
+    with ExitStack() as stack:
+        places = Places(plan.folder, stack)
+        while attempts < plan.cycles and (plan.mutant is None or tally.sound):
+            kind = kinds()[turn % len(kinds())]
+            turn += 1
+            with places.fresh(kind) as (url, nodes):
+                attempts += one_database(plan, tally, url, nodes, turn)
+    tally.figures["attempts"] = attempts
+    return tally
+
+
+def one_database(plan: Plan, tally: Tally, url: str, nodes: int, turn: int) -> int:
+    """One database: make things, fork the nodes, race, compare."""
+    setting = asyncio.run(
+        prepare(url, plan.folder / f"w{turn}", agents=4, approvals=12, among=1, calls=7)
+    )
+    first = asyncio.run(_unlimited(setting, plan, turn))
+    setting = replace(setting, delegations=(first, *setting.delegations[1:]))
+    things = asyncio.run(make_things(setting, 4 if plan.mutant is None else 1, 3))
+    order = [(at, racer) for at, thing in enumerate(things) for racer in range(_racers(thing))]
+    plan.rng.shuffle(order)
+    order.sort(key=lambda pair: (pair[0] // 8, plan.rng.random()))  # the same thing close together
+    told = in_processes(partial(_race, setting, things, order, nodes, plan.mutant), nodes)
+    got: Counter[int] = Counter()
+    for won, odd in told:
+        got.update(won)
+        tally.problems += odd
+    for at, thing in enumerate(things):
+        tally.acknowledged += got[at]
+        tally.double_spent += max(0, got[at] - thing.worth)
+        if got[at] < thing.worth:
+            tally.problems.append(f"{thing.kind} {thing.key}: {got[at]} of {thing.worth} got it")
+        plan.remember(kind=thing.kind, key=thing.key, worth=thing.worth, got=got[at])
+    asyncio.run(_judge(setting, tally))
+    return len(order)
+
+
+async def _unlimited(setting: Setting, plan: Plan, turn: int) -> Delegation:
+    """A delegation whose budget is no limit, for all races but the one about budgets."""
+    node = Node.open(setting, Clock(START))
+    try:
+        world = _world(node, setting)
+        holder = await world.attest(setting.delegations[0].agent_name)
+        draft = {"grants": [{"server": "crm", "tools": ["read_query"], "effects": ["read"]}]}
+        mandate = await world.mandate(holder.agent.name, budget={"calls": 1_000_000}, **draft)
+        issued = await world.exchange(holder, await world.subject(mandate))
+        return (await world.authenticate(holder, issued.access_token)).delegation
+    finally:
+        await node.close()
+
+
+def _racers(thing: Thing) -> int:
+    return 30 if thing.kind == "budget" else RACERS
+
+
+def _race(
+    setting: Setting,
+    things: list[Thing],
+    order: list[tuple[int, int]],
+    nodes: int,
+    mutant: str | None,
+    number: int,
+) -> tuple[list[int], list[str]]:
+    """One node: its share of the attempts (of each thing, so that all nodes want it)."""
+    mine = [pair for pair in order if pair[1] % nodes == number]
+    return asyncio.run(_run_race(setting, things, mine, mutant))
+
+
+async def _run_race(
+    setting: Setting, things: list[Thing], mine: list[tuple[int, int]], mutant: str | None
+) -> tuple[list[int], list[str]]:
+    node = MAKE[mutant](setting)
+    won: list[int] = []
+    odd: list[str] = []
+
+    async def attempt(at: int, racer: int) -> None:
+        thing = things[at]
+        try:
+            await TAKE[thing.kind](node, setting, thing.made, racer)
+            won.append(at)
+        except Refused:
+            pass
+        except Exception as cause:
+            odd.append(f"{thing.kind}: {cause!r}")
+
+    try:
+        for start in range(0, len(mine), AT_ONCE):
+            await asyncio.gather(*(attempt(*pair) for pair in mine[start : start + AT_ONCE]))
+    finally:
+        await node.close()
+    return won, odd
+
+
+async def _judge(setting: Setting, tally: Tally) -> None:
+    node = Node.open(setting, Clock(START))
+    try:
+        await examine(node, setting, {}, tally, None)
+    finally:
+        await node.close()
+
+
+# -- mutants: looking first, taking afterwards -------------------------------------------------------
+
+
+class LooksFirst(Node):
+    """Mutant: whether a proof was spent is looked at before the transaction that spends it."""
+
+    async def decide(
+        self, delegation: Delegation, number: int, once: str, approval: str | None = None
+    ) -> int:
+        spent = await self.database.read(lambda tx: tx.one(_SPENT, which=once))
+        if spent is not None:
+            raise Refused("replayed", "seen before")
+        return await super().decide(delegation, number, once, approval)
+
+
+class SpendsRegardless(DelegationService):
+    def spend(self, tx: Tx, proof: str) -> None:
+        grants.spend(tx, proof, tx.now)
+
+
+class ApprovesFromMemory(ApprovalService):
+    """Mutant: an approval that was seen as approved is used, whoever used it meanwhile."""
+
+    def consume(self, tx: Tx, digest: str, agent: str | None = None) -> Any:
+        seen: dict[str, Any] = self.__dict__.setdefault("seen", {})
+        known = seen.setdefault(digest, approval_rows.latest(tx, digest))
+        assert known is not None
+        spent = known.consume(digest, tx.now)
+        approval_rows.consume(tx, known.id, digest, tx.now)
+        return spent
+
+
+_SPENT = proof_table.select().where(proof_table.c.once == bindparam("which"))
+
+MAKE: dict[str | None, Callable[[Setting], Node]] = {
+    None: lambda setting: Node.open(setting, Clock(START)),
+    "looks-first": lambda setting: LooksFirst.open(
+        setting, Clock(START), Parts(delegation=SpendsRegardless)
+    ),
+    "approves-from-memory": lambda setting: Node.open(
+        setting, Clock(START), Parts(approvals=ApprovesFromMemory)
+    ),
+}
+
+RIG = Rig(
+    "R6", "races for everything that may be taken once", run, short=1_500, release=1_000_000,
+    mutants={"looks-first": 2_000, "approves-from-memory": 2_000},
+)  # fmt: skip
