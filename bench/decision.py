@@ -1,11 +1,12 @@
 """How long one decision takes in process, beside Cedar without our index, in the same run.
 
-    python bench/decision.py [--rounds N]
+    python bench/decision.py [--rounds N] [--memory DECISIONS]
 
 Sets of 100 and 1,000 policies: the default pack, and for the rest one rule for each of as many
-tools (two thirds bound by scope, one third by a condition on the server's name).
-Four requests in turn: a read permitted, a write permitted by a tool's own rule, a deletion held for
-approval (two questions), a call outside the mandate.
+tools (bound by scope, by a condition on the server's name, or by a pattern on the purpose).
+Every fact of the schema is given. Five requests in turn: a read permitted, a write permitted by a
+tool's own rule, one permitted by a rule with a pattern (which our index leaves to Cedar), a
+deletion held for approval (two questions), a call outside the mandate.
 
 - ``actfor``: ``to_request`` and ``PolicySet.decide``, from facts to reasons. CPU of this thread.
 - ``cedarpy, pre-parsed``: the same policies in one parsed ``PolicySet``, parsed ``Schema`` and
@@ -56,14 +57,15 @@ def rule(number: int) -> str:
             f'{name}permit (principal, action == Action::"write", resource)\n'
             f'when {{ context.server == "s{number}" && {caps} }};\n'
         )
+    pattern = ' && context.purpose like "*letters*"' if number % 3 == 1 else ""
     return (
         f'{name}permit (principal, action == Action::"write", resource == Tool::"s{number}/t")\n'
-        f"when {{ {caps} }};\n"
+        f"when {{ {caps}{pattern} }};\n"
     )
 
 
 def calls() -> list[CallFacts]:
-    """What is asked, in turn."""
+    """What is asked, in turn: every fact of the schema is there."""
     usual = {
         "agent": AGENT,
         "in_mandate": True,
@@ -75,20 +77,39 @@ def calls() -> list[CallFacts]:
         "tool_state": "pinned",
         "person": "usr_alice",
         "purpose": "answer the customers' letters of this week",
+        "pep": "crm",
+        "amount_minor": 0,
+        "amount_currency": "EUR",
+        "amount_limit_minor": 10_000,
         "budget_calls_left": 40,
+        "budget_amount_left_minor": 50_000,
+        "effect_asked": "yes",
+        "sink_label": "user",
+        "sink_origin": "the person's words",
+        "sinks_untrusted": False,
+        "content_untrusted": True,
+        "solicited": False,
+        "relevant": True,
+        "read_untrusted": True,
+        "read_secret": False,
+        "carries_secret": False,
+        "over_count": False,
+        "unusual_order": False,
+        "value_endorsed": False,
     }
     make: Callable[..., CallFacts] = CallFacts
-    return [
+    asks = {**usual, "requires_approval": True}
+    outside = {**usual, "in_mandate": False, "mandate_reason": "tool `send` is not granted"}
+    made = [
         make(**usual, server="crm", tool="find", effect=ToolEffect.READ),
+        make(**usual, server="s6", tool="t", effect=ToolEffect.WRITE),
         make(**usual, server="s7", tool="t", effect=ToolEffect.WRITE),
-        make(**usual, server="crm", tool="drop", effect=ToolEffect.DELETE),
-        make(
-            **{**usual, "in_mandate": False, "mandate_reason": "tool `send` is not granted"},
-            server="mail",
-            tool="send",
-            effect=ToolEffect.SHARE,
-        ),
+        make(**asks, server="crm", tool="drop", effect=ToolEffect.DELETE),
+        make(**outside, server="mail", tool="send", effect=ToolEffect.SHARE),
     ]
+    left_out = compile_policies().schema.facts - to_request(made[0]).context.keys()
+    assert not left_out, f"facts that the benchmark does not give: {sorted(left_out)}"
+    return made
 
 
 class Linear:
@@ -134,9 +155,9 @@ def microseconds(decide: Callable[[CallFacts], object], rounds: int, each: int) 
 
 
 def growth(policies: PolicySet, decisions: int) -> int:
-    """Bytes by which the process grows over so many decisions."""
+    """Bytes by which the process grows over so many decisions, after a first thousand."""
     asked = calls()
-    for facts in asked * 50:
+    for facts in asked * 200:
         policies.decide(to_request(facts))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for number in range(decisions):
@@ -153,6 +174,9 @@ def main() -> None:
     """Measure, print a table, and the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument(
+        "--memory", type=int, default=100_000, help="decisions over which growth is measured"
+    )
     options = parser.parse_args()
     figures: dict[str, float | int | None] = {}
     print(
@@ -164,7 +188,7 @@ def main() -> None:
         linear, unchecked = Linear(policies, checked=True), Linear(policies, checked=False)
         for facts in calls():
             assert ours(facts).effect is linear.decide(facts) is unchecked.decide(facts)
-        figures[f"decision_us_{size}"] = round(microseconds(ours, options.rounds, 4000), 1)
+        figures[f"decision_us_{size}"] = round(microseconds(ours, options.rounds, 5000), 1)
         each = 200_000 // size
         figures[f"peer_linear_us_{size}"] = round(
             microseconds(linear.decide, options.rounds, each), 1
@@ -177,7 +201,7 @@ def main() -> None:
             f"{figures[f'peer_linear_us_{size}']:>17} µs  "
             f"{figures[f'peer_unchecked_us_{size}']:>16} µs"
         )
-        figures[f"growth_bytes_{size}"] = growth(policies, 20_000)
+        figures[f"growth_bytes_{size}"] = growth(policies, options.memory)
     print(json.dumps(figures))
 
 

@@ -1,5 +1,7 @@
 """The index asks Cedar about few policies; the answer must be that of all of them."""
 
+import gc
+import sys
 from collections.abc import Mapping
 
 import cedarpy
@@ -251,6 +253,36 @@ def test_a_stream_of_made_up_names_does_not_grow_the_index() -> None:
         request = Request(f"spiffe://a/agent/{number}", "read", f"x/{number}", _facts())
         assert policies.decide(request).effect is Effect.DENY
     assert len(policies._index._scopes) <= 4
+
+
+def test_memory_is_flat_over_many_decisions() -> None:
+    policies = compile_policies(
+        EVERYTHING + '@id("x")@reason("r") forbid (principal, action, resource) '
+        'when { context.purpose like "*secret*" };'
+    )
+
+    def decide(count: int) -> None:
+        for number in range(count):
+            facts = _facts(
+                purpose=f"words {number}", server=f"s{number}", in_mandate=number % 2 == 0
+            )
+            policies.decide(Request(f"spiffe://a/agent/{number}", "read", f"s{number}/t", facts))
+
+    decide(2_000)
+    gc.collect()
+    before = sys.getallocatedblocks()
+    decide(20_000)
+    gc.collect()
+    assert sys.getallocatedblocks() - before < 500
+
+
+def test_a_set_that_guards_decide_alone_does_not_trouble_cedar() -> None:
+    policies = compile_policies()
+    facts = _facts(in_mandate=True, within_caps=True, tool_pinned=True, tier="low")
+    scope = policies._index.scope(Request(AGENTS[0], "read", "s/t", facts))
+    leaf = scope.leaf(facts)
+    assert leaf.handle is None
+    assert leaf.permits == ("read-in-mandate",)
 
 
 def _facts(**facts: Fact) -> Mapping[str, Fact]:

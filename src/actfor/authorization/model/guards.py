@@ -3,7 +3,8 @@
 Cedar evaluates a policy's conditions from left to right and stops at the first that is false. As
 long as each is a test of facts that are certain to be there with the right type, its value can be
 told without Cedar, and a policy whose test is false is unsatisfied *without error*. The first
-test that might fail (arithmetic may overflow), or that is not recognised, ends the head.
+test that might fail (arithmetic may overflow), or that is not recognised, ends the head. Where the
+head is all there is, the policy is satisfied exactly if every test of it holds.
 """
 
 from __future__ import annotations
@@ -30,25 +31,25 @@ _ORDER: Mapping[str, Callable[[int, int], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """``context.name`` for a required Bool."""
+    """``context.name`` for a Bool that is certain to be there."""
 
     name: str
 
     def test(self, context: Context) -> bool:
-        """The fact itself."""
-        return context[self.name] is True
+        """The fact itself; False while it is absent, where nobody asks."""
+        return context.get(self.name) is True
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """``context.name == "value"`` for a required String."""
+    """``context.name == "value"`` for a String that is certain to be there."""
 
     name: str
     value: str
 
     def test(self, context: Context) -> bool:
-        """Whether it is that text."""
-        return context[self.name] == self.value
+        """Whether it is that text; False while it is absent, where nobody asks."""
+        return context.get(self.name) == self.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +96,18 @@ def hold(guards: Iterable[Guard], context: Context) -> bool:
     return all(guard.test.test(context) is guard.wanted for guard in guards)
 
 
-def guards_of(conditions: Iterable[Node], schema: RequestSchema) -> Iterator[Guard]:
-    """The head of a policy's conditions, in the order in which Cedar evaluates them."""
+def guards_of(conditions: Iterable[Node], schema: RequestSchema) -> tuple[tuple[Guard, ...], bool]:
+    """The head of a policy's conditions in Cedar's order, and whether it is all of them."""
     certain = dict(schema.required)
+    guards: list[Guard] = []
     for atom, wanted in conjuncts_of(conditions):
-        test = _test(atom, certain, schema)
-        if test is None:
-            return
-        if isinstance(test, Present) and wanted:
-            certain[test.name] = schema.optional[test.name]
-        yield Guard(test, wanted)
+        guard = _guard(atom, certain, schema, wanted=wanted)
+        if guard is None:
+            return tuple(guards), False
+        if isinstance(guard.test, Present) and guard.wanted:
+            certain[guard.test.name] = schema.optional[guard.test.name]
+        guards.append(guard)
+    return tuple(guards), True
 
 
 def conjuncts_of(conditions: Iterable[Node]) -> Iterator[tuple[Node, bool]]:
@@ -125,20 +128,28 @@ def _conjuncts(node: Node, *, wanted: bool) -> Iterator[tuple[Node, bool]]:
         yield node, wanted
 
 
-def _test(atom: Node, certain: Mapping[str, type], schema: RequestSchema) -> Test | None:
+def _guard(
+    atom: Node, certain: Mapping[str, type], schema: RequestSchema, *, wanted: bool
+) -> Guard | None:
     name = fact_in(atom, ".")
     if name is not None:
-        return Flag(name) if schema.required.get(name) is bool else None
+        return Guard(Flag(name), wanted) if certain.get(name) is bool else None
     name = fact_in(atom, "has")
     if name is not None:
-        return Present(name) if name in schema.optional else None
-    return _equality(atom, certain) or _comparison(atom, certain)
+        return Guard(Present(name), wanted) if name in schema.optional else None
+    if (compared := _comparison(atom, certain)) is not None:
+        return Guard(compared, wanted)
+    if (text := _equality(atom, "==", certain)) is not None:
+        return Guard(text, wanted)
+    text = _equality(atom, "!=", certain)
+    return None if text is None else Guard(text, wanted=not wanted)
 
 
-def _equality(atom: Node, certain: Mapping[str, type]) -> Test | None:
-    if "==" not in atom:
+def _equality(atom: Node, operation: str, certain: Mapping[str, type]) -> Test | None:
+    sides = atom.get(operation)
+    if not isinstance(sides, dict):
         return None
-    name, literal = fact_in(atom["=="]["left"], "."), atom["=="]["right"].get("Value")
+    name, literal = fact_in(sides["left"], "."), sides["right"].get("Value")
     if name is not None and certain.get(name) is str and isinstance(literal, str):
         return Text(name, literal)
     return None

@@ -8,16 +8,18 @@ without evaluating them:
 2. *guard*: the conditions begin with tests that cannot fail to evaluate, and one of them does not
    hold (see ``guards``).
 
-INVARIANT: a policy is left out only if Cedar would find it unsatisfied *and* free of errors, so
-answer, determining policies and errors equal those of the whole set (a property test compares).
-What is not recognised is never left out.
+A policy whose conditions are nothing but such tests is *decided* by them: where they hold it is
+satisfied, and Cedar need not be asked about it either. Cedar is asked about what is left.
+
+INVARIANT: a policy is left out only if Cedar would find it unsatisfied *and* free of errors, and
+decided only if Cedar would find it satisfied, so answer, determining policies and errors equal
+those of the whole set (property tests compare). What is not recognised is left to Cedar.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from operator import itemgetter
 
 import cedarpy
 
@@ -42,9 +44,14 @@ _MOST_LEAVES = 4096  # per scope; a set that reaches it starts to fill anew
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """The policies left after scope and guards, parsed, and what evaluating them needs."""
+    """The policies left after scope and guards: those that are decided, and those to ask about."""
 
-    handle: cedarpy.PolicySet
+    permits: tuple[str, ...]
+    """The @ids of satisfied ``permit``s."""
+    forbids: tuple[str, ...]
+    """The @ids of satisfied ``forbid``s."""
+    handle: cedarpy.PolicySet | None
+    """The rest, parsed; None where nothing is left."""
     names: tuple[str, ...]
     """The @ids; Cedar calls these policies ``policy0``, ``policy1``, … in this order."""
     reads: tuple[str, ...] | None
@@ -62,6 +69,8 @@ class _Entry:
     subject: str | None
     resource: tuple[str, str] | None
     guards: tuple[Guard, ...]
+    decided: bool
+    """Whether scope and guards are all there is to it."""
     reads: frozenset[str] | None
     hierarchy: bool
 
@@ -120,8 +129,8 @@ class Index:
         return scope
 
     def only(self, policy: Policy) -> Leaf:
-        """One policy as a set of its own."""
-        return _leaf([entry for entry in self._entries if entry.policy is policy])
+        """One policy as a set of its own, for Cedar to answer whatever its guards say."""
+        return _asked([entry for entry in self._entries if entry.policy is policy], (), ())
 
     def _new_scope(
         self, action: str, tool: str | None, server: str | None, subject: str | None
@@ -142,44 +151,62 @@ class Index:
         return Scope(entries, liftable, _key(guard for entry in entries for guard in entry.guards))
 
 
-def server_of(resource: str) -> str:
-    """The server in ``server/tool``; server names hold no slash, tool names may."""
-    return resource.partition("/")[0]
+def server_of(resource: str) -> str | None:
+    """The server in ``server/tool``; server names hold no slash, tool names may.
+
+    None for what names no tool: it is in no server (see ``engine``).
+    """
+    server, _, tool = resource.partition("/")
+    return server if tool else None
 
 
 def _key(guards: Iterable[Guard]) -> Callable[[Context], object]:
     """A function of the context; where it gives the same, the same guards hold."""
     tests = {guard.test: None for guard in guards}  # without repetition, in order
     flags = sorted({test.name for test in tests if isinstance(test, Flag)})
-    flag_values = itemgetter(*flags) if flags else None
     # One look at a text answers all tests of it: a test for each of many servers is usual.
     texts: dict[str, set[str]] = {}
     for test in tests:
         if isinstance(test, Text):
             texts.setdefault(test.name, set()).add(test.value)
     named = tuple(texts.items())
-    others = tuple(test.test for test in tests if isinstance(test, Present | Compared))
+    # A flag's value says also whether it is there.
+    present = sorted({test.name for test in tests if isinstance(test, Present)} - set(flags))
+    compared = tuple(test.test for test in tests if isinstance(test, Compared))
 
     def key(context: Context) -> object:
+        get = context.get
         return (
-            flag_values(context) if flag_values else None,
-            tuple(
-                [value if (value := context.get(name)) in among else None for name, among in named]
-            ),
-            tuple([test(context) for test in others]),
+            tuple(map(get, flags)),
+            tuple([value if (value := get(name)) in among else None for name, among in named]),
+            tuple(map(context.__contains__, present)),
+            tuple([test(context) for test in compared]),
         )
 
     return key
 
 
 def _leaf(entries: list[_Entry]) -> Leaf:
+    decided = [entry.policy for entry in entries if entry.decided]
+    return _asked(
+        [entry for entry in entries if not entry.decided],
+        tuple(policy.id for policy in decided if policy.effect == "permit"),
+        tuple(policy.id for policy in decided if policy.effect == "forbid"),
+    )
+
+
+def _asked(entries: list[_Entry], permits: tuple[str, ...], forbids: tuple[str, ...]) -> Leaf:
+    if not entries:
+        return Leaf(permits, forbids, None, (), (), hierarchy=False)
     read = [entry.reads for entry in entries]
     return Leaf(
+        permits,
+        forbids,
         # The statements themselves, as they were validated; nothing is rebuilt from a tree.
         cedarpy.PolicySet.from_str("\n".join(entry.policy.text for entry in entries)),
         tuple(entry.policy.id for entry in entries),
         None if None in read else tuple(sorted(frozenset[str]().union(*filter(None, read)))),
-        any(entry.hierarchy for entry in entries),
+        hierarchy=any(entry.hierarchy for entry in entries),
     )
 
 
@@ -187,12 +214,23 @@ def _entry(policy: Policy, schema: RequestSchema) -> _Entry:
     body = policy.body
     conditions = [condition["body"] for condition in body["conditions"]]
     principal, resource = _named(body["principal"]), _named(body["resource"])
+    actions, subject = _actions(body["action"]), None
+    if principal and principal[0] == "Agent":
+        subject = principal[1]
+    kept = resource if resource and resource[0] in {"Tool", "Server"} else None
+    guards, whole = guards_of(body["conditions"], schema)
+    recognised = (
+        (actions is not None or body["action"]["op"] == "All")
+        and (subject is not None or principal is None)
+        and (kept is not None or resource is None)
+    )
     return _Entry(
         policy,
-        _actions(body["action"]),
-        principal[1] if principal and principal[0] == "Agent" else None,
-        resource if resource and resource[0] in {"Tool", "Server"} else None,
-        tuple(guards_of(body["conditions"], schema)),
+        actions,
+        subject,
+        kept,
+        guards,
+        whole and recognised,
         reads(conditions),
         body["resource"]["op"] == "in" or "in" in body["resource"] or asks_membership(conditions),
     )
@@ -209,7 +247,8 @@ def _actions(scope: Node) -> frozenset[str] | None:
 def _named(scope: Node) -> tuple[str, str] | None:
     """The entity a scope names: by ``==``, by ``in``, or by ``is … in``.
 
-    Agents and tools have no members, so to be in one is to be it.
+    Agents and tools have no members, so to be in one is to be it. ``is`` alone names none, and
+    says what the schema makes certain.
     """
     entity = scope.get("entity") or scope.get("in", {}).get("entity")
     return (entity["type"], entity["id"]) if entity else None

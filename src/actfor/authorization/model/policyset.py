@@ -110,16 +110,22 @@ class PolicySet:
 
     def _ask(self, scope: Scope, request: Request, context: Mapping[str, Fact]) -> Answer:
         leaf = scope.leaf(context)
-        if not leaf.names:
-            return False, (), ()
-        read = context
-        if leaf.reads is not None:
-            read = {name: context[name] for name in leaf.reads if name in context}
-        allowed, policies, errors = ask(leaf.handle, request, read, hierarchy=leaf.hierarchy)
-        return allowed, policies, tuple([_named(error, leaf) for error in errors])
+        permits, forbids = leaf.permits, leaf.forbids
+        if leaf.handle is not None:
+            read = context
+            if leaf.reads is not None:
+                read = {name: context[name] for name in leaf.reads if name in context}
+            allowed, named, errors = ask(leaf.handle, request, read, hierarchy=leaf.hierarchy)
+            if errors:
+                return False, (), tuple([_named(error, leaf) for error in errors])
+            # Of an answer's policies all permit, or all forbid (Cedar names what determined it).
+            permits, forbids = (permits + named, forbids) if allowed else (permits, forbids + named)
+        # As Cedar joins them: a satisfied forbid denies; else a satisfied permit allows.
+        return (False, forbids, ()) if forbids else (bool(permits), permits, ())
 
     def _alone(self, policy: Policy, request: Request) -> PolicyAnswer:
         leaf = self._index.only(policy)
+        assert leaf.handle is not None  # noqa: S101 - `only` leaves it to Cedar
         _, satisfied, errors = ask(leaf.handle, request, request.context, hierarchy=leaf.hierarchy)
         reason = self._reason(policy.id, request)
         error = _named(errors[0], leaf) if errors else None
