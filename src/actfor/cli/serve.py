@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
     app.command()(dev)
     app.command()(serve)
     app.command()(init)
+    app.command()(recover)
 
 
 def dev(
@@ -89,6 +90,45 @@ def init(
         out.print(f"setup link   {link}\n             one use, 15 minutes", markup=False)
     else:
         out.print("an operator is registered; no setup link was made", markup=False)
+
+
+def recover(
+    acknowledge: Annotated[
+        bool,
+        typer.Option("--acknowledge", help="You know that what happened since is lost."),
+    ] = False,
+    issuer: IssuerOption = None,
+    data: DataOption = DEFAULT_DATA,
+    db: DatabaseOption = None,
+) -> None:
+    """Go on with a database that is an older copy of itself, after the server refused to start.
+
+    What was revoked since the copy was made would be alive again, so everything ends: all keys,
+    tokens and sessions, all mandates and approvals; agents are quarantined. People and their roles
+    are as in the copy: look at them first. The log goes on under a new name and key.
+
+    Example: actfor recover --acknowledge --data /var/lib/actfor
+    """
+    import asyncio
+
+    if not acknowledge:
+        raise Refused(
+            Kind.CONFLICT,
+            "this ends every key, token, session, mandate and approval, quarantines every agent,"
+            " and begins a new log; say so with --acknowledge",
+        )
+    server = _server()
+    mode = "serve" if issuer else "dev"
+    settings = server.load(mode=mode, data=data, database=db, issuer=issuer)
+    done = asyncio.run(server.recover(settings))
+    out.print(f"cause        {done.cause}", markup=False)
+    out.print(
+        f"ended        {done.people} people's tokens and sessions, {done.mandates} mandates;"
+        f" {done.agents} agents quarantined",
+        markup=False,
+    )
+    out.print(f"log          {done.log}; those who verify it need its new key:", markup=False)
+    out.file.write(done.verifier_key + "\n")
 
 
 def _start(**given: object) -> None:

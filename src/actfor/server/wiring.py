@@ -101,34 +101,83 @@ class Application:
 
     async def close(self) -> None:
         """End connections, sign the last checkpoint, keep it, close the database."""
+        try:
+            await self.services.audit.checkpoint()
+        except Refused as refused:
+            log.warning("the last checkpoint was not signed", reason=refused.detail)
+        await self.release()
+
+    async def release(self) -> None:
+        """End connections, close the database; sign nothing."""
         services = self.services
         await services.attestation.close()
         await services.catalog.close()
-        try:
-            await services.audit.checkpoint()
-        except Refused as refused:
-            log.warning("the last checkpoint was not signed", reason=refused.detail)
         await services.witnessing.close()
         await services.database.close()
 
 
-async def build(settings: Settings, *, with_default_policies: bool) -> Application:
+async def build(
+    settings: Settings, *, with_default_policies: bool, guarded: bool = True
+) -> Application:
     """Open the data folder and wire the services.
+
+    ``guarded=False`` leaves out the comparison of the log with what was signed before: only
+    ``recovery`` may, and what is built so must never serve.
 
     Raises:
         Refused: a key file, the database, the log or the policies are not as they must be.
     """
-    clock = _utc
+    clock = utc
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     origin = settings.domain + "/log"
     vault = open_vault(settings)
     database = Database.open(settings.database_url, clock=clock)
     try:
-        services = await _services(settings, vault, database, origin, clock, with_default_policies)
+        services = await _services(
+            settings,
+            vault,
+            database,
+            origin,
+            clock,
+            with_default_policies=with_default_policies,
+            guarded=guarded,
+        )
     except BaseException:
         await database.close()
         raise
     return Application(services, asgi(services), _loops(services))
+
+
+def open_log(
+    settings: Settings,
+    database: Database,
+    keys: KeyService,
+    vault: Vault,
+    clock: Callable[[], datetime],
+) -> AuditLog:
+    """The log under its key's name, as the settings want it signed, cosigned and retained."""
+    signer = keys.log_signer()
+    return AuditLog(
+        database,
+        signer,
+        signer.verifier.name,
+        clock,
+        vault,
+        cosigner=keys.log_cosigner() if settings.log_post_quantum else None,
+        policy=_witness_policy(settings),
+        retain=lambda note: _retain(settings.data, note),
+    )
+
+
+def open_witnessing(settings: Settings, database: Database, audit: AuditLog) -> Witnessing:
+    """The way to the witnesses of the log's policy."""
+    return Witnessing(
+        database,
+        audit.policy,
+        witnesses_of(audit.policy),
+        audit.consistency,
+        settings.witness_seconds,
+    )
 
 
 async def _services(
@@ -137,27 +186,20 @@ async def _services(
     database: Database,
     origin: str,
     clock: Callable[[], datetime],
-    with_default_policies: bool,  # noqa: FBT001 - called once, just above
+    *,
+    with_default_policies: bool,
+    guarded: bool,
 ) -> Services:
     keys = await open_keys(settings, database, vault, clock, log_name=origin)
-    signer, policy = keys.log_signer(), _witness_policy(settings)
-    audit = AuditLog(
-        database,
-        signer,
-        signer.verifier.name,
-        clock,
-        vault,
-        cosigner=keys.log_cosigner() if settings.log_post_quantum else None,
-        policy=policy,
-        retain=lambda note: _retain(settings.data, note),
-    )
-    # Whoever puts an older copy of the database in place finds that somebody else remembers.
-    await audit.start(_retained(settings.data))
-    witnesses = witnesses_of(policy) if policy else []
-    witnessing = Witnessing(
-        database, audit.policy, witnesses, audit.consistency, settings.witness_seconds
-    )
-    await witnessing.compare()
+    audit = open_log(settings, database, keys, vault, clock)
+    witnessing = open_witnessing(settings, database, audit)
+    if guarded:
+        # Whoever puts an older copy of the database in place finds that somebody else remembers.
+        await audit.start(retained(settings.data))
+        try:
+            await witnessing.compare()
+        finally:
+            await witnessing.close()
     await keys.start(recorder(audit))
     exporter = Exporter(
         database,
@@ -300,7 +342,8 @@ def _version(authorization: AuthorizationService) -> str:
     return "" if policies is None else policies.version
 
 
-def _retained(data: Path) -> str | None:
+def retained(data: Path) -> str | None:
+    """The checkpoint kept outside the database, if there is one."""
     file = data / RETAINED
     return file.read_text() if file.exists() else None
 
@@ -329,5 +372,6 @@ def _witness_policy(settings: Settings) -> Policy | None:
         raise Refused(Kind.MALFORMED, f"setting `witness_policy`: {refused.detail}") from refused
 
 
-def _utc() -> datetime:
+def utc() -> datetime:
+    """The time now."""
     return datetime.now(UTC)

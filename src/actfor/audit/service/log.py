@@ -13,6 +13,7 @@ from actfor.audit import repository
 from actfor.audit.model import (
     UNREFERENCED,
     Event,
+    EventType,
     Head,
     LoggedEvent,
     Receipt,
@@ -27,9 +28,10 @@ from actfor.errors import Kind, Refused
 from actfor.keys import Vault
 from actfor.store import Database, Tx, new_id
 from actfor.wire import merkle
+from actfor.wire.canonical import JsonValue
 from actfor.wire.checkpoint import Checkpoint, LogProof
 from actfor.wire.log_entry import LogEntry
-from actfor.wire.note import Cosigner, NoteSigner, NoteVerifier
+from actfor.wire.note import Cosigner, Note, NoteSigner, NoteVerifier
 from actfor.wire.tiles import Tile
 from actfor.wire.timestamps import to_ms
 from actfor.wire.tlog_policy import Policy
@@ -130,9 +132,35 @@ class AuditLog:
         Raises:
             Refused: CONFLICT, naming what does not match.
         """
-        await self._database.read(lambda tx: self._check(tx, retained))
+        await self.check(retained)
         await self._seal_old()
         await self.checkpoint()
+
+    async def check(self, retained: str | None = None) -> None:
+        """What ``start`` checks, and nothing is signed; raises as ``start`` does."""
+        await self._database.read(lambda tx: self._check(tx, retained))
+
+    def renounce(self, tx: Tx, name: str, cause: str, kept: str | None) -> None:
+        """Sign nothing more under this name: the log goes on as ``name``, opened anew.
+
+        For a database that is an older copy of itself (``server.recovery``). ``kept`` is the last
+        note that the log of this name signed, as far as anybody remembers.
+        """
+        facts: dict[str, JsonValue] = {
+            "action": "recovered",
+            "cause": cause,
+            "log": name,
+            "from_size": Growth.of(tx).frontier.size,
+        }
+        if kept is not None:
+            signed = Checkpoint.parse(Note.parse(kept).text)
+            facts |= {
+                "previous_log": signed.origin,
+                "previous_size": signed.size,
+                "previous_root": signed.root.hex(),
+            }
+        self.append(tx, Event(EventType.RECOVER, name, facts))
+        repository.forget_checkpoints(tx)
 
     async def checkpoint(self) -> str:
         """Sign the current tree head, unless it is signed already; return the note.

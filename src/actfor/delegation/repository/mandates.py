@@ -53,6 +53,11 @@ _REVOKE = (
     .where(_t.id == bindparam("of"), _t.state == MandateState.ACTIVE.value)
     .values(state=MandateState.REVOKED.value, epoch=_t.epoch + 1, reason=bindparam("why"))
 )
+_ACTIVE = (
+    select(_t.id, _t.agent, _t.epoch)
+    .where(_t.state == MandateState.ACTIVE.value)
+    .order_by(_t.created_at, _t.id)
+)
 _TAKE = (
     update(_table)
     .where(
@@ -154,6 +159,11 @@ def standing(tx: Tx, mandate: Mandate) -> Mandate | None:
         reason=reason,
         calls_this_hour=_recent(tx, hour, recent),
     )
+
+
+def active(tx: Tx) -> list[tuple[str, str, int]]:
+    """Id, agent and epoch of every mandate that was not revoked, expired or not."""
+    return [(id_, agent, epoch) for id_, agent, epoch in tx.run(_ACTIVE)]
 
 
 def revoke(tx: Tx, mandate_id: str, reason: str) -> bool:

@@ -100,6 +100,29 @@ class Mandates(Context):
 
         return await self._database.write(unit)
 
+    def take_back_all(self, tx: Tx, reason: str) -> int:
+        """Revoke every mandate, for a database that is an older copy of itself. How many.
+
+        Which of them were revoked after the copy was made is unknown; people commit anew.
+        """
+        active = rows.active(tx)
+        for id_, agent, epoch in active:
+            rows.revoke(tx, id_, reason)
+            self._audit.append(
+                tx,
+                Event.revoked(
+                    Revocable.MANDATE,
+                    id_,
+                    epoch + 1,
+                    trace=id_,
+                    facts={"action": "recovered", "mandate": id_, "agent": agent},
+                    private={"reason": reason},
+                ),
+            )
+            for hook in self.on_revoked:
+                hook(tx, id_)
+        return len(active)
+
     async def grants(self, person: Person, mandate_id: str) -> Sequence[IssuedGrant]:
         """The access tokens made from a mandate that can be used now, oldest first.
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from actfor.audit import AuditLog, Event, EventType, Revocable
 from actfor.errors import Kind, Refused
-from actfor.identity.model import Person, PersonState, Role
+from actfor.identity.model import LinkKind, Person, PersonState, Role
 from actfor.identity.model.people import parse_roles
 from actfor.identity.repository import people as rows
 from actfor.identity.service.passkeys import RelyingParty
@@ -109,6 +109,33 @@ class Accounts:
             return new
 
         return await self._database.write(unit)
+
+    def take_back_all(self, tx: Tx, by: int) -> int:
+        """End every session, link and token of everybody; epochs rise ``by`` so much. How many.
+
+        For a database that is an older copy of itself (``server.recovery``): what happened since is
+        unknown, so ``by`` must be more than can have happened. Roles, states and passkeys are as
+        the copy has them; somebody must look at those.
+        """
+        everyone = rows.people(tx)
+        for old in everyone:
+            new = replace(old, epoch=old.epoch + by)
+            if not rows.swap_person(tx, old, new):
+                raise Refused(Kind.CONFLICT, "the person was changed meanwhile")
+            rows.end_sessions_of(tx, old.id)
+            self._audit.append(
+                tx,
+                Event.revoked(
+                    Revocable.PERSON,
+                    pseudonym(new.id),
+                    new.epoch,
+                    trace=new.id,
+                    facts={"action": "recovered", "state": new.state.value},
+                ),
+            )
+        for kind in LinkKind:
+            rows.void_links(tx, kind)
+        return len(everyone)
 
     def check_live(self, tx: Tx, person_id: str, epoch: int | None = None) -> Person:
         """Refuse unless the person may act now, and nothing was taken away since ``epoch``.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from actfor.audit import AuditLog, Event, EventType, Revocable
@@ -146,6 +147,19 @@ class Registry:
         for agent in await self.database.read(rows.agents):
             if agent_id in {"", str(agent.id)} and agent.state is not AgentState.ACTIVE:
                 self._notify(agent)
+
+    def take_back_all(self, tx: Tx, by: int, cause: str) -> int:
+        """Quarantine every agent that is not retired; epochs rise ``by`` so much. How many.
+
+        For a database that is an older copy of itself; see ``PeopleService.take_back_all``.
+        """
+        all_ = [agent for agent in rows.agents(tx) if agent.state is not AgentState.RETIRED]
+        for old in all_:
+            new = replace(
+                old, state=AgentState.QUARANTINED, cause=old.cause or cause, epoch=old.epoch + by
+            )
+            self._replace(tx, old, new, "recovered", None)
+        return len(all_)
 
     def check_live(self, tx: Tx, name: str, epoch: int) -> None:
         """Refuse unless the agent may act now and nothing was taken from it since ``epoch``.

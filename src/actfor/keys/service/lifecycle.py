@@ -217,6 +217,24 @@ class KeyService:
 
         return await self._database.write(unit)
 
+    def renew_all(self, tx: Tx, log_name: str, *, cause: str) -> None:
+        """Every key is dead, the log's too; new ones sign, the log under another name.
+
+        For a database that is an older copy of itself (``server.recovery``): a key revoked since is
+        alive in it, and its log would sign a second history under the name of the first.
+        """
+        for one in repository.keys(tx):
+            if one.key.is_live:
+                self._move(tx, one.key, one.key.killed(cause, tx.now), None)
+        self._log_name = log_name
+        for purpose in Purpose:
+            if purpose in FIXED:
+                made = self._make(tx, purpose, KeyState.PENDING)
+                self._move(tx, made, made.moved(KeyState.ACTIVE, tx.now), None)
+            else:
+                self._activated(tx, purpose, None)
+        self._swap_on_commit(tx)
+
     async def rewrap(self, *, by: str, new_kek: bool = False) -> int:
         """A new root key, every data key wrapped again; how many.
 
@@ -266,7 +284,7 @@ class KeyService:
             until = tx.now + self._schedule(step.purpose).rotate_every
         self._move(tx, step.key, step.key.moved(step.to, tx.now, rotate_at=until), by)
 
-    def _activated(self, tx: Tx, purpose: Purpose, by: str) -> Key:
+    def _activated(self, tx: Tx, purpose: Purpose, by: str | None) -> Key:
         made = self._make(tx, purpose, KeyState.PENDING)
         until = tx.now + self._schedule(purpose).rotate_every
         new = made.moved(KeyState.ACTIVE, tx.now, rotate_at=until)
