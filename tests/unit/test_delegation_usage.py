@@ -245,7 +245,11 @@ async def test_calls_that_changed_something_are_remembered(world: World) -> None
     await take(world, delegation, changes=("crm/send", "sha-256:a"))
     await take(world, delegation, changes=("crm/send", "sha-256:a"))
     await take(world, delegation)
-    assert await world.delegation.memory(delegation.mandate.id) == {("crm/send", "sha-256:a")}
+    known = await world.delegation.remembered(delegation.mandate.id)
+    assert known.changed == {("crm/send", "sha-256:a")}
+    assert not known.read_secret
+    await take(world, delegation, reads_secret=True)
+    assert (await world.delegation.remembered(delegation.mandate.id)).read_secret
 
 
 # -- values from a source ----------------------------------------------------------------------

@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 from tests.conftest import Clock
-from tests.fakes.gateway_world import OVERLAYS, Token, World, build, counting_http, register, settle
+from tests.fakes.gateway_world import (
+    EVERYTHING,
+    OVERLAYS,
+    Token,
+    World,
+    build,
+    counting_http,
+    register,
+    settle,
+)
 
 from actfor.approval import Answer
 from actfor.errors import Kind, Refused
@@ -110,7 +119,8 @@ async def test_a_read_in_the_mandate_runs_and_leaves_decision_and_outcome(world:
     assert facts["manifest"] == world.agent.manifest_digest
     assert facts["effect"] == "read"
     assert facts["tool_digest"] == world.catalog.tool("counting", "echo").pinned_digest
-    assert "text" not in str(facts), "arguments are committed to, not shown"
+    assert facts["labels"] == {"text": "unknown"}
+    assert "hello" not in str(facts), "arguments are committed to, not shown"
     assert decision["private"]["arguments"] == {"text": "hello"}
     assert decision["private"]["person"] == world.operator.id
     assert ended["facts"]["status"] == "ok"
@@ -187,7 +197,7 @@ async def test_a_tool_nobody_described_asks_a_person(world: World) -> None:
 
 
 async def test_the_effect_comes_from_the_sql(world: World) -> None:
-    token = await world.token()
+    token = await world.token(Grant("counting", ("query",), EVERYTHING))
     assert isinstance(await call(world, token, "query", query="SELECT 1"), Answered)
     assert isinstance(await call(world, token, "query", query="INSERT INTO t VALUES (1)"), Answered)
     pending(await call(world, token, "query", query="DELETE FROM t WHERE id = 1"))

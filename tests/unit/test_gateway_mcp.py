@@ -473,7 +473,7 @@ async def test_outside_the_mandate_is_403_with_the_scope_it_would_take(
     narrow = Caller(world, web, await world.token(Grant("counting", ("echo",), ("read",))))
     response = await narrow.modern("tools/call", name="delete_record", arguments={"record": 3})
     assert error(response) == (403, -32001)
-    assert response.json()["error"]["data"]["policies"] == ["outside-mandate"]
+    assert "outside-mandate" in response.json()["error"]["data"]["policies"]
     bearer = response.headers.get_list("www-authenticate")[1]
     assert 'error="insufficient_scope"' in bearer
     assert 'scope="counting:delete"' in bearer

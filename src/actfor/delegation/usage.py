@@ -22,6 +22,8 @@ from actfor.wire.timestamps import to_ms
 SLICES: Final = 60
 RECIPIENT: Final = "recipient"
 CALLED: Final = "called"
+HISTORY: Final = "history"
+READ_SECRET: Final = "read_secret"  # noqa: S105 - the name of a mark
 UNASKED: Final = "unasked"
 UNASKED_PERIOD: Final = Period.DAY
 
@@ -43,6 +45,8 @@ class Use:
     recipients: frozenset[str] | None = None
     asked: bool = False
     changes: tuple[str, str] | None = None
+    reads_secret: bool = False
+    """Whether what comes back may hold secrets."""
     unasked_seen: int | None = None
     """What ``unasked`` was when the call was decided; more by now means: decide again."""
 
@@ -110,6 +114,17 @@ class Standing:
     unasked_minor: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What the database remembers of a mandate's calls, wherever they were made.
+
+    ``changed`` are those that changed something: (tool, digest of the arguments).
+    """
+
+    changed: frozenset[tuple[str, str]] = frozenset()
+    read_secret: bool = False
+
+
 @dataclass(slots=True)
 class _Parts:
     meters: list[Meter] = field(default_factory=list)
@@ -141,6 +156,8 @@ def taking(delegation: Delegation, use: Use) -> Taking:
         parts.members.append(
             Member(mandate.id, f"{CALLED}:{use.changes[0]}", use.changes[1], None, "calls")
         )
+    if use.reads_secret:
+        parts.members.append(Member(mandate.id, HISTORY, READ_SECRET, None, "history"))
     if use.amount is not None and not use.asked:
         parts.meters.append(unasked(mandate.id, use.amount))
     return Taking(tuple(parts.meters), tuple(parts.members), tuple(parts.distinct))

@@ -1,7 +1,7 @@
 """The enforcement point: no call reaches an upstream except down this line.
 
     (1) authenticate   (2) gather facts   (3) decide   (4) a person's approval, if one is needed
-    (5) record, durably   (6) act   (7) record the outcome
+    (5) record, durably   (6) act   (7) label and record the outcome
 
 INVARIANT: at (6) the decision's leaf is on disk, and the transaction that wrote it found person,
 agent and mandate unrevoked and the tool still pinned, and took the proof, the approval and the
@@ -21,7 +21,7 @@ from actfor.approval import Approval, ApprovalService
 from actfor.audit import AuditLog
 from actfor.authorization.model import Decision, Effect, bind, to_request
 from actfor.authorization.service import AuthorizationService
-from actfor.delegation import Delegation, DelegationService, Use
+from actfor.delegation import DelegationService
 from actfor.errors import Kind, Refused
 from actfor.gateway import records
 from actfor.gateway.calls import (
@@ -36,8 +36,7 @@ from actfor.gateway.calls import (
 )
 from actfor.gateway.case import Caller, Case
 from actfor.gateway.catalog import Catalog
-from actfor.gateway.effects import judge
-from actfor.gateway.facts import call_facts
+from actfor.gateway.gathering import Gatherer
 from actfor.gateway.model import Server, Tool
 from actfor.gateway.questions import Questions
 from actfor.gateway.refusals import Again, Asked, Refusal, at
@@ -45,14 +44,14 @@ from actfor.gateway.running import Ended, Running
 from actfor.gateway.upstream import UpstreamError, UpstreamLost
 from actfor.identity import AgentService
 from actfor.store import Database, Tx, new_id
-from actfor.wire.canonical import JsonObject, digest
+from actfor.wire.canonical import JsonObject
 from actfor.wire.mcp import INTERNAL_ERROR
-from actfor.wire.rar import Call
 
 logger = logging.getLogger(__name__)
 
 _TRIES = 3  # policies may change while a call is decided; then it is decided anew
-_MAX_REMEMBERED = 4096
+# Other policies; or more was spent, or an endorsement taken back, than the decision knew of.
+_DECIDE_AGAIN = frozenset({Stage.POLICY, Stage.MANDATE})
 
 
 class Enforcer:
@@ -73,7 +72,6 @@ class Enforcer:
     ) -> None:
         self._database = database
         self._audit = audit
-        self._agents = agents
         self._authorization = authorization
         self._delegation = delegation
         self._approvals = approvals
@@ -81,8 +79,7 @@ class Enforcer:
         self._settings = settings
         self._running = Running()
         self._questions = Questions(approvals, settings, clock, self._note_question)
-        # Owned by the event loop: an agent's tier, by name and epoch.
-        self._tiers: dict[tuple[str, int], str] = {}
+        self._gatherer = Gatherer(agents, delegation, catalog, clock)
 
     # -- the line -----------------------------------------------------------------------------
 
@@ -130,7 +127,7 @@ class Enforcer:
     ) -> tuple[Case, Approval | None]:
         """(2) to (5): returns only if the permit is on disk."""
         # (2) Gather facts: all from our own records, none from the agent but tool and arguments.
-        case = await self._gather(trace, caller, attempt)
+        case = await self._gatherer.case(trace, caller, attempt)
         # (3) Decide. The mandate and the pin bind, whatever the policies say.
         decision = self._decide(case)
         self._questions.check_state(case, decision)
@@ -150,7 +147,10 @@ class Enforcer:
         return case, approval
 
     async def _act(self, case: Case, approval: Approval | None) -> Answered | Failed:
-        """(6) Call the upstream, with its own credential; (7) record what came of it."""
+        """(6) Call the upstream, with its own credential; (7) label and record what came of it.
+
+        What the agent is about to read is remembered before it reads it.
+        """
         status, result, begun = "unknown", None, time.perf_counter()
         try:
             async with self._running.while_permitted(case):
@@ -158,11 +158,16 @@ class Enforcer:
                     case.tool.name, case.tool.pinned_digest or "", case.attempt.arguments
                 )
             status = "tool-error" if result.get("isError") is True else "ok"
+            self._gatherer.memory.heard(case.past, case.known, case.attempt.arguments, result)
             return Answered(case.trace, result)
         except Ended as ended:
             return Failed(case.trace, INTERNAL_ERROR, str(ended), _executed("unknown", case))
         except UpstreamError as error:
             status = "upstream-error"
+            said: JsonObject = {"content": [{"type": "text", "text": error.message}]}
+            if error.data is not None:
+                said = {**said, "structuredContent": error.data}
+            self._gatherer.memory.heard(case.past, case.known, case.attempt.arguments, said)
             return Failed(case.trace, error.code, error.message, error.data)
         except UpstreamLost as lost:
             status = "unknown" if lost.sent else "not-executed"
@@ -175,43 +180,7 @@ class Enforcer:
         """End what is on its way under an authority that was taken (``Revocable``, its id)."""
         self._running.end(kind, key)
 
-    # -- (2), (3) -----------------------------------------------------------------------------
-
-    async def _gather(self, trace: str, caller: Caller, attempt: Attempt) -> Case:
-        governed = self._catalog.governed(attempt.server)
-        tool = None if governed is None else governed.server.tools.get(attempt.tool)
-        if governed is None or tool is None:
-            raise Refusal(Stage.TOOL, Refused(Kind.NOT_FOUND, "there is no such tool"))
-        with at(Stage.TOOL):
-            arguments_digest = digest(attempt.arguments)
-        annotations = (tool.pinned or tool.listed).get("annotations")
-        judged = judge(tool.overlay, annotations, attempt.arguments)
-        coverage = caller.delegation.authority.covers(
-            Call(attempt.server, tool.name, judged.effect.value, attempt.arguments, judged.amount)
-        )
-        tier = await self._tier(caller.delegation)
-        return Case(
-            trace,
-            caller,
-            attempt,
-            governed,
-            tool,
-            judged,
-            arguments_digest,
-            coverage.grant_index if coverage.covered else None,
-            call_facts(caller, attempt, tool, judged, coverage, tier=tier),
-        )
-
-    async def _tier(self, delegation: Delegation) -> str:
-        """The tier of the agent as registered; it never changes under one name and epoch."""
-        key = (delegation.agent_name, delegation.agent_epoch)
-        if (known := self._tiers.get(key)) is not None:
-            return known
-        with at(Stage.CREDENTIAL):
-            agent = await self._agents.show(key[0])
-        while len(self._tiers) >= _MAX_REMEMBERED:
-            self._tiers.pop(next(iter(self._tiers)))
-        return self._tiers.setdefault(key, agent.tier.value)
+    # -- (3) -----------------------------------------------------------------------------
 
     def _decide(self, case: Case) -> Decision:
         """What the policies say; never more than the mandate grants and the operator pinned."""
@@ -240,12 +209,14 @@ class Enforcer:
         """The permit, on disk. All that may be taken once is taken here or not at all."""
         caller, delegation = case.caller, case.caller.delegation
         event = records.decided(case, decision, approval)
+        use, endorsed = replace(case.use, asked=approval is not None), case.endorsements
 
         def unit(tx: Tx) -> None:
             with at(Stage.CREDENTIAL, case):
                 self._take_proof(tx, caller)
             with at(Stage.MANDATE, case):
-                self._delegation.consume(tx, delegation, Use(case.judged.amount, case.grant_index))
+                self._delegation.consume(tx, delegation, use)
+                self._delegation.check_endorsed(tx, endorsed)
             with at(Stage.TOOL, case):
                 self._catalog.check_pinned(tx, case.tool)
             with at(Stage.POLICY, case):
@@ -256,10 +227,10 @@ class Enforcer:
             self._audit.append(tx, event)
 
         try:
-            with at(Stage.RECORD, case):
+            with at(Stage.RECORD, case), case.past.permitting():
                 await self._database.write(unit)
         except Refusal as refusal:
-            if refusal.stage is Stage.POLICY and refusal.refused.kind is Kind.CONFLICT:
+            if refusal.stage in _DECIDE_AGAIN and refusal.refused.kind is Kind.CONFLICT:
                 raise Again from None
             raise
         caller.spent = True

@@ -101,6 +101,7 @@ class Questions:
                 reasons=decision.reasons,
                 agent_text=case.attempt.agent_text,
                 four_eyes=case.caller.delegation.mandate.four_eyes,
+                origins=case.origins,
             )
 
     def _pending(self, case: Case, approval: Approval) -> Pending:

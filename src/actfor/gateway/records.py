@@ -13,6 +13,7 @@ from actfor.delegation import Delegation
 from actfor.errors import Refused
 from actfor.gateway.calls import Attempt, Denied
 from actfor.gateway.case import Caller, Case
+from actfor.gateway.provenance import Label
 from actfor.wire.canonical import JsonObject, JsonValue, digest
 
 _MAX_NAME = 128
@@ -24,6 +25,8 @@ def decided(case: Case, decision: Decision, approval: Approval | None) -> Event:
     epochs = case.caller.delegation.epochs | {
         Revocable.TOOL.value: {f"{case.attempt.server}/{case.tool.name}": case.tool.epoch}
     }
+    if endorsed := case.endorsements:
+        epochs[Revocable.ENDORSEMENT.value] = dict.fromkeys(endorsed, 0)
     if approval is not None:
         epochs[Revocable.APPROVAL.value] = {approval.id: 0}
     facts["epochs"] = epochs
@@ -78,7 +81,19 @@ def _call(case: Case) -> dict[str, JsonValue]:
         "tool_digest": case.tool.pinned_digest,
         "effect": case.judged.effect.value,
         "arguments_digest": case.arguments_digest,
+        "labels": _labels(case),
     }
+
+
+def _labels(case: Case) -> dict[str, JsonValue]:
+    """For each purpose that an argument has, whose the most doubtful value is.
+
+    No value stands here, nor an argument's name: an agent chooses those.
+    """
+    worst: dict[str, Label] = {}
+    for slot in case.traced.slots:
+        worst[slot.type.value] = max(slot.label, worst.get(slot.type.value, Label.USER))
+    return {purpose: label.word for purpose, label in sorted(worst.items())}
 
 
 def _authority(delegation: Delegation) -> dict[str, JsonValue]:
@@ -102,6 +117,7 @@ def _private(case: Case, decision: Decision) -> dict[str, JsonValue]:
         "arguments": case.attempt.arguments,
         # The whole question as it was decided, so that it can be decided again from the record.
         "context": dict(to_request(case.facts).context),
+        "origins": [origin.to_json() for origin in case.origins],
         "reasons": list(decision.reasons),
     }
 

@@ -199,7 +199,7 @@ def _effect(
 ) -> ToolEffect:
     if deed is None:
         return ToolEffect.UNKNOWN
-    effect = _EFFECT[deed]
+    effect = _EFFECT.get(deed, ToolEffect.UNKNOWN)
     kinds = set(sinks.values())
     if effect is ToolEffect.READ:
         return effect

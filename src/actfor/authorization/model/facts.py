@@ -78,6 +78,10 @@ class CallFacts:
     amount_limit_minor: int | None = None
     budget_calls_left: int | None = None
     budget_amount_left_minor: int | None = None
+    recipients_fit: bool | None = None
+    recipient_new: bool | None = None
+    unasked_minor: int | None = None
+    calls_this_hour: int | None = None
 
     # What the person asked for and whose data the call carries (gateway.provenance); absent where
     # nobody traced the call. Absent facts never permit more: see policies/default.cedar.
@@ -94,6 +98,7 @@ class CallFacts:
     over_count: bool | None = None
     unusual_order: bool | None = None
     value_endorsed: bool | None = None
+    flow: str | None = None
 
     @property
     def within_caps(self) -> bool:
@@ -102,7 +107,7 @@ class CallFacts:
         A payment whose amount nobody knows does not fit a limited budget: it cannot be counted.
         """
         calls, amount = self.budget_calls_left, self.amount_minor
-        if calls is not None and calls < 1:
+        if (calls is not None and calls < 1) or self.recipients_fit is False:
             return False
         limits = (self.amount_limit_minor, self.budget_amount_left_minor)
         if amount is None:
@@ -155,6 +160,10 @@ _OPTIONAL = (
     "amount_limit_minor",
     "budget_calls_left",
     "budget_amount_left_minor",
+    "recipients_fit",
+    "recipient_new",
+    "unasked_minor",
+    "calls_this_hour",
     "effect_asked",
     "sink_label",
     "sink_origin",
@@ -168,4 +177,5 @@ _OPTIONAL = (
     "over_count",
     "unusual_order",
     "value_endorsed",
+    "flow",
 )

@@ -18,7 +18,7 @@ from actfor.delegation.repository import grants, usage
 from actfor.delegation.repository import mandates as rows
 from actfor.delegation.service import spending, tokens
 from actfor.delegation.service.context import Context
-from actfor.delegation.usage import Standing, Use
+from actfor.delegation.usage import Remembered, Standing, Use
 from actfor.errors import Kind, Refused
 from actfor.store import Tx
 from actfor.wire import dpop, jose
@@ -156,13 +156,13 @@ class Access(Context):
         """
         return await self._database.read(lambda tx: spending.standing(tx, delegation, use))
 
-    async def memory(self, mandate_id: str) -> frozenset[tuple[str, str]]:
-        """What a mandate remembers of the calls that changed something: (tool, arguments).
+    async def remembered(self, mandate_id: str) -> Remembered:
+        """What the database remembers of a mandate's calls, wherever they were made.
 
         Raises:
             Refused: BUSY.
         """
-        return await self._database.read(lambda tx: spending.called(tx, mandate_id))
+        return await self._database.read(lambda tx: spending.remembered(tx, mandate_id))
 
     async def sweep(self) -> int:
         """Forget stale proofs and logins and grants that ended a day ago; how many rows went."""

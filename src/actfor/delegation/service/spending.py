@@ -11,8 +11,11 @@ from actfor.delegation.repository import mandates
 from actfor.delegation.repository import usage as rows
 from actfor.delegation.usage import (
     CALLED,
+    HISTORY,
+    READ_SECRET,
     RECIPIENT,
     Meter,
+    Remembered,
     Standing,
     Taking,
     Use,
@@ -62,14 +65,11 @@ def standing(tx: Tx, delegation: Delegation, use: Use) -> Standing:
     )
 
 
-def called(tx: Tx, mandate_id: str) -> frozenset[tuple[str, str]]:
-    """The calls that changed something: (tool, digest of its arguments)."""
-    mark = f"{CALLED}:"
-    return frozenset(
-        (name.removeprefix(mark), value)
-        for name, value in rows.remembered(tx, mandate_id)
-        if name.startswith(mark)
-    )
+def remembered(tx: Tx, mandate_id: str) -> Remembered:
+    """What is remembered of the calls of a mandate."""
+    mark, known = f"{CALLED}:", rows.remembered(tx, mandate_id)
+    changed = {(n.removeprefix(mark), value) for n, value in known if n.startswith(mark)}
+    return Remembered(frozenset(changed), (HISTORY, READ_SECRET) in known)
 
 
 def _require_as_decided(tx: Tx, delegation: Delegation, use: Use) -> None:

@@ -110,6 +110,11 @@ class Index:
         self._fields = 0
         self._chars = 0
 
+    @property
+    def size(self) -> int:
+        """How many characters are kept."""
+        return self._chars
+
     # -- what comes in ------------------------------------------------------------------------
 
     def hear(self, wish: Wish) -> None:

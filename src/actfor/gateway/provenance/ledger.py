@@ -5,8 +5,9 @@ Words heard, results read, calls made, values endorsed. ``trace`` changes nothin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 from actfor.authorization.intent import (
@@ -29,11 +30,14 @@ from actfor.gateway.provenance.labels import Label, SlotTrace
 from actfor.gateway.provenance.results import read_result
 from actfor.gateway.provenance.tools import KnownTool
 from actfor.gateway.provenance.trace import MAX_SLOTS, Hand, inside, slot_of, slots, trace
-from actfor.wire.canonical import JsonObject, JsonValue, canonical
+from actfor.wire.canonical import JsonObject, JsonValue, digest
+from actfor.wire.rar import Origin as Seen
+from actfor.wire.rar import Origins
 
 _DOCUMENTS: Final = frozenset({SinkType.PATH, SinkType.URL, SinkType.RECIPIENT, SinkType.ACCOUNT})
 """What names one document or one writer, as opposed to a place where many write."""
 _MOST_CALLS: Final = 10_000
+_KEPT: Final = 4_096  # characters; a source is not told by longer arguments
 _SENTENCE: Final = 16  # characters; shorter texts ask for nothing
 _TELLING: Final = frozenset({SinkType.TEXT, SinkType.DATE, SinkType.AMOUNT, SinkType.OTHER})
 
@@ -52,8 +56,9 @@ class Ledger:
     def __init__(self, wish: Wish) -> None:
         self.index = Index(wish)
         self._endorsed: dict[str, set[tuple[str, str]]] = {}
-        self._made: dict[str, set[bytes]] = {}
-        self._count = 0
+        self._made: dict[str, set[str]] = {}
+        self._calls: list[tuple[str, JsonObject]] = []
+        self._lost_secrets = False
         self._wishes: dict[int, Wish] = {}
         self._grounds: dict[str, Grounds] = {}
 
@@ -70,6 +75,52 @@ class Ledger:
     def endorse(self, tool: str, pointer: str, value: JsonValue) -> None:
         """One value, for one argument of one tool: nothing else is believed because of it."""
         self._endorsed.setdefault(tool, set()).add((slot_of(pointer), normal(str(value))))
+
+    def endorse_only(self, slots: Iterable[tuple[str, str, str]]) -> None:
+        """Believe these (tool, argument, value in normal form) and no others."""
+        self._endorsed = {}
+        for tool, slot, value in slots:
+            self._endorsed.setdefault(tool, set()).add((slot, value))
+
+    def missed(self, made: Iterable[tuple[str, str]] = (), *, read_secret: bool = False) -> None:
+        """Results went to the agent that were not seen here. From now on what is not found counts
+        as read from others, and as if such text had been read and had spoken to the agent.
+
+        ``made`` are the calls that changed something, by tool and the digest of its arguments, and
+        ``read_secret`` whether secrets may have been among the results, as the database has it.
+        """
+        self.index.full = True
+        self.index.read_untrusted = True
+        self.index.speaks = True
+        if read_secret:
+            self.index.read_secret = True
+            self._lost_secrets = True
+        for tool, arguments in made:
+            self._made.setdefault(tool, set()).add(arguments)
+
+    def unreadable(self) -> None:
+        """The agent saw what cannot be searched (an image, a file): it may have read anything."""
+        self.index.full = True
+        self.index.read_untrusted = True
+
+    @property
+    def size(self) -> int:
+        """How many characters are kept."""
+        return self.index.size
+
+    def origins(self, tool: KnownTool, arguments: JsonObject) -> Origins:
+        """Where the values of a call were seen, for limits by source (``wire.rar.From``)."""
+        found: dict[str, tuple[Seen, ...]] = {}
+        for pointer, kind, value in islice(slots(arguments, tool.sinks), MAX_SLOTS):
+            key = key_of(value, kind)
+            seen = [Seen("user")] if self.index.said(key, kind) else []
+            for entry in self.index.sightings(key, kind):
+                label = "trusted" if entry.label <= Label.TRUSTED else "untrusted"
+                name, given = self._calls[entry.item.call - 1]
+                server, slash, called = name.partition("/")
+                seen.append(Seen(label, server if slash else "", called or name, given))
+            found[pointer] = tuple(seen)
+        return found
 
     def trace(
         self, tool: KnownTool, effect: ToolEffect, arguments: JsonObject, *, granted: bool = False
@@ -135,9 +186,9 @@ class Ledger:
         echoes = [normal(one.value) for one in traced if one.label > Label.TRUSTED]
         content = tool.returns_content
         fields, complete = read_result(result, tool.results, content=content)
-        self._count += 1
+        self._calls.append((tool.name, arguments if len(str(arguments)) <= _KEPT else {}))
         self.index.add(
-            self._count,
+            len(self._calls),
             tool.name,
             fields,
             keyed=keyed,
@@ -148,7 +199,7 @@ class Ledger:
         )
         calls = self._made.setdefault(tool.name, set())
         if len(calls) < _MOST_CALLS and not _failed(result):
-            calls.add(canonical(arguments))
+            calls.add(digest(arguments))
 
     # -- what is found out ----------------------------------------------------------------------
 
@@ -160,7 +211,7 @@ class Ledger:
 
     def _others(self, tool: str, arguments: JsonObject) -> int:
         calls = self._made.get(tool)
-        return 0 if not calls else len(calls - {canonical(arguments)})
+        return 0 if not calls else len(calls - {digest(arguments)})
 
     def _relevant(self, tool: KnownTool, traces: list[SlotTrace]) -> bool:
         if relevant(self.wish, tool.reading):
@@ -233,7 +284,11 @@ class Ledger:
         return wish
 
     def _carries_secret(self, effect: ToolEffect, traces: list[SlotTrace]) -> bool:
-        if not self.index.secrets or self.wish.about & _SECRETS:
+        if self.wish.about & _SECRETS:
+            return False
+        if self._lost_secrets and effect in {ToolEffect.SHARE, ToolEffect.EGRESS}:
+            return any(slot.label >= Label.UNKNOWN for slot in traces)
+        if not self.index.secrets:
             return False
         kept = [text for text, names in self.index.secrets if not names & self.wish.stems]
         texts = [

@@ -68,6 +68,10 @@ class KnownTool:
         """Effect and amount of one call."""
         return judge(self.overlay, None, arguments)
 
+    def called(self, name: str) -> Self:
+        """The same tool under another name: two servers may have tools of one name."""
+        return replace(self, name=name)
+
     def with_overlay(self, overlay: Overlay) -> Self:
         """The tool once an operator has spoken."""
         return replace(self, overlay=overlay, suggested=False)
