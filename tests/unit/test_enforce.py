@@ -461,9 +461,9 @@ async def test_a_tool_that_changes_while_the_call_is_decided_does_not_run(
     tool = world.catalog.tool("counting", "echo")
     decide = world.authorization.decide
 
-    def slow(request: Any) -> Any:
+    def slow(*question: Any) -> Any:
         world.catalog._snapshot = dict(world.catalog._snapshot)
-        return decide(request)
+        return decide(*question)
 
     monkeypatch.setattr(world.authorization, "decide", slow)
     # The operator changes the overlay behind the snapshot that this call was decided on.
@@ -485,9 +485,9 @@ async def test_policies_that_change_while_the_call_is_decided_are_asked_again(
     forbid = '@id("closed") @reason("closed for today") forbid (principal, action, resource);'
     done = False
 
-    def overtaken(request: Any) -> Any:
+    def overtaken(*question: Any) -> Any:
         nonlocal done
-        decision = decide(request)
+        decision = decide(*question)
         if not done:
             done = True
             publishing.append(
