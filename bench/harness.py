@@ -113,7 +113,8 @@ class Process:
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
                 urllib.request.urlopen(url, timeout=2).close()
-            except urllib.error.HTTPError:
+            except urllib.error.HTTPError as answer:
+                answer.close()
                 return
             except OSError:
                 time.sleep(0.05)

@@ -48,6 +48,10 @@ class Operator:
             raise NotRun(f"the device page has no code: {page[-300:]}")
         self._post("/device", data={name: unescape(value) for name, value in fields})
 
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._http.close()
+
     def _post(self, path: str, **body: Any) -> httpx2.Response:
         answer = self._http.post(path, **body)
         if answer.status_code >= 400:

@@ -30,7 +30,8 @@ MANDATE = "Say things back while the benchmark runs"
 class World:
     """One server with everything around it that a governed call needs. Use `built`."""
 
-    def __init__(self, root: Path, upstream: str) -> None:
+    def __init__(self, root: Path, upstream: str, database: str = "") -> None:
+        """``database`` is a URL; without one, the server keeps what it does on SQLite."""
         self._root = root
         self._upstream = upstream
         self._port = free_port()
@@ -42,10 +43,19 @@ class World:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         self._environment = {**kept, "XDG_CONFIG_HOME": str(root / "config"), "NO_COLOR": "1"}
         self.server = Process(
-            [*ACTFOR, "dev", "--data", str(root / "data"), "--port", str(self._port)],
+            [
+                *ACTFOR,
+                "dev",
+                "--data",
+                str(root / "data"),
+                "--port",
+                str(self._port),
+                *_db(database),
+            ],
             core=cores()[0],
             env=self._environment,
         )
+        self._database = database
         self._agent: subprocess.Popen[str] | None = None
 
     def build(self) -> None:
@@ -54,6 +64,7 @@ class World:
         operator = Operator(self.url)
         operator.set_up(self._setup_link())
         self._login(operator)
+        operator.close()
         self.actfor(
             "gateway", "add", SERVER, "--url", self._upstream,
             "--effect", "echo=read", "--approve-tools",
@@ -107,6 +118,20 @@ class World:
             raise NotRun(f"`actfor {' '.join(arguments)}` exited {done.returncode}: {said[-500:]}")
         return done.stdout
 
+    def another_node(self, name: str) -> tuple[Process, int]:
+        """A second server beside the same database, and its port. Who calls it stops it."""
+        port = free_port()
+        data = ("--data", str(self._root / name))
+        return Process(
+            [*ACTFOR, "dev", *data, "--port", str(port), *_db(self._database)],
+            core=cores()[0],
+            env={
+                **self._environment,
+                "ACTFOR_ISSUER": self.url,
+                "ACTFOR_KEK": f"file:{self._root}/data/keys/kek.key",
+            },
+        ), port
+
     def stop(self) -> None:
         """End the agent, then the server."""
         if self._agent is not None:
@@ -116,6 +141,9 @@ class World:
                 self._agent.wait(10)
             except subprocess.TimeoutExpired:
                 self._agent.kill()
+                self._agent.wait()
+            if self._agent.stdout is not None:
+                self._agent.stdout.close()
         self.server.stop()
 
     def _setup_link(self) -> str:
@@ -140,20 +168,21 @@ class World:
                 operator.confirm(found.group())
                 break
         said += login.stderr.read()
+        login.stderr.close()
         if login.wait(60) != 0:
             raise NotRun(f"`actfor login` failed: {said[-500:]}")
 
     def _launch(self, mandate: str, code: Path) -> None:
-        log = (self._root / "agent.log").open("w")
         argv = [*ACTFOR, "run", "--agent", "bench", "--mandate", mandate]
-        self._agent = subprocess.Popen(
-            [*pinned(cores()[1]), *argv, "--", sys.executable, str(code / "agent.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            env=self._environment,
-        )
+        with (self._root / "agent.log").open("w") as log:
+            self._agent = subprocess.Popen(
+                [*pinned(cores()[1]), *argv, "--", sys.executable, str(code / "agent.py")],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=self._environment,
+            )
         self._heard()
 
     def _heard(self) -> dict[str, Any]:
@@ -164,6 +193,10 @@ class World:
             raise NotRun(f"the agent ended: {(self._root / 'agent.log').read_text()[-500:]}")
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+
+def _db(url: str) -> tuple[str, ...]:
+    return ("--db", url) if url else ()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from actfor.errors import Kind, Refused
 from actfor.server.app import HANDLERS
 from actfor.server.edge import MAX_BODY, Edge
 from actfor.server.telemetry import Metrics, redact
@@ -115,3 +116,19 @@ def test_no_token_reaches_a_log_line(event: dict[str, object], hidden: str) -> N
 
 def test_an_answer_that_carries_an_id_keeps_it_and_it_alone(client: TestClient) -> None:
     assert client.get("/access/own").headers.get_list("x-request-id") == ["the caller's own"]
+
+
+def test_a_node_that_is_cut_off_from_its_database_answers_for_nothing_but_itself() -> None:
+    def cut_off() -> None:
+        raise Refused(Kind.BUSY, "this node is cut off from its database")
+
+    app = Starlette(
+        routes=[Route(path, own_id) for path in ("/v1/echo", "/livez", "/readyz", "/metrics")]
+    )
+    edge = Edge(app, hosts=["localhost:8700"], metrics=Metrics(), check_fresh=cut_off)
+    client = TestClient(edge, base_url="http://localhost:8700")
+    refused = client.get("/v1/echo")
+    assert refused.status_code == 503
+    assert refused.json()["title"] == "this node is cut off from its database"
+    for path in ("/livez", "/readyz", "/metrics"):
+        assert client.get(path).status_code == 200

@@ -10,7 +10,6 @@ import socket
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 import structlog
@@ -18,7 +17,7 @@ from starlette.types import ASGIApp
 
 from actfor.approval import ApprovalService
 from actfor.approval.endorsing import endorsing
-from actfor.audit import AuditLog, Revocable, Witnessing
+from actfor.audit import AuditLog, Witnessing
 from actfor.audit.export import Exporter
 from actfor.audit.witnesses import witnesses_of
 from actfor.authorization import AuthorizationService, PolicyChanges, Rehearsal, Trials
@@ -29,6 +28,7 @@ from actfor.gateway import Settings as GatewaySettings
 from actfor.identity import AgentService, AttestationSocket, LocalProcessAttestor, PeopleService
 from actfor.keys import KeyService, Purpose, Vault
 from actfor.server.app import asgi
+from actfor.server.following import follow_others
 from actfor.server.keyring import open_keys, open_vault, recorder
 from actfor.server.settings import Settings
 from actfor.server.telemetry import Metrics
@@ -284,16 +284,15 @@ async def _services(
     )
     await catalog.start()
     await attestation.start()
-    feed = database.feed
-    feed.on("policy", authorization.follow)
-    feed.on("policy", trials.load)
-    feed.on("catalog", catalog.follow)
-    feed.on(Revocable.TOOL, lambda tool: catalog.follow(tool.partition("/")[0]))
-    feed.on("approval", approvals.follow)
-    feed.on("key", lambda _: keys.reload())
-    feed.on(Revocable.AGENT, agents.follow)
-    for kind in Revocable:
-        feed.on(kind, partial(enforcer.end_calls, kind.value))
+    follow_others(
+        database.feed,
+        authorization=authorization,
+        catalog=catalog,
+        approvals=approvals,
+        agents=agents,
+        enforcer=enforcer,
+        reload_keys=keys.reload,
+    )
     return Services(
         settings=settings,
         keys=keys,

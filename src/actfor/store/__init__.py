@@ -7,6 +7,7 @@ and ``Database.read``. A unit's effects are durable when ``write`` returns, or a
 
 from actfor.store.database import Database
 from actfor.store.failures import ConstraintViolation
+from actfor.store.feed import Feed
 from actfor.store.ids import new_id
 from actfor.store.schema import insert_ignore, metadata
 from actfor.store.statements import Row, Scalar, Statement
@@ -15,6 +16,7 @@ from actfor.store.transaction import Participant, Tx
 __all__ = [
     "ConstraintViolation",
     "Database",
+    "Feed",
     "Participant",
     "Row",
     "Scalar",
