@@ -29,7 +29,7 @@ STEP_SECONDS = 300
 
 OURS = {
     "decision": ("decision_us_100", "decision_us_1000"),
-    "durable": ("durable_per_s",),
+    "durable": ("decided_sqlite_256_per_s",),
     "exchange": ("exchanges_per_core_s",),
     "gateway": ("mcp_calls_per_core_s", "mcp_added_p50_ms"),
 }

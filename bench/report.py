@@ -23,6 +23,21 @@ class Row:
     less_is_better: bool = False
 
 
+def _decided(where: str, name: str, target: str, peers: tuple[tuple[str, str], ...]) -> list[Row]:
+    """The rows of one database: throughput of the largest crowd, latencies of each."""
+    rows = [
+        Row(f"durable decisions, {where}, 256 callers", f"{name}_256_per_s", "/s", target, peers)
+    ]
+    for callers in (1, 8, 64, 256):
+        alone = callers == 1
+        what = f"durable decision, {where}, c={callers}"
+        rows += [
+            Row(f"{what}, p50", f"{name}_{callers}_p50_ms", "ms", "≤ 2" if alone else ""),
+            Row(f"{what}, p99", f"{name}_{callers}_p99_ms", "ms", "≤ 15" if alone else ""),
+        ]
+    return [*rows, Row(f"durable decision, {where}, CPU", f"{name}_256_cpu_us", "µs", "")]
+
+
 _SCHEMA, _PLAIN = "cedarpy, parsed before", "cedarpy, and without schema"
 _BOUND, _PROXY = "oidc-provider, assertion + DPoP", "FastMCP proxy"
 ROWS = (
@@ -42,10 +57,9 @@ ROWS = (
         ((_SCHEMA, "peer_linear_us_1000"), (_PLAIN, "peer_unchecked_us_1000")),
         less_is_better=True,
     ),
-    Row(
-        "durable records, 256 callers",
-        "durable_per_s",
-        "/s",
+    *_decided(
+        "SQLite",
+        "decided_sqlite",
         "≥ 5,000",
         (
             ("file, fdatasync each", "peer_durable_append_fdatasync_per_s"),
@@ -53,10 +67,16 @@ ROWS = (
             ("sqlite3, 256 a commit", "peer_durable_sqlite_batch256_per_s"),
         ),
     ),
-    Row("durable record, 256 callers, p50", "durable_p50_ms", "ms", ""),
-    Row("durable record, 256 callers, p99", "durable_p99_ms", "ms", ""),
-    Row("durable record, one caller, p50", "durable_alone_p50_ms", "ms", "≤ 2"),
-    Row("durable record, one caller, p99", "durable_alone_p99_ms", "ms", "≤ 15"),
+    *_decided(
+        "PostgreSQL",
+        "decided_postgresql",
+        "≥ 3,000",
+        (
+            ("asyncpg, commit each", "peer_durable_asyncpg_commit_per_s"),
+            ("asyncpg, 256 a commit", "peer_durable_asyncpg_batch256_per_s"),
+        ),
+    ),
+    Row("log alone, 256 callers", "durable_per_s", "/s", ""),
     Row(
         "token exchanges",
         "exchanges_per_core_s",

@@ -6,6 +6,7 @@ record only when it is on disk. None has a tree, a signature, personal data kept
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import time
@@ -13,6 +14,8 @@ from collections.abc import Callable
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
+
+import asyncpg
 
 Floor = Callable[[Path, bytes, float], float]
 
@@ -58,6 +61,45 @@ def _sqlite(folder: Path, record: bytes, seconds: float, *, batch: int) -> float
             database.execute("COMMIT")
         return done / (time.perf_counter() - started)
 
+
+def asyncpg_commit(url: str, record: bytes, seconds: float) -> float:
+    """The bare driver, one connection, one record in each commit."""
+    return asyncio.run(_asyncpg(url, record, seconds, batch=1))
+
+
+def asyncpg_batch(url: str, record: bytes, seconds: float) -> float:
+    """The bare driver, 256 records in each commit, sent together."""
+    return asyncio.run(_asyncpg(url, record, seconds, batch=256))
+
+
+async def _asyncpg(url: str, record: bytes, seconds: float, *, batch: int) -> float:
+    database = await asyncpg.connect(url)
+    try:
+        table = f"floor_{batch}"
+        await database.execute(
+            f"CREATE TABLE {table} (seq BIGINT PRIMARY KEY, body BYTEA, hash BYTEA)"
+        )
+        insert = await database.prepare(f"INSERT INTO {table} VALUES ($1, $2, $3)")  # noqa: S608 - a number of ours
+        chain, done, started = b"", 0, time.perf_counter()
+        while time.perf_counter() < started + seconds:
+            rows = []
+            for _ in range(batch):
+                chain = sha256(chain + record).digest()
+                done += 1
+                rows.append((done, record, chain))
+            if batch == 1:
+                await insert.fetch(*rows[0])
+            else:
+                await insert.executemany(rows)
+        return done / (time.perf_counter() - started)
+    finally:
+        await database.close()
+
+
+POSTGRES_FLOORS: dict[str, Callable[[str, bytes, float], float]] = {
+    "peer_durable_asyncpg_commit_per_s": asyncpg_commit,
+    "peer_durable_asyncpg_batch256_per_s": asyncpg_batch,
+}
 
 FLOORS: dict[str, Floor] = {
     "peer_durable_append_fdatasync_per_s": append_fdatasync,

@@ -50,7 +50,10 @@ def _run(name: str, options: argparse.Namespace) -> int:
     seed = seed_or_new(options.seed)
     print(f"{name} {rig.title}: {cycles} cycles, seed {seed}", file=sys.stderr, flush=True)
     folder = scratch(options.keep)
-    report = execute(rig, cycles=cycles, seed=seed, folder=folder, mutants=not options.no_mutants)
+    report = execute(
+        rig, cycles=cycles, seed=seed, folder=folder, mutants=not options.no_mutants,
+        minutes=options.minutes,
+    )  # fmt: skip
     if report["ok"] is False or options.keep:
         print(f"  kept in {folder}", file=sys.stderr)
     else:
@@ -64,6 +67,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("rigs", nargs="*", choices=[*RIGS, []], help="which; all if none is named")
     parser.add_argument("--release", action="store_true", help="the release column: hours")
     parser.add_argument("--cycles", type=int, help="that many, whatever the column says")
+    parser.add_argument("--minutes", type=float, help="end then, with as many as were done")
     parser.add_argument("--seed", default=os.environ.get("ACTFOR_FAULTS_SEED"), help="repeat a run")
     parser.add_argument("--keep", metavar="DIR", help="keep databases and histories there")
     parser.add_argument("--no-mutants", action="store_true", help="only the product")

@@ -66,11 +66,13 @@ class Plan:
     seed: int
     folder: Path
     mutant: str | None = None
+    minutes: float | None = None
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.rng = random.Random(f"{self.seed}/{self.mutant}")  # noqa: S311 - a schedule, not a secret
         self.began = time.monotonic()
+        self.done = 0
         self._history: TextIO | None = None
 
     def remember(self, **what: Any) -> None:
@@ -81,7 +83,10 @@ class Plan:
         self._history.write("\n")
 
     def over(self, cycle: int, tally: Tally) -> bool:
-        """A mutant that was caught need not go on."""
+        """Whether it is long enough; a mutant that was caught need not go on."""
+        self.done = cycle
+        if self.minutes is not None and time.monotonic() > self.began + self.minutes * 60:
+            return True
         if self.mutant is None and cycle and cycle % max(1, self.cycles // 20) == 0:
             print(f"  {cycle} of {self.cycles}: {tally.acknowledged}", file=sys.stderr, flush=True)
         return cycle >= self.cycles or (self.mutant is not None and not tally.sound)
@@ -106,7 +111,13 @@ class Rig:
 
 
 def execute(
-    rig: Rig, *, cycles: int, seed: int, folder: Path, mutants: bool = True
+    rig: Rig,
+    *,
+    cycles: int,
+    seed: int,
+    folder: Path,
+    mutants: bool = True,
+    minutes: float | None = None,
 ) -> dict[str, Any]:
     """Run the rig and its mutants; the report's ``ok`` says whether all is as it must be."""
     began = time.monotonic()
@@ -115,8 +126,10 @@ def execute(
         rig.needs()
     except NotHere as reason:
         return report | {"ok": None, "not_run": str(reason)}
-    tally = _one(rig, Plan(cycles, seed, folder / "product"))
+    plan = Plan(cycles, seed, folder / "product", minutes=minutes)
+    tally = _one(rig, plan)
     report |= {
+        "cycles": plan.done or cycles,
         "acknowledged": tally.acknowledged,
         "lost": tally.lost,
         "double_spent": tally.double_spent,

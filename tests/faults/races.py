@@ -149,7 +149,7 @@ def run(plan: Plan) -> Tally:
     tally, attempts, turn = Tally(), 0, 0
     with ExitStack() as stack:
         places = Places(plan.folder, stack)
-        while attempts < plan.cycles and (plan.mutant is None or tally.sound):
+        while not plan.over(attempts, tally):
             kind = kinds()[turn % len(kinds())]
             turn += 1
             with places.fresh(kind) as (url, nodes):

@@ -36,7 +36,7 @@ def run(plan: Plan) -> Tally:
     tally, revoked, turn = Tally(), 0, 0
     with ExitStack() as stack:
         places = Places(plan.folder, stack)
-        while revoked < plan.cycles and (plan.mutant is None or tally.sound):
+        while not plan.over(revoked, tally):
             kind = kinds()[turn % len(kinds())]
             turn += 1
             with places.fresh(kind) as (url, nodes):
