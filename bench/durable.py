@@ -29,10 +29,12 @@ from tests.conftest import import_tables
 from tests.fakes.gateway_world import Token, World, build
 from tests.fakes.postgres import Cluster, NoPostgres
 
+from actfor.approval import Approval
 from actfor.audit import AuditLog, Event, EventType, NoteSigner
 from actfor.authorization.model import Decision
-from actfor.gateway.calls import Attempt, Client, Credentials
+from actfor.gateway.calls import Answered, Attempt, Client, Credentials
 from actfor.gateway.case import Case
+from actfor.gateway.enforce import Enforcer
 from actfor.store import Database, new_id
 from actfor.wire.canonical import JsonValue
 from actfor.wire.rar import Budget
@@ -146,14 +148,28 @@ async def decided(name: str, url: str, folder: Path, seconds: float) -> dict[str
         await database.close()
 
 
+class Watched(Enforcer):
+    """Keeps what it recorded last, so that the same can be recorded again."""
+
+    last: tuple[Case, Decision] | None = None
+
+    async def _record(self, case: Case, decision: Decision, approval: Approval | None) -> None:
+        self.last = (case, decision)
+        await super()._record(case, decision, approval)
+
+
 async def _case(world: World, token: Token) -> tuple[Case, Decision]:
-    """A permitted call, up to the point where it is recorded."""
-    enforcer, where = world.enforcer, world.settings.url("counting")
+    """A permitted call, as it came to where it was recorded."""
+    where, enforcer = world.settings.url("counting"), world.enforcer
+    enforcer.__class__ = Watched
+    assert isinstance(enforcer, Watched)
     sent = Credentials("DPoP", token.token, token.proof(where, now()), "POST", where)
     caller = await enforcer.authenticate("counting", sent)
     attempt = Attempt("counting", "echo", {"text": "SELECT id, name"}, Client(True, False))
-    case = await enforcer._gather(new_id("dec"), caller, attempt)  # noqa: SLF001 - timed alone
-    return case, enforcer._decide(case)  # noqa: SLF001
+    outcome = await enforcer.call(caller, attempt)
+    assert isinstance(outcome, Answered), outcome
+    assert enforcer.last is not None
+    return enforcer.last
 
 
 async def _record_for(
