@@ -1,7 +1,7 @@
 """Real people in a real database, each with a software passkey."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from tests.fakes.console_authenticator import Passkey
@@ -9,6 +9,7 @@ from tests.fakes.console_authenticator import Passkey
 from actfor.approval import ApprovalService, ExactCall
 from actfor.audit import AuditLog
 from actfor.identity import PeopleService, Person
+from actfor.keys import Vault
 from actfor.store import Database
 from actfor.wire.canonical import JsonObject, digest
 from actfor.wire.note import NoteSigner
@@ -26,15 +27,17 @@ class House:
     approvals: ApprovalService
     clock: Callable[[], datetime]
     last: str | None = None
+    vault: Vault = field(default_factory=Vault)
 
     @classmethod
     def build(
         cls, database: Database, clock: Callable[[], datetime], origin: str = ORIGIN
     ) -> "House":
-        audit = AuditLog(database, NoteSigner.generate("test/log"), "test/log", clock)
+        vault = Vault()
+        audit = AuditLog(database, NoteSigner.generate("test/log"), "test/log", clock, vault)
         people = PeopleService(database, audit, "localhost", [origin], clock)
         approvals = ApprovalService(database, audit, people, origin, clock)
-        return cls(database, audit, people, approvals, clock)
+        return cls(database, audit, people, approvals, clock, vault=vault)
 
     async def operator(self, name: str = "Olivia Operator") -> tuple[Person, Passkey]:
         """The first operator: admin and approver."""

@@ -233,7 +233,7 @@ async def test_one_changed_byte_kills_the_identity_within_a_second(folder: Path)
         agent = await server.agents.show("bookkeeper")
         assert (agent.state, agent.cause) == (AgentState.INVALIDATED, "`prices.py` was changed")
         events = await server.audit.search(limit=20)
-        causes = {(event.type, event.facts.get("cause")) for event in events}
+        causes = {(event.type, event.private.get("cause")) for event in events}
         assert ("agent", "`prices.py` was changed") in causes
 
 

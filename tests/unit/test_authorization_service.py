@@ -245,7 +245,7 @@ async def test_an_answer_is_in_the_log_under_its_id_before_it_is_given(
     assert answer.decision.effect is Effect.PERMIT
     (event,) = await audit.trace(answer.id)
     assert event.type == "decide"
-    assert event.facts["pep"] == "crm-backend"
+    assert event.private["pep"] == "crm-backend"
     assert event.facts["agent"] == CALL.agent
     assert event.facts["resource"] == "crm/find"
     assert event.facts["decision"] == "permit"

@@ -187,7 +187,8 @@ async def test_an_unknown_tool_is_refused_and_recorded(world: World) -> None:
     )
     (decision,) = await world.events(said.trace)
     assert decision["facts"]["reason"] == "not-found"
-    assert len(decision["facts"]["tool"]) == 128
+    assert "tool" not in decision["facts"]  # the agent's own text is in no leaf
+    assert len(decision["private"]["tool"]) == 128
 
 
 async def test_a_tool_nobody_described_asks_a_person(world: World) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
+    delete,
     func,
     insert,
     or_,
@@ -326,3 +327,16 @@ def _json(text: str) -> JsonValue:
 
 def _object(text: str) -> JsonObject:
     return cast("JsonObject", _json(text))
+
+
+_ERASE_ASKED = delete(approval).where(_t.person_id == bindparam("whose"))
+# What somebody else asked stays, and that it was answered; the words of who answered go.
+_ERASE_ANSWERED = (
+    update(approval).where(_t.approver == bindparam("whose")).values(reason=None, assertion=None)
+)
+
+
+def erase(tx: Tx, person_id: str) -> None:
+    """Delete what was asked in a person's name, and their own words about what others asked."""
+    tx.changed(_ERASE_ASKED, whose=person_id)
+    tx.changed(_ERASE_ANSWERED, whose=person_id)

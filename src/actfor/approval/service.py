@@ -333,6 +333,10 @@ class ApprovalService:
             if concerns(known) and repository.cancel(tx, known.id):
                 self._log(tx, EventType.REVOKE, known, {}, state=State.CANCELLED)
 
+    def erase_person(self, tx: Tx, person_id: str) -> None:
+        """Forget what was asked in a person's name; their open questions were cancelled before."""
+        repository.erase(tx, person_id)
+
     async def sweep(self) -> int:
         """Write down what has expired, each with its leaf; how many."""
         return await self._database.write(self._sweep)
@@ -379,8 +383,6 @@ class ApprovalService:
             "server": about.call.server,
             "tool": about.call.tool,
             "effect": about.call.effect,
-            "digest": about.digest,
-            "arguments_digest": about.call.arguments_digest,
             "tool_digest": about.call.tool_digest,
             "policy_version": about.call.policy_version,
             "four_eyes": about.four_eyes,
@@ -388,13 +390,19 @@ class ApprovalService:
         if assertion_digest is not None:
             facts["assertion_digest"] = assertion_digest
         said = {name: value for name, value in private.items() if value is not None}
+        # Whoever may guess the arguments would know them by their digest: both are commitments.
+        said |= {"digest": about.digest, "arguments_digest": about.call.arguments_digest}
         said["person"] = about.call.person_id
+        others: dict[str, JsonObject] = {}
+        if (approver := said.get("approver")) not in (None, about.call.person_id):
+            words = ("approver", "reason", "assertion")
+            others[str(approver)] = {name: said.pop(name) for name in words if name in said}
         if kind is EventType.REVOKE:
             event = Event.revoked(
                 Revocable.APPROVAL, about.id, 1, trace=about.trace, facts=facts, private=said
             )
         else:
-            event = Event(kind, about.trace, facts, said)
+            event = Event(kind, about.trace, facts, said, others)
         self._audit.append(tx, event)
         self._wake_on_commit(tx, about.id)
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from actfor.cli import exports
+from actfor.cli import erase, exports
 from actfor.cli.api import api
 from actfor.cli.output import emit, note, out, table
 from actfor.errors import Kind, Refused
@@ -25,6 +25,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def register(parent: typer.Typer) -> None:
     """Add both groups."""
     exports.register(app)
+    erase.register(app)
     parent.add_typer(app, name="audit")
     parent.add_typer(traces, name="trace")
 

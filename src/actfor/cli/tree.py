@@ -22,7 +22,9 @@ def _event(number: int, event: Mapping[str, Any]) -> list[str]:
     lines = [f"{head}   [{event['index']}] {event['at']}"]
     for name, value in (*_chosen(facts), *private.items()):
         lines.append(f"{indent}     {name}: {_short(value)}")
-    lines += [f"{indent}     {name}: erased, its commitment stands" for name in event["erased"]]
+    by = ", ".join(str(leaf) for leaf in event.get("erased_by", ()))
+    gone = f"payload erased by leaf {by}" if by else "payload erased"
+    lines += [f"{indent}     {name}: {gone}, its commitment stands" for name in event["erased"]]
     return lines
 
 

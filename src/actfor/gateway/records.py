@@ -1,7 +1,8 @@
 """What the gateway writes into the log: one leaf when a call is decided, one when it has ended.
 
-In clear stands what an auditor needs and no person is identified by: agent, tool, effect, digests,
-policies, epochs. Arguments, the person and reasons are commitments in the leaf.
+In clear stands what an auditor needs and no person is identified by: agent, tool, effect, policies,
+epochs. The person, arguments, reasons, and every digest of what somebody could guess (arguments, a
+mandate's limits) are commitments in the leaf.
 """
 
 from __future__ import annotations
@@ -32,8 +33,10 @@ def decided(case: Case, decision: Decision, approval: Approval | None) -> Event:
     facts["epochs"] = epochs
     if approval is not None:
         facts["approval"] = approval.id
-        facts["call_digest"] = approval.digest
-    return Event(EventType.DECIDE, case.trace, facts, _private(case, decision))
+    private = _private(case, decision)
+    if approval is not None:
+        private["call_digest"] = approval.digest
+    return Event(EventType.DECIDE, case.trace, facts, private)
 
 
 def refused(
@@ -41,15 +44,19 @@ def refused(
 ) -> Event:
     """A refusal, and the step that refused. ``case`` is None where it ended before the facts."""
     facts = _authority(caller.delegation) if case is None else _call(case)
-    facts |= {"server": attempt.server, "tool": attempt.tool[:_MAX_NAME]}
+    facts["server"] = attempt.server
     facts |= decision.facts() if decision is not None else {}
     facts |= {"decision": "deny", "stage": denied.stage.value, "reason": denied.kind.value}
     private: dict[str, JsonValue] = {
         "person": caller.delegation.person_id,
+        "authority_hash": caller.delegation.mandate.authority_hash,
         "detail": denied.reason,
     }
-    if case is not None:
+    if case is None:
+        private["tool"] = attempt.tool[:_MAX_NAME]  # the agent's own text: nobody knows such a tool
+    else:
         private["arguments"] = attempt.arguments
+        private["arguments_digest"] = case.arguments_digest
         private["context"] = dict(to_request(case.facts).context)
     return Event(EventType.DECIDE, denied.trace, facts, private)
 
@@ -67,7 +74,7 @@ def ended(
     }
     if approval is not None:
         facts["approval"] = approval.id
-    private: dict[str, JsonValue] = {}
+    private: dict[str, JsonValue] = {"person": case.caller.delegation.person_id}
     if result is not None and (result_digest := _digest(result)) is not None:
         private["result_digest"] = result_digest
     return Event(EventType.OUTCOME, case.trace, facts, private)
@@ -80,7 +87,6 @@ def _call(case: Case) -> dict[str, JsonValue]:
         "tool": case.tool.name,
         "tool_digest": case.tool.pinned_digest,
         "effect": case.judged.effect.value,
-        "arguments_digest": case.arguments_digest,
         "labels": _labels(case),
     }
 
@@ -103,7 +109,6 @@ def _authority(delegation: Delegation) -> dict[str, JsonValue]:
         "instance": str(delegation.instance),
         "chain": [str(link) for link in delegation.chain],
         "mandate": mandate.id,
-        "authority_hash": mandate.authority_hash,
         "grant": delegation.grant_id,
         "jti": delegation.jti,
         "manifest": delegation.manifest,
@@ -114,7 +119,9 @@ def _authority(delegation: Delegation) -> dict[str, JsonValue]:
 def _private(case: Case, decision: Decision) -> dict[str, JsonValue]:
     return {
         "person": case.caller.delegation.person_id,
+        "authority_hash": case.caller.delegation.mandate.authority_hash,
         "arguments": case.attempt.arguments,
+        "arguments_digest": case.arguments_digest,
         # The whole question as it was decided, so that it can be decided again from the record.
         "context": dict(to_request(case.facts).context),
         "origins": [origin.to_json() for origin in case.origins],

@@ -42,6 +42,7 @@ from actfor.identity.http import (
 from actfor.keys.http import keys_router
 from actfor.server import health
 from actfor.server.edge import Edge
+from actfor.server.privacy import privacy_router
 from actfor.wire.problem import PROBLEM_TYPE, problem
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ def management(services: Services, person: CurrentPerson) -> FastAPI:
         approvals_router(services.approvals, person),
         servers_router(services.catalog, reader=person, admin=admin),
         keys_router(services.keys, _id(admin)),
+        privacy_router(services.erasure, admin),
         policies_router(services.authorization, reader=_id(person)),
         changes_router(
             services.policy_changes,

@@ -28,6 +28,7 @@ from actfor.gateway import Settings as GatewaySettings
 from actfor.identity import AgentService, AttestationSocket, LocalProcessAttestor, PeopleService
 from actfor.keys import KeyService, Purpose, Vault
 from actfor.server.app import asgi
+from actfor.server.erasure import LEDGER, Erasure
 from actfor.server.following import follow_others
 from actfor.server.keyring import open_keys, open_vault, recorder
 from actfor.server.settings import Settings
@@ -46,6 +47,7 @@ class Services:
     """Everything that was built, for the edge to serve and for tests to ask."""
 
     settings: Settings
+    erasure: Erasure
     keys: KeyService
     vault: Vault
     database: Database
@@ -293,7 +295,18 @@ async def _services(
         enforcer=enforcer,
         reload_keys=keys.reload,
     )
+    erasure = Erasure(
+        database=database,
+        audit=audit,
+        vault=vault,
+        people=people,
+        delegation=delegation,
+        approvals=approvals,
+        ledger=settings.data / LEDGER,
+    )
+    await erasure.keep_ledger()
     return Services(
+        erasure=erasure,
         settings=settings,
         keys=keys,
         vault=vault,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from typing import TypeVar
@@ -110,6 +110,30 @@ class Database:
 
         self._sequencer.submit(Job(unit, settle, None))
         return answer.result()
+
+    async def compact(self, tables: Sequence[str]) -> None:
+        """Leave nothing of what was deleted from ``tables`` in the database's own files.
+
+        SQLite writes the file anew and empties the write-ahead log; PostgreSQL writes these tables
+        anew. Nothing else is written meanwhile. Not covered: copies (backups, replicas, the
+        write-ahead log of PostgreSQL until it is recycled) and freed blocks of the file system.
+
+        Raises:
+            Refused: BUSY when it could not be done, for lack of room or because of a long reader.
+        """
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[None] = loop.create_future()
+
+        def settle(job: Job) -> None:
+            if answer.done():
+                return
+            if job.error is None:
+                answer.set_result(None)
+            else:
+                answer.set_exception(job.error)
+
+        self._sequencer.submit(Job(lambda _: None, settle, loop, compacts=tuple(tables)))
+        await answer
 
     async def read(self, unit: Callable[[Tx], T]) -> T:
         """Run a unit on a snapshot of what is committed; it cannot write.

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -37,6 +38,7 @@ _ENTER = (
 )
 _FATE = "SELECT pg_xact_status(CAST($1 AS text)::xid8)"
 _RETRY_SECONDS = 0.5
+_COMPACT_SECONDS = 300.0
 CHANNEL = "actfor_change"
 """Notified, without a payload, by a transaction that wrote rows of the change feed; by no other."""
 
@@ -132,6 +134,17 @@ class PostgresWriter:
             self._drop()
         if link.dead:
             self._drop()
+
+    def compact(self, tables: Sequence[str]) -> None:
+        """FULL: a plain VACUUM leaves the bytes of dead rows in their pages."""
+        link = self._link or self._connected()
+        link.patience(_COMPACT_SECONDS)
+        link.control("SET lock_timeout = '20s'")
+        try:
+            for table in tables:
+                link.control(f'VACUUM (FULL) "{table}"')
+        finally:
+            link.control("RESET lock_timeout")
 
     def close(self) -> None:
         """Let go of the connection; the sequencer's thread has ended."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from queue import Empty, SimpleQueue
 from types import CoroutineType
@@ -58,22 +58,32 @@ class Writer(Connection, Protocol):
         """Undo one unit."""
         ...
 
+    def compact(self, tables: Sequence[str]) -> None:
+        """Outside any transaction: leave nothing of deleted rows in the database's files."""
+        ...
+
     def close(self) -> None:
         """Let go of the database."""
         ...
 
 
 class Job:
-    """One unit and where its answer goes. Owned by the sequencer's thread until settled."""
+    """One unit and where its answer goes. Owned by the sequencer's thread until settled.
 
-    __slots__ = ("callbacks", "error", "loop", "result", "settle", "unit")
+    With ``compacts`` it is no unit: the files are compacted between two transactions.
+    """
+
+    __slots__ = ("callbacks", "compacts", "error", "loop", "result", "settle", "unit")
 
     def __init__(
         self,
         unit: Callable[[Tx], Any],
         settle: Callable[[Job], None],
         loop: asyncio.AbstractEventLoop | None,
+        *,
+        compacts: Sequence[str] | None = None,
     ) -> None:
+        self.compacts = compacts
         self.unit = unit
         self.settle = settle
         self.loop = loop
@@ -135,9 +145,13 @@ class Sequencer:
         going = True
         while going:
             batch, going = self._take()
-            if batch:
-                self._commit(batch)
-                _answer(batch)
+            units = [job for job in batch if job.compacts is None]
+            if units:
+                self._commit(units)
+            for job in batch:
+                if job.compacts is not None:
+                    self._compact(job, job.compacts)
+            _answer(batch)
 
     def _take(self) -> tuple[list[Job], bool]:
         """Wait for one job, then take whatever else is there."""
@@ -169,6 +183,13 @@ class Sequencer:
         else:
             self.commits += 1
             self.units += len(batch)
+
+    def _compact(self, job: Job, tables: Sequence[str]) -> None:
+        try:
+            self._writer.compact(tables)
+        except Exception:
+            logger.exception("the database files were not compacted")
+            job.error = Refused(Kind.BUSY, "the database files could not be compacted; try again")
 
     def _apply(self, job: Job, participants: dict[object, Participant]) -> None:
         marks = [(key, known.mark()) for key, known in participants.items()]

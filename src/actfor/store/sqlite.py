@@ -174,6 +174,8 @@ def _connect(uri: str, before: Callable[[], None]) -> SqliteConnection:
     _expect(connection, "busy_timeout", str(BUSY_MS), {BUSY_MS})
     _expect(connection, "foreign_keys", "ON", {1})
     _expect(connection, "trusted_schema", "OFF", {0})
+    # What is deleted or overwritten does not linger in free pages: people may be erased.
+    _expect(connection, "secure_delete", "ON", {1})
     return connection
 
 

@@ -6,6 +6,7 @@ import fcntl
 import logging
 import os
 import sqlite3
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -74,6 +75,13 @@ class SqliteWriter:
     def rollback_to(self) -> None:
         """Undo one unit; its savepoint stays until ``release``."""
         self._connection.control("ROLLBACK TO unit")
+
+    def compact(self, tables: Sequence[str]) -> None:
+        """The whole file is written anew: SQLite cannot do that for one table."""
+        self._connection.control("VACUUM")
+        (busy, _, _) = self._connection.control("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise StorageFailure("a reader kept the write-ahead log from being emptied")
 
     def close(self) -> None:
         """Fold the write-ahead log into the database file and let go of it."""

@@ -55,7 +55,7 @@ def read(trace: str, at: datetime, facts: JsonObject, private: JsonObject) -> Re
     context = private.get("context")
     if not isinstance(context, Mapping):
         return Unusable("its facts were erased, or recorded by a release that kept fewer")
-    request = _request(facts, context)
+    request = _request({**private, **facts}, context)
     if request is None:
         return Unusable("it does not name agent, effect and tool")
     mandate, arguments = facts.get("mandate"), private.get("arguments")

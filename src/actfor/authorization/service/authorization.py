@@ -421,9 +421,6 @@ def _event(
 ) -> Event:
     leaf: dict[str, JsonValue] = {
         "via": "authzen",
-        "pep": pep,
-        "agent": evaluation.subject.id,
-        "resource": evaluation.resource.id,
         "effect": evaluation.action.name,
         **answer.decision.facts(),
     }
@@ -436,7 +433,13 @@ def _event(
         "context": dict(request.context),
         "reasons": list(answer.decision.reasons),
     }
-    return Event(EventType.DECIDE, answer.id, leaf, private)
+    # Agents and tools stand in clear; what else a foreign system asks about may be a person.
+    ours = evaluation.subject.id.startswith("spiffe://")
+    (leaf if ours else private).update(
+        {"agent": evaluation.subject.id, "resource": evaluation.resource.id}
+    )
+    # Who asks is an administrator's account, which may be erased without what was asked.
+    return Event(EventType.DECIDE, answer.id, leaf, private, {pep: {"pep": pep}})
 
 
 def _published(

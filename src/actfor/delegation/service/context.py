@@ -99,6 +99,12 @@ class Context:
         if kid not in self._verify_keys:
             raise Refused(Kind.UNAUTHENTICATED, "the token's signing key was revoked")
 
+    def _forget_mandates(self) -> None:
+        """What is remembered of mandates and tokens may be about somebody who was erased."""
+        self._mandates = Remembered()
+        self._delegations = Remembered()
+        self._subjects = Remembered()
+
     async def _committed(self, mandate_id: str) -> Mandate:
         """A mandate as committed. Its standing may be out of date: see ``_standing``.
 

@@ -225,12 +225,14 @@ def _granted(granted: Plan, parties: _Parties) -> Event:
         "audience": delegation.audience,
         "jkt": delegation.jkt,
         "manifest": delegation.manifest,
-        "authority_hash": delegation.mandate.authority_hash,
-        "granted": digest(granted.details),
         "expires_at": rfc3339(delegation.expires_at),
         "epochs": delegation.epochs | parties.epochs,
     }
-    private = {"person": delegation.person_id}
+    private = {
+        "person": delegation.person_id,
+        "authority_hash": delegation.mandate.authority_hash,
+        "granted": digest(granted.details),
+    }
     return Event(EventType.DELEGATE, delegation.grant_id, facts, private)
 
 

@@ -15,6 +15,7 @@ from actfor.delegation.model import (
     MandateState,
     parse_reason,
 )
+from actfor.delegation.repository import erasing
 from actfor.delegation.repository import grants as issued
 from actfor.delegation.repository import mandates as rows
 from actfor.delegation.service import tokens
@@ -88,15 +89,7 @@ class Mandates(Context):
         def unit(tx: Tx) -> Mandate:
             actor = self._people.check_live(tx, person.id)
             mandate = self._visible(tx, actor, mandate_id, also=Role.ADMIN)
-            if not rows.revoke(tx, mandate_id, why):
-                raise Refused(Kind.CONFLICT, "the mandate is revoked already")
-            revoked = replace(
-                mandate, state=MandateState.REVOKED, epoch=mandate.epoch + 1, reason=why
-            )
-            self._audit.append(tx, _revoked(revoked, actor))
-            for hook in self.on_revoked:
-                hook(tx, mandate_id)
-            return revoked
+            return self._take_back(tx, actor.id, mandate, why)
 
         return await self._database.write(unit)
 
@@ -122,6 +115,24 @@ class Mandates(Context):
             for hook in self.on_revoked:
                 hook(tx, id_)
         return len(active)
+
+    def erase_person(self, tx: Tx, by: str, person_id: str) -> None:
+        """Revoke and then delete all of a person's mandates: goals and limits are their words."""
+        for mandate_id in erasing.active_of(tx, person_id):
+            self._take_back(tx, by, self._load(tx, mandate_id), "the person was erased")
+        erasing.erase(tx, person_id)
+        tx.on_commit(self._forget_mandates)
+
+    def _take_back(self, tx: Tx, by: str, mandate: Mandate, reason: str) -> Mandate:
+        if not rows.revoke(tx, mandate.id, reason):
+            raise Refused(Kind.CONFLICT, "the mandate is revoked already")
+        revoked = replace(
+            mandate, state=MandateState.REVOKED, epoch=mandate.epoch + 1, reason=reason
+        )
+        self._audit.append(tx, _revoked(revoked, by))
+        for hook in self.on_revoked:
+            hook(tx, mandate.id)
+        return revoked
 
     async def grants(self, person: Person, mandate_id: str) -> Sequence[IssuedGrant]:
         """The access tokens made from a mandate that can be used now, oldest first.
@@ -244,13 +255,17 @@ def _commitment(mandate: Mandate, details: JsonValue) -> Event:
         "action": "committed",
         "mandate": mandate.id,
         "agent": str(mandate.agent),
-        "authority_hash": mandate.authority_hash,
-        "intent_hash": mandate.intent_hash,
         "expires_at": rfc3339(mandate.expires_at),
         "epoch": mandate.epoch,
         "four_eyes": mandate.four_eyes,
     }
-    private = {"person": mandate.person_id, "goal": mandate.goal, "authority": details}
+    private = {
+        "person": mandate.person_id,
+        "goal": mandate.goal,
+        "authority": details,
+        "authority_hash": mandate.authority_hash,
+        "intent_hash": mandate.intent_hash,
+    }
     return Event(EventType.MANDATE, mandate.id, facts, private)
 
 
@@ -265,7 +280,7 @@ def _grant_revoked(mandate: Mandate, grant_id: str, actor: Person, reason: str) 
     return Event.revoked(Revocable.GRANT, grant_id, 1, trace=grant_id, facts=facts, private=private)
 
 
-def _revoked(mandate: Mandate, actor: Person) -> Event:
+def _revoked(mandate: Mandate, by: str) -> Event:
     facts: dict[str, JsonValue] = {
         "action": "mandate-revoked",
         "mandate": mandate.id,
@@ -277,5 +292,5 @@ def _revoked(mandate: Mandate, actor: Person) -> Event:
         mandate.epoch,
         trace=mandate.id,
         facts=facts,
-        private={"person": actor.id, "reason": mandate.reason},
+        private={"person": by, "reason": mandate.reason},
     )

@@ -43,6 +43,7 @@ class PersonState(StrEnum):
 
     ACTIVE = "active"
     DISABLED = "disabled"
+    ERASED = "erased"  # for good: name and passkeys are gone, only the id is left
 
 
 @dataclass(frozen=True, slots=True)

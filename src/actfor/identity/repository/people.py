@@ -73,6 +73,28 @@ def swap_person(tx: Tx, old: Person, new: Person) -> bool:
     return changed == 1
 
 
+_PERSON_ERASE = (
+    update(person)
+    .where(person.c.id == bindparam("key"), person.c.state != PersonState.ERASED.value)
+    .values(name="", roles="", state=PersonState.ERASED.value, epoch=person.c.epoch + 1)
+)
+_PASSKEYS_DROP = delete(passkey).where(passkey.c.person_id == bindparam("owner"))
+# A used link keeps the name it was made out to; nobody needs it again, whoever's it was.
+_LINKS_DROP = delete(setup_link).where(
+    (setup_link.c.person_id == bindparam("owner")) | setup_link.c.used_at.is_not(None)
+)
+_CEREMONIES_DROP = delete(ceremony).where(ceremony.c.context.contains(bindparam("owner")))
+ERASED_FROM = ("person", "passkey", "web_session", "setup_link", "ceremony")
+
+
+def erase_person(tx: Tx, person_id: str) -> bool:
+    """Forget all but the id; False when that was done before."""
+    end_sessions_of(tx, person_id)
+    for statement in (_PASSKEYS_DROP, _LINKS_DROP, _CEREMONIES_DROP):
+        tx.changed(statement, owner=person_id)
+    return tx.changed(_PERSON_ERASE, key=person_id) == 1
+
+
 def _person(row: Row) -> Person:
     id_, name, roles, state, epoch, created = row
     held = frozenset(Role(role) for role in roles.split())

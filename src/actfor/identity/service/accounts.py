@@ -70,11 +70,15 @@ class Accounts:
             Refused: DENIED for who is not an admin; CONFLICT for taking the last admin away.
         """
         admin.require(Role.ADMIN)
+        if state is PersonState.ERASED:
+            raise Refused(Kind.MALFORMED, "a person is erased by `actfor audit erase`")
         held = None if roles is None else parse_roles(roles)
 
         def unit(tx: Tx) -> Person:
             self._load_active(tx, admin.id).require(Role.ADMIN)
             old = self._load(tx, person_id)
+            if old.state is PersonState.ERASED:
+                raise Refused(Kind.CONFLICT, "the person was erased")
             new = replace(
                 old,
                 roles=old.roles if held is None else held,
@@ -89,20 +93,18 @@ class Accounts:
             rows.end_sessions_of(tx, old.id)
             facts: dict[str, JsonValue] = {
                 "action": "person-changed",
-                "by": admin.id,
-                "person": new.id,
                 "roles": sorted(new.roles),
                 "state": new.state.value,
                 "person_epoch": new.epoch,
             }
-            self._log(tx, EventType.ADMIN, new.id, facts)
+            self._log(tx, EventType.ADMIN, new.id, facts, by=admin.id)
             self._audit.append(
                 tx,
                 Event.revoked(
                     Revocable.PERSON,
                     pseudonym(new.id),
                     new.epoch,
-                    trace=new.id,
+                    trace=pseudonym(new.id),
                     facts={"action": "person-changed", "state": new.state.value},
                 ),
             )
@@ -129,13 +131,35 @@ class Accounts:
                     Revocable.PERSON,
                     pseudonym(new.id),
                     new.epoch,
-                    trace=new.id,
+                    trace=pseudonym(new.id),
                     facts={"action": "recovered", "state": new.state.value},
                 ),
             )
         for kind in LinkKind:
             rows.void_links(tx, kind)
         return len(everyone)
+
+    def erase(self, tx: Tx, admin: Person | None, person_id: str) -> None:
+        """Forget all of a person but the id, which records of others name. For good.
+
+        Without an ``admin`` it is the server that repeats what one had ordered.
+
+        Raises:
+            Refused: DENIED for who is not an admin, NOT_FOUND; CONFLICT for the last admin, or one
+                who was erased before.
+        """
+        if admin is not None:
+            self._load_active(tx, admin.id).require(Role.ADMIN)
+        old = self._load(tx, person_id)
+        others = [p for p in rows.people(tx) if p.id != old.id and p.may(Role.ADMIN)]
+        if not others:
+            raise Refused(Kind.CONFLICT, "this is the last admin")
+        if not rows.erase_person(tx, person_id):
+            raise Refused(Kind.CONFLICT, "the person was erased before")
+        about = pseudonym(person_id)
+        facts: dict[str, JsonValue] = {"action": "person-erased", "state": "erased"}
+        taken = Event.revoked(Revocable.PERSON, about, old.epoch + 1, trace=about, facts=facts)
+        self._audit.append(tx, taken)
 
     def check_live(self, tx: Tx, person_id: str, epoch: int | None = None) -> Person:
         """Refuse unless the person may act now, and nothing was taken away since ``epoch``.
@@ -161,8 +185,21 @@ class Accounts:
         self,
         tx: Tx,
         type_: EventType,
-        trace: str,
+        person_id: str,
         facts: JsonObject,
         private: JsonObject | None = None,
+        *,
+        trace: str | None = None,
+        by: str | None = None,
     ) -> None:
-        self._audit.append(tx, Event(type_, trace, facts, private or {}))
+        """An event about a person; ``by`` is who did it, where that is someone else.
+
+        Who it is about stands in no leaf in clear: the trace is their pseudonym there, or given.
+        """
+        about: dict[str, JsonValue] = {"person": person_id, **(private or {})}
+        others: dict[str, JsonObject] = {}
+        if by == person_id:
+            about["by"] = by
+        elif by is not None:
+            others[by] = {"by": by}
+        self._audit.append(tx, Event(type_, trace or pseudonym(person_id), facts, about, others))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 
-from actfor.audit import EventType
+from actfor.audit import Event, EventType
 from actfor.errors import Kind, Refused
 from actfor.identity.model import FIRST_OPERATOR, LINK_LIFETIME, LinkKind, Person, Role, SetupLink
 from actfor.identity.model.people import parse_person_name, parse_roles, secret_hash
@@ -33,7 +33,8 @@ class Invitations(Accounts):
                 raise Refused(Kind.CONFLICT, "there is an operator already; ask for an invitation")
             rows.void_links(tx, LinkKind.OPERATOR)
             self._add_link(tx, token, LinkKind.OPERATOR, name=None, roles=FIRST_OPERATOR)
-            self._log(tx, EventType.ADMIN, "setup", {"action": "setup-link-created"})
+            facts = {"action": "setup-link-created"}
+            self._audit.append(tx, Event(EventType.ADMIN, "setup", facts))
 
         await self._database.write(unit)
         return token
@@ -48,10 +49,10 @@ class Invitations(Accounts):
             self._add_link(tx, token, LinkKind.INVITE, name=named, roles=held)
             facts: dict[str, JsonValue] = {
                 "action": "person-invited",
-                "by": admin.id,
                 "roles": sorted(held),
             }
-            self._log(tx, EventType.ADMIN, admin.id, facts, {"name": named})
+            # The name is the invited person's: it is told of when they register, as theirs.
+            self._log(tx, EventType.ADMIN, admin.id, facts, by=admin.id)
 
         await self._database.write(unit)
         return token
@@ -72,8 +73,7 @@ class Invitations(Accounts):
                 roles=person.roles,
                 person_id=person.id,
             )
-            facts = {"action": "passkey-invited", "by": by.id, "person": person.id}
-            self._log(tx, EventType.ADMIN, person.id, facts)
+            self._log(tx, EventType.ADMIN, person.id, {"action": "passkey-invited"}, by=by.id)
 
         await self._database.write(unit)
         return token

@@ -80,7 +80,6 @@ class PeopleService(Invitations):
                 raise Refused(Kind.CONFLICT, "this passkey is registered already")
             facts: dict[str, JsonValue] = {
                 "action": f"registered-{link.kind}",
-                "person": person.id,
                 "roles": sorted(person.roles),
             }
             self._log(tx, EventType.ADMIN, person.id, facts, {"name": person.name})
@@ -168,8 +167,9 @@ class PeopleService(Invitations):
 
         def unit(tx: Tx) -> None:
             if rows.end_session(tx, session.id):
-                facts = {"action": "signed-out", "person": session.person_id}
-                self._log(tx, EventType.SESSION, session.id, facts)
+                facts = {"action": "signed-out"}
+                whose = session.person_id
+                self._log(tx, EventType.SESSION, whose, facts, trace=session.id)
 
         await self._database.write(unit)
 
@@ -195,8 +195,7 @@ class PeopleService(Invitations):
             passkey=passkey,
         )
         rows.add_session(tx, session, secret_hash(cookie))
-        facts = {"action": "signed-in", "person": person.id}
-        self._log(tx, EventType.SESSION, session.id, facts)
+        self._log(tx, EventType.SESSION, person.id, {"action": "signed-in"}, trace=session.id)
         return SignedIn(person, session, cookie)
 
     def _begin(

@@ -233,24 +233,36 @@ class Registry:
         for callback in self.after_invalidated:
             callback(agent)
 
-    def _log(self, tx: Tx, agent: Agent, action: str, **more: JsonValue) -> None:
+    def _log(
+        self,
+        tx: Tx,
+        agent: Agent,
+        action: str,
+        *,
+        by: str | None,
+        reason: str | None = None,
+        **more: JsonValue,
+    ) -> None:
+        """Who did it and their words are theirs; a cause may name files in somebody's folder."""
         facts: dict[str, JsonValue] = {
             "action": action,
             "agent": str(agent.id),
             "agent_epoch": agent.epoch,
             "state": agent.state.value,
             "manifest": agent.manifest_digest,
-            "cause": agent.cause,
             **more,
         }
-        known = {name: value for name, value in facts.items() if value is not None}
-        self.audit.append(tx, Event(EventType.AGENT, str(agent.id), known))
+        said: dict[str, JsonValue] = {"person": by, "reason": reason, "cause": agent.cause}
+        known = {name: value for name, value in said.items() if value is not None}
+        self.audit.append(tx, Event(EventType.AGENT, str(agent.id), facts, known))
 
 
 def attest_event(agent: Agent, facts: JsonObject) -> Event:
     """A record about this agent's credentials."""
     full = {"agent": str(agent.id), "manifest": agent.manifest_digest, **facts}
-    return Event(EventType.ATTEST, str(agent.id), full)
+    cause = full.pop("cause", None)  # may name files in somebody's folder
+    private = {} if cause is None else {"cause": cause}
+    return Event(EventType.ATTEST, str(agent.id), full, private)
 
 
 def _load(tx: Tx, name: str) -> Agent:
