@@ -36,7 +36,9 @@ def erase(
     note(f"erased by leaf {done['leaf']}; {done['subject']} in the log")
     if not done["compacted"]:
         raise Refused(
-            Kind.BUSY, "erased, but the database files still hold deleted rows: run it again"
+            Kind.BUSY,
+            "erased, but the database files still hold deleted rows: run it again, or have the"
+            " owner of the tables run VACUUM (FULL)",
         )
 
 

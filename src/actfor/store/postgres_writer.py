@@ -39,6 +39,10 @@ _ENTER = (
 _FATE = "SELECT pg_xact_status(CAST($1 AS text)::xid8)"
 _RETRY_SECONDS = 0.5
 _COMPACT_SECONDS = 300.0
+_OTHERS = (
+    "SELECT relname::text FROM pg_class WHERE relkind = 'r' AND relname = ANY($1::text[])"
+    " AND relnamespace = current_schema()::regnamespace AND NOT pg_has_role(relowner, 'USAGE')"
+)
 CHANNEL = "actfor_change"
 """Notified, without a payload, by a transaction that wrote rows of the change feed; by no other."""
 
@@ -139,6 +143,9 @@ class PostgresWriter:
         """FULL: a plain VACUUM leaves the bytes of dead rows in their pages."""
         link = self._link or self._connected()
         link.patience(_COMPACT_SECONDS)
+        # A role that does not own a table gets a warning and no VACUUM: do not say it was done.
+        if others := link.fetch(_OTHERS, list(tables)):
+            raise StorageFailure(f"table {others[0][0]} belongs to another role, which must VACUUM")
         link.control("SET lock_timeout = '20s'")
         try:
             for table in tables:
