@@ -17,11 +17,14 @@ import uvicorn
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from starlette.applications import Starlette
+from starlette.routing import BaseRoute
 from tests.fakes.console_authenticator import Passkey
 from tests.fakes.console_people import House
 from tests.fakes.gateway_mcp import journal_lines
 
+from actfor import console
 from actfor.approval import Answer
+from actfor.approval.endorsing import endorsing
 from actfor.authorization.service import AuthorizationService
 from actfor.delegation import DelegationService, Mandate, MandateDraft
 from actfor.gateway.calls import Settings
@@ -46,7 +49,7 @@ from actfor.identity.repository import agents as agent_rows
 from actfor.store import Database, new_id
 from actfor.wire import dpop
 from actfor.wire.jose import SigningKey
-from actfor.wire.rar import Authority, Budget, Grant
+from actfor.wire.rar import Authority, Budget, Flow, Grant
 from actfor.wire.spiffe import sign_jwt_svid
 from actfor.wire.token_exchange import ExchangeRequest
 
@@ -132,17 +135,17 @@ class World:
         person: Person | None = None,
         agent: Agent | None = None,
         mandate: Mandate | None = None,
+        goal: str = "test the gateway",
+        flows: tuple[Flow, ...] = (),
     ) -> Token:
         """A delegated token, by the real exchange: mandate, subject token, SVID, proof."""
         acting, whose = agent or self.agent, person or self.operator
         now = self.house.clock()
         if mandate is None:
             authority = Authority(
-                grants or (Grant(server, ("*",), EVERYTHING),), budget or Budget()
+                grants or (Grant(server, ("*",), EVERYTHING),), budget or Budget(), flows=flows
             )
-            draft = MandateDraft(
-                acting.name, "test the gateway", authority, now + timedelta(hours=2), four_eyes
-            )
+            draft = MandateDraft(acting.name, goal, authority, now + timedelta(hours=2), four_eyes)
             mandate = await self.delegation.commit_mandate(whose, draft)
         key = SigningKey.generate()
         subject = await self.delegation.subject_token(whose, mandate.id)
@@ -220,6 +223,8 @@ async def build(
         audiences=lambda: {f"{issuer}/mcp/{one.name}": one.name for one in catalog.servers()},
         policy_version=lambda: "",
     )  # fmt: skip
+    house.approvals.on_endorsed.append(endorsing(delegation))
+    delegation.on_revoked.append(house.approvals.cancel_for_mandate)
     settings = Settings(f"{issuer}/mcp", bytes(range(32)), hold_seconds)
     enforcer = Enforcer(
         database=database, audit=house.audit, agents=agents, authorization=authorization,
@@ -252,11 +257,24 @@ async def register(
 @contextmanager
 def counting_http(journal: Path) -> Iterator[str]:
     """The counting server over HTTP, in a process of its own; yields its URL."""
+    with _process(str(SERVER), "http", str(journal)) as url:
+        yield url
+
+
+@contextmanager
+def office_http(journal: Path) -> Iterator[str]:
+    """The office over HTTP, in a process of its own; yields its URL."""
+    with _process(str(SERVER.with_name("office_mcp.py")), str(journal)) as url:
+        yield url
+
+
+@contextmanager
+def _process(*command: str) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, str(SERVER), "http", str(journal), str(port)],
+        [sys.executable, *command, str(port)],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
@@ -280,7 +298,7 @@ async def served(
         listener.bind(("127.0.0.1", 0))
         issuer = f"http://127.0.0.1:{listener.getsockname()[1]}"
         world = await build(database, clock, tmp, issuer=issuer, **more)
-        app = Starlette(routes=list(world.front.routes))
+        app = Starlette(routes=[*world.front.routes, *pages(world)])
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
         task = asyncio.create_task(server.serve([listener]))
         try:
@@ -291,6 +309,16 @@ async def served(
             server.should_exit = True
             await task
             await world.catalog.close()
+
+
+def pages(world: World) -> list[BaseRoute]:
+    """The console over the world's services."""
+    services = console.Services(
+        people=world.house.people, agents=world.agents, delegation=world.delegation,
+        approvals=world.house.approvals, audit=world.house.audit, catalog=world.catalog,
+        issuer=world.issuer, clock=world.house.clock,
+    )  # fmt: skip
+    return list(console.routes(services))
 
 
 class DelegatedAuth(httpx2.Auth):

@@ -91,7 +91,7 @@ def _doubt(slot: SlotTrace) -> tuple[int, int]:
 
 
 def _shown(slot: SlotTrace) -> SlotOrigin:
-    doubtful = slot.label >= Label.ATTESTED and slot.how not in _NEVER
+    may = slot.type in TARGET and slot.label is not Label.USER and slot.how not in _NEVER
     return SlotOrigin(
         pointer=slot.pointer,
         slot=slot_of(slot.pointer),
@@ -101,5 +101,5 @@ def _shown(slot: SlotTrace) -> SlotOrigin:
         source=slot.origin.tool,
         field=slot.origin.field,
         author=slot.origin.author,
-        endorsable=doubtful and slot.type in TARGET and len(slot.value) <= MAX_ENDORSED,
+        endorsable=may and len(slot.value) <= MAX_ENDORSED,
     )

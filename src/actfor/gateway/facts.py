@@ -50,7 +50,7 @@ def call_facts(
         effect=judged.effect,
         in_mandate=coverage.covered,
         mandate_reason="" if coverage.covered else coverage.reason,
-        requires_approval=_asks(coverage, left, use),
+        requires_approval=_asks(grant, coverage, left, use),
         person=delegation.person_id,
         purpose=mandate.goal,
         tier=tier,
@@ -118,9 +118,13 @@ def _is_composed_prose(slot: SlotTrace) -> bool:
     return prose and slot.label is Label.UNKNOWN and slot.how == "none"
 
 
-def _asks(coverage: Coverage, left: Standing, use: Use) -> bool:
+def _asks(grant: Grant | None, coverage: Coverage, left: Standing, use: Use) -> bool:
     """Whether the mandate itself wants a person asked; what is not covered asks, and is denied."""
-    if not coverage.covered or coverage.asks:
+    if grant is None or coverage.asks:
+        return True
+    # What nobody was asked about in the last day counts along: a sum cannot be split below a limit.
+    limit, amount = grant.ask_above, use.amount
+    if limit and amount and amount.minor + (left.unasked_minor or 0) > limit.minor:
         return True
     return coverage.asks_if_new and (use.recipients is None or left.new_recipients)
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Final
 
-from actfor.authorization.intent import SinkType, key_of
+from actfor.authorization.intent import TARGET, SinkType, key_of
 from actfor.authorization.intent.proposal import GRAVE
 from actfor.authorization.intent.values import host_of
 from actfor.authorization.model import ToolEffect
@@ -164,7 +164,7 @@ def _is_explicit(delegation: Delegation, index: int) -> bool:
 
 
 def _depends_on_endorsement(slot: SlotTrace) -> bool:
-    return slot.how == "endorsed" or slot.label >= Label.ATTESTED
+    return slot.how == "endorsed" or (slot.type in TARGET and slot.label is not Label.USER)
 
 
 def _is_counted(delegation: Delegation, use: Use, coverage: Coverage) -> bool:

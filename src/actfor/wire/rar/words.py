@@ -219,7 +219,7 @@ def _asking_words(grant: Grant) -> str:
         return "a person is asked before every call"
     when: list[str] = []
     if grant.ask_above is not None:
-        when.append(f"above {grant.ask_above}")
+        when.append(f"above {grant.ask_above} (of a day, what was not asked about adds up)")
     if grant.ask_new_recipient:
         when.append("before anyone new is reached")
     if not when:
