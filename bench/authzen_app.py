@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 
 from actfor.audit import AuditLog, NoteSigner
-from actfor.authorization import AuthorizationService, CallFacts
+from actfor.authorization import AuthorizationService, CallFacts, Options, Pages, Pdp
 from actfor.authorization.http import authzen_routes
 from actfor.authorization.model.foreign import stranger
 from actfor.errors import Kind, Refused
@@ -72,7 +72,9 @@ async def serve(port: int, folder: Path, policies: int) -> None:
     await audit.start()
     await service.publish("bench", source(policies))
     url = f"http://127.0.0.1:{port}"
-    routes = authzen_routes(service, authenticate_pep=authenticate, base_url=url, gather=gather)
+    pages = Pages(lambda: [TOKEN.encode()], clock)
+    pdp = Pdp(service, database, audit, pages, Options(gather=gather))
+    routes = authzen_routes(pdp, authenticate_pep=authenticate, base_url=url)
     config = uvicorn.Config(
         Starlette(routes=routes), host="127.0.0.1", port=port, access_log=False, log_level="error"
     )

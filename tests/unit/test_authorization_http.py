@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse
 from tests.conftest import Clock
 
 from actfor.audit import AuditLog, NoteSigner
-from actfor.authorization import AuthorizationService, PolicyChanges, Rehearsal
+from actfor.authorization import AuthorizationService, Pages, Pdp, PolicyChanges, Rehearsal
 from actfor.authorization.http import (
     MAX_BODY,
     authzen_routes,
@@ -92,11 +92,16 @@ async def service(database: Database, audit: AuditLog, clock: Clock) -> Authoriz
 
 @pytest.fixture
 async def client(
-    service: AuthorizationService, changes: PolicyChanges, audit: AuditLog, clock: Clock
+    service: AuthorizationService,
+    changes: PolicyChanges,
+    database: Database,
+    audit: AuditLog,
+    clock: Clock,
 ) -> AsyncIterator[httpx2.AsyncClient]:
     app = FastAPI()
+    pdp = Pdp(service, database, audit, Pages(lambda: [b"k" * 32], clock.now))
     app.router.routes.extend(
-        authzen_routes(service, authenticate_pep=authenticate, base_url=BASE + "/")
+        authzen_routes(pdp, authenticate_pep=authenticate, base_url=BASE + "/")
     )
     app.include_router(policies_router(service, reader=operator))
     rehearsal = Rehearsal(service, audit, clock.now)
@@ -202,6 +207,10 @@ async def test_the_metadata_is_public_and_names_this_server(client: httpx2.Async
     assert answer.json() == {
         "policy_decision_point": BASE,
         "access_evaluation_endpoint": BASE + URL,
+        "access_evaluations_endpoint": BASE + "/access/v1/evaluations",
+        "search_subject_endpoint": BASE + "/access/v1/search/subject",
+        "search_resource_endpoint": BASE + "/access/v1/search/resource",
+        "search_action_endpoint": BASE + "/access/v1/search/action",
     }
 
 

@@ -77,7 +77,7 @@ def asgi(services: Services) -> ASGIApp:
         *front.routes,
         *delegation_routes(services.delegation),
         *authzen_routes(
-            services.authorization, authenticate_pep=_pep(with_token), base_url=settings.public_url
+            services.pdp, authenticate_pep=_pep(with_token), base_url=settings.public_url
         ),
         *webauthn_routes(services.people, cookie),
         *audit_http.log_routes(services.audit),

@@ -85,6 +85,10 @@ class Settings(BaseSettings):
     policy_four_eyes: bool = Field(
         False, description="a policy change needs a second administrator's passkey"
     )
+    authzen_domains: tuple[str, ...] = Field(
+        (),
+        description="what else AuthZEN answers about: `certification`, or folders of domains",
+    )
     seal_secret: SecretStr | None = Field(
         None, description="seals MCP request states; default: a generated key file"
     )

@@ -20,7 +20,17 @@ from actfor.approval.endorsing import endorsing
 from actfor.audit import AuditLog, Witnessing
 from actfor.audit.export import Exporter
 from actfor.audit.witnesses import witnesses_of
-from actfor.authorization import AuthorizationService, PolicyChanges, Rehearsal, Trials
+from actfor.authorization import (
+    AuthorizationService,
+    Options,
+    Pages,
+    Pdp,
+    PolicyChanges,
+    Population,
+    Rehearsal,
+    Trials,
+)
+from actfor.authorization.domains import load as load_domain
 from actfor.delegation import DelegationService
 from actfor.errors import Kind, Refused
 from actfor.gateway import Catalog, Enforcer
@@ -55,6 +65,7 @@ class Services:
     witnessing: Witnessing
     exporter: Exporter
     authorization: AuthorizationService
+    pdp: Pdp
     policy_changes: PolicyChanges
     rehearsal: Rehearsal
     trials: Trials
@@ -210,6 +221,7 @@ async def _services(
         node=f"{socket.gethostname()}-{os.getpid()}",
     )
 
+    domains = tuple(load_domain(name, settings.data) for name in settings.authzen_domains)
     authorization = AuthorizationService(database, audit, clock)
     await authorization.load()
     if with_default_policies:
@@ -315,6 +327,13 @@ async def _services(
         witnessing=witnessing,
         exporter=exporter,
         authorization=authorization,
+        pdp=Pdp(
+            authorization,
+            database,
+            audit,
+            Pages(lambda: [secret] if secret else keys.secrets(Purpose.SEAL), clock),
+            Options(domains=domains, populations=_populations(agents, catalog)),
+        ),
         policy_changes=policy_changes,
         rehearsal=Rehearsal(authorization, audit, clock),
         trials=trials,
@@ -343,6 +362,18 @@ def _loops(services: Services) -> dict[str, Loop]:
         "upstreams": services.catalog.run,
         "exports": services.exporter.run,
     }
+
+
+def _populations(agents: AgentService, catalog: Catalog) -> dict[str, Population]:
+    """What AuthZEN's searches look through."""
+
+    async def registered() -> list[str]:
+        return [str(agent.id) for agent in await agents.list()]
+
+    async def tools() -> list[str]:
+        return [f"{server.name}/{tool}" for server in catalog.servers() for tool in server.tools]
+
+    return {"agent": registered, "tool": tools}
 
 
 def _origins(settings: Settings) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
+from urllib.parse import urlsplit
 
 from actfor.errors import Kind, Refused
 from actfor.wire.canonical import JsonObject, JsonValue
@@ -118,16 +119,23 @@ def response(
     return {"decision": decision, "context": context}
 
 
-def metadata(base_url: str) -> dict[str, JsonValue]:
+def metadata(base_url: str, more: Mapping[str, JsonValue] | None = None) -> dict[str, JsonValue]:
     """The PDP's metadata (§9). ``base_url`` must be the one the document is fetched from.
 
-    Members for what we do not offer (batch, search) are left out, as the specification asks.
+    ``more`` are members for what is offered beside the evaluation; what is not offered is left
+    out, as the specification asks.
     """
     base = base_url.rstrip("/")
     return {
         "policy_decision_point": base,
         "access_evaluation_endpoint": base + EVALUATION_PATH,
+        **(more or {}),
     }
+
+
+def metadata_path(base_url: str) -> str:
+    """Where the metadata of a PDP is found: the well-known name stands before its path (§9.2)."""
+    return METADATA_PATH + urlsplit(base_url).path.rstrip("/")
 
 
 def is_json(content_type: str | None) -> bool:

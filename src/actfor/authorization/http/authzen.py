@@ -1,8 +1,9 @@
-"""AuthZEN over HTTP, for foreign enforcement points."""
+"""AuthZEN over HTTP, for foreign enforcement points: evaluation, evaluations, search, metadata."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
@@ -11,44 +12,86 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from actfor.authorization.model import Effect
-from actfor.authorization.service import AuthorizationService, Gather
+from actfor.authorization.service import Answer, Pdp
 from actfor.errors import Kind, Refused
-from actfor.wire import authzen, strict_json
+from actfor.wire import authzen, authzen_batch, authzen_search, strict_json
+from actfor.wire.authzen_search import Sought
+from actfor.wire.canonical import JsonObject, JsonValue
 
 MAX_BODY = 64 * 1024
 Authenticate = Callable[[Request], Awaitable[str]]
 """The name of the enforcement point that sends a request; raises Refused if it proves none."""
+Ask = Callable[[str, JsonValue], Awaitable[JsonObject]]
+"""An answer to what an enforcement point sent, as JSON."""
 
 
-def authzen_routes(
-    service: AuthorizationService,
-    *,
-    authenticate_pep: Authenticate,
-    base_url: str,
-    gather: Gather | None = None,
-) -> list[Route]:
-    """The evaluation endpoint and the metadata. ``base_url`` is this server's public origin."""
-    document = orjson.dumps(authzen.metadata(base_url))
+def authzen_routes(pdp: Pdp, *, authenticate_pep: Authenticate, base_url: str) -> list[Route]:
+    """The endpoints and the metadata. ``base_url`` is the public address of this PDP."""
+    base = base_url.rstrip("/")
+    offered: dict[str, JsonValue] = {
+        "access_evaluations_endpoint": base + authzen_batch.EVALUATIONS_PATH,
+        **authzen_search.endpoints(base),
+    }
+    document = orjson.dumps(authzen.metadata(base_url, offered))
 
     async def configuration(request: Request) -> Response:
         return Response(document, media_type="application/json", headers=_echo(request))
 
-    endpoint = _EvaluationEndpoint(service, authenticate_pep, gather)
+    asks: dict[str, Ask] = {
+        authzen.EVALUATION_PATH: partial(_evaluation, pdp),
+        authzen_batch.EVALUATIONS_PATH: partial(_evaluations, pdp),
+        **{
+            f"{authzen_search.SEARCH_PATH}/{sought}": partial(_search, pdp, sought)
+            for sought in Sought
+        },
+    }
     return [
-        Route(authzen.EVALUATION_PATH, endpoint, methods=["POST"]),
-        Route(authzen.METADATA_PATH, configuration, methods=["GET"]),
+        *(
+            Route(path, _Endpoint(ask, authenticate_pep), methods=["POST"])
+            for path, ask in asks.items()
+        ),
+        Route(authzen.metadata_path(base_url), configuration, methods=["GET"]),
     ]
 
 
-class _EvaluationEndpoint:
-    """One evaluation. A bare ASGI application: this is a hot path."""
+async def _evaluation(pdp: Pdp, pep: str, document: JsonValue) -> JsonObject:
+    return _answered(await pdp.evaluate(pep, authzen.parse_evaluation(document)))
 
-    def __init__(
-        self, service: AuthorizationService, authenticate: Authenticate, gather: Gather | None
-    ) -> None:
-        self._service = service
+
+async def _evaluations(pdp: Pdp, pep: str, document: JsonValue) -> JsonObject:
+    asked = authzen_batch.parse_evaluations(document)
+    if isinstance(asked, authzen.Evaluation):
+        return _answered(await pdp.evaluate(pep, asked))
+    answers = await pdp.evaluate_all(pep, asked)
+    return authzen_batch.batch_response(
+        [each if isinstance(each, Refused) else _answered(each) for each in answers]
+    )
+
+
+async def _search(pdp: Pdp, sought: Sought, pep: str, document: JsonValue) -> JsonObject:
+    query = authzen_search.parse_search(sought, document)
+    return authzen_search.search_response(query, await pdp.search(pep, query))
+
+
+def _answered(answer: Answer) -> JsonObject:
+    decision = answer.decision
+    return authzen.response(
+        decision=decision.permitted,
+        id_=answer.id,
+        reasons=decision.reasons,
+        policies=decision.policies,
+        policy_version=decision.version,
+        step_up=decision.effect is Effect.STEP_UP,
+        ignored=answer.ignored,
+    )
+
+
+class _Endpoint:
+    """One question and its answer. A bare ASGI application: this is a hot path."""
+
+    def __init__(self, ask: Ask, authenticate: Authenticate) -> None:
+        self._ask = ask
         self._authenticate = authenticate
-        self._gather = gather
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -67,20 +110,9 @@ class _EvaluationEndpoint:
         # 2. What they ask.
         if not authzen.is_json(request.headers.get("content-type")):
             raise Refused(Kind.MALFORMED, "the content type must be application/json")
-        evaluation = authzen.parse_evaluation(strict_json.loads(await _body(request)))
-        # 3. Decide and record.
-        answer = await self._service.evaluate(pep, evaluation, self._gather)
-        decision = answer.decision
-        # 4. Answer; AuthZEN §6.2: a denial is a 200.
-        body = authzen.response(
-            decision=decision.permitted,
-            id_=answer.id,
-            reasons=decision.reasons,
-            policies=decision.policies,
-            policy_version=decision.version,
-            step_up=decision.effect is Effect.STEP_UP,
-            ignored=answer.ignored,
-        )
+        document = strict_json.loads(await _body(request))
+        # 3. Decide and record. 4. Answer; AuthZEN §6.2: a denial is a 200.
+        body = await self._ask(pep, document)
         headers = {"cache-control": "no-store"}
         return Response(orjson.dumps(body), media_type="application/json", headers=headers)
 

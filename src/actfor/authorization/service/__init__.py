@@ -9,6 +9,8 @@ from actfor.authorization.service.authorization import (
     Gather,
 )
 from actfor.authorization.service.changes import PolicyChanges
+from actfor.authorization.service.pages import Pages
+from actfor.authorization.service.pdp import Options, Pdp, Population
 from actfor.authorization.service.rehearsal import Rehearsal
 from actfor.authorization.service.trials import Trials
 
@@ -17,7 +19,11 @@ __all__ = [
     "Answer",
     "AuthorizationService",
     "Gather",
+    "Options",
+    "Pages",
+    "Pdp",
     "PolicyChanges",
+    "Population",
     "Rehearsal",
     "Trials",
 ]

@@ -144,7 +144,7 @@ class AuthorizationService:
         """
         for _ in range(_ATTEMPTS):
             # 1. Gather facts. What only the server may say is dropped from what the caller said.
-            facts, refusal = await _gathered(pep, evaluation, gather)
+            facts, refusal = await gathered(pep, evaluation, gather)
             request = to_request(facts)
             # 2. Decide.
             decision = self._judge(request, refusal)
@@ -399,7 +399,7 @@ def _as_it_was(source: str, schema: str) -> PolicySet:
     return PolicySet.compile(source, RequestSchema.parse(schema))
 
 
-async def _gathered(
+async def gathered(
     pep: str, evaluation: Evaluation, gather: Gather | None
 ) -> tuple[CallFacts, str | None]:
     """The facts, and why no policy needs to be asked: a question about something unknown, or
