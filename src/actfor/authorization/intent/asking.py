@@ -82,7 +82,8 @@ def _one(one: Asked, wish: Wish, tool: ToolReading) -> Ask:
         return Ask.MAYBE
     if Deed.ANY in one.deeds and shared and tool.effect not in _GRAVE:
         return Ask.MAYBE
-    return Ask.MAYBE if same_verb else Ask.NO
+    # `send it to Alice` names no thing; who creates or changes something names it.
+    return Ask.MAYBE if same_verb and Deed.SEND in tool.deeds else Ask.NO
 
 
 def _fits(wish: Wish, tool: ToolReading) -> bool:

@@ -54,7 +54,7 @@ _VERBS: Final = {
     Deed.SEND: "send email mail message forward reply notify inform text dm respond write remind"
     " share contact tell ask answer invite pass ping call give let report deliver message",
     Deed.POST: "post publish announce comment tweet blog propose submit write share review report"
-    " open create file raise broadcast",
+    " create file raise broadcast",
     Deed.PAY: "pay transfer send buy purchase order checkout refund repay reimburse donate tip"
     " settle deposit withdraw remit wire subscribe charge spend topup give split cover",
     Deed.BOOK: "book reserve rent hire order schedule arrange get make",
@@ -71,7 +71,7 @@ _VERBS: Final = {
     Deed.ACCEPT: "accept confirm approve agree join acknowledge",
     # Words that ask for whatever the thing named needs.
     Deed.ANY: "do handle complete finish follow perform act process manage help achieve fulfil"
-    " fulfill take execute carry accomplish implement satisfy arrange need want go try proceed"
+    " fulfill take execute carry accomplish implement satisfy arrange proceed"
     " comply sort deal solve resolve address work",
 }
 
@@ -138,7 +138,7 @@ MEETS: Final[Mapping[Deed, frozenset[Deed]]] = {
     Deed.SEND: frozenset({Deed.SEND, Deed.POST}),
     Deed.POST: frozenset({Deed.POST, Deed.SEND, Deed.RATE}),
     Deed.PAY: frozenset({Deed.PAY, Deed.BOOK, Deed.CREATE}),
-    Deed.BOOK: frozenset({Deed.BOOK, Deed.CREATE}),
+    Deed.BOOK: frozenset({Deed.BOOK}),
     Deed.ADMIT: frozenset({Deed.ADMIT}),
     Deed.FETCH: frozenset({Deed.FETCH}),
     Deed.UPLOAD: frozenset({Deed.UPLOAD}),
@@ -162,7 +162,7 @@ _NOUNS: Final = {
     "key": "key ssh token secret",
     "person": "user member collaborator participant attendee guest contact people person someone"
     " everyone everybody friend colleague teammate employee customer client",
-    "channel": "channel slack group workspace team room",
+    "channel": "channel slack",
     "repo": "repo repository git github gitlab project codebase",
     "issue": "issue ticket bug",
     "profile": "address street city profile detail info information account name phone settings",

@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
-from actfor.authorization.intent.lexicon import PAST, VERBS, Deed, concepts
-from actfor.authorization.intent.text import MAX_TEXT, normal, stem, words
+from actfor.authorization.intent.lexicon import PAST, VERBS, Deed, concepts, primary
+from actfor.authorization.intent.text import MAX_TEXT, normal, skeleton, stem, words
 from actfor.authorization.intent.values import SinkType, Value, typed
 
 _BREAKS: Final = re.compile(r"[.!?;:](?=\s|$)|\n+")
 _SPOKEN: Final = re.compile(r"[^\s,;:!?()]+")
 _WORDS: Final = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 _DETERMINER: Final = frozenset(
-    "the an a this that these those my his her their our your its any each some another new"
+    "the an a all this that these those my his her their our your its any each some another new"
     " latest recent upcoming same no unread entire whole total via by per recurring rental"
     " from".split()
 )
@@ -54,6 +54,7 @@ _HANDS_OVER: Final = frozenset(
     "do follow complete perform achieve fulfil fulfill execute finish handle carry accomplish"
     " implement address act comply help solve resolve satisfy process".split()
 )
+_ANSWERS: Final = frozenset({None, Deed.LOOK, Deed.ANY})
 _IDIOMS: Final = frozenset(
     {
         ("make", "sure"),
@@ -97,10 +98,19 @@ class Wish:
     """The names among them whose words are meant: `from X`, `X sent`, `X's list`."""
     hands_over: bool
     """Whether the words say to do what some named source says."""
+    quotes: frozenset[str] = frozenset()
+    """What stands in quotation marks, in normal form."""
+    drawn: str = ""
+    """The skeleton of the words: what they look like."""
     plain: str = ""
     """The words alone, folded, with one space between: for titles spelled another way."""
     truncated: bool = False
     stems: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def changes(self) -> bool:
+        """Whether the words ask for more than an answer."""
+        return any(primary(one.verb) not in _ANSWERS for one in self.asked)
 
     def has(self, kind: SinkType) -> bool:
         """Whether the words hold a value of this type."""
@@ -127,6 +137,8 @@ def read_words(said: Iterable[str]) -> Wish:
         names_in(text),
         _sources(text),
         any(_hands_over(sentence) for sentence in sentences),
+        frozenset(normal(quoted) for quoted in _quoted(text)),
+        skeleton(text),
         " ".join(words(text)),
         len(whole) > MAX_TEXT,
         all_stems,
@@ -174,7 +186,7 @@ _ALSO_NOUNS: Final = frozenset(
     " emails mails messages texts posts transfers orders books files records plans schedules"
     " reports reviews comments shares contacts calls addresses notes logs tips charges rents"
     " replies requests needs works lists stars updates changes returns purchases visits processes"
-    " meeting building"
+    " meeting building open"
     " booking listing".split()
 )
 _SUBJECTS: Final = frozenset("i we they he she it who that which".split())
@@ -232,7 +244,9 @@ def _sources(text: str) -> tuple[frozenset[str], ...]:
         if owns or (after and after[0] in _TELLS) or _OF.intersection(before[-2:]) or _self(before):
             name = bare.casefold().removesuffix("'s").removesuffix("\u2019s")
             found.append(frozenset({name}) if address else frozenset(words(name)))
-    return tuple(dict.fromkeys(found))
+    # A part of a name stands for all of it: `Alexander Chen sent` means both words.
+    whole = [name for name in names_in(text) if any(part <= name for part in found)]
+    return tuple(dict.fromkeys((*whole, *found)))
 
 
 def _self(before: list[str]) -> bool:

@@ -47,7 +47,7 @@ def normal(text: str) -> str:
     if not _ASCII.fullmatch(text):
         text = unicodedata.normalize("NFKC", text)
         text = "".join(
-            c for c in text if unicodedata.category(c) not in {"Cf", "Mn"} or c in "\t\n"
+            c for c in text if c.isspace() or unicodedata.category(c) not in {"Cf", "Mn", "Cc"}
         )
     return " ".join(text.casefold().split())
 

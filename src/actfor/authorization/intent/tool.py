@@ -296,7 +296,11 @@ def parameter_type(name: str, description: str, body: JsonObject) -> SinkType:
         return SinkType.OTHER
     if guess is SinkType.OTHER:
         guess = _by_words(told)
-    return guess
+    # What nobody can place is a target: of all that a text may be, the type that must be grounded.
+    return SinkType.NAME if guess is SinkType.OTHER and kind in _TEXTS else guess
+
+
+_TEXTS: Final = (None, "string", "array", "integer", "number")
 
 
 def _by_name(own: list[str]) -> SinkType:

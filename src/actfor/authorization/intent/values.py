@@ -139,14 +139,14 @@ _MONTHS: Final = {
         " december".split(),
         1,
     )
-} | {"sept": 9}
+}
 
 
 def _spoken_dates(text: str) -> Iterator[Value]:
     """Dates with a month's name: `May 1st, 2024`, `from the 1st to the 5th of May 2024`."""
     tokens = [token.strip(_EDGE).rstrip(".") for token in normal(text).split(" ")]
     for at, token in enumerate(tokens):
-        month = _MONTHS.get(token[:4]) or _MONTHS.get(token[:3])
+        month = _MONTHS.get(token[:3])
         if month is None or not token.isalpha() or len(token) > 9:
             continue
         near = tokens[max(0, at - 6) : at + 3]

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
@@ -29,26 +30,29 @@ from actfor.gateway.provenance.results import Field
 MAX_FIELDS: Final = 50_000
 MAX_CHARS: Final = 4_000_000
 _REFERENCES: Final = 32  # fields remembered for one value
+_HITS: Final = 32  # places of one value that are looked at
+_SENTENCE: Final = 20  # characters
 _ENCODED: Final = 24  # characters; shorter tokens are words
 
 # How texts speak to a machine instead of a person. Seen in what others wrote, only ever a reason to
 # be stricter: an attacker who avoids these words is met by the labels, not by this list.
 _ADDRESSES: Final = tuple(
-    frozenset(stem(word) for word in phrase.split())
+    frozenset(phrase.split())
     for phrase in (
-        "ignore previous instructions",
-        "ignore above instructions",
+        "ignore instructions",
+        "ignore previous",
         "disregard instructions",
+        "disregard previous",
         "forget instructions",
-        "important message to you",
-        "before you can solve task",
-        "system prompt",
-        "ai assistant you must",
-        "language model you",
         "override instructions",
+        "important message to you",
+        "before you solve task",
+        "system prompt",
+        "ai assistant you",
+        "ai agent you",
+        "language model you",
         "user task following first",
-        "ai agent instructions",
-        "new instructions you must",
+        "new instructions you",
     )
 )
 
@@ -104,7 +108,10 @@ class Index:
         self.speaks = False
         self._exact: dict[str, list[Entry]] = {}
         self._typed: dict[Value, list[Entry]] = {}
-        self._texts: list[Entry] = []
+        self._long: list[Entry] = []
+        self._text = ""
+        self._starts: list[int] = []
+        self._added: list[Entry] = []
         self._skeletons: dict[str, str] = {}
         self._decoded: set[str] = set()
         self._fields = 0
@@ -131,7 +138,7 @@ class Index:
         keyed: bool,
         content: bool,
         complete: bool,
-        echoes: Iterable[str] = (),
+        echoes: Mapping[str, Label] | None = None,
         bidden: bool = False,
     ) -> None:
         """Keep what one call returned.
@@ -140,7 +147,7 @@ class Index:
         better than it, whatever system says it. ``bidden``: the call itself was a stranger's wish,
         so that even a record's answer is their choice.
         """
-        repeated = [echo for echo in echoes if len(echo) > 2]
+        repeated = {echo: label for echo, label in (echoes or {}).items() if len(echo) > 2}
         items: dict[int, Item] = {}
         if not complete:
             self.full = True
@@ -150,16 +157,14 @@ class Index:
                 item = items[one.item] = Item(call, tool, keyed, content)
             self._keep(item, _bidden(one) if bidden else one, repeated)
         for item in items.values():
-            item.speaks = any(
-                _speaks(entry) for entry in item.fields if entry.label > Label.TRUSTED
-            )
+            item.speaks = any(map(speaks, item.fields))
             self.speaks |= item.speaks
         self.items += items.values()
 
-    def _keep(self, item: Item, one: Field, repeated: list[str]) -> None:
+    def _keep(self, item: Item, one: Field, repeated: Mapping[str, Label]) -> None:
         text = normal(one.text)
-        if any(echo in text for echo in repeated):
-            one = replace(one, label=Label.UNTRUSTED)
+        worst = max((label for echo, label in repeated.items() if echo in text), default=one.label)
+        one = replace(one, label=max(one.label, worst))
         if not text:
             return
         if self._fields >= MAX_FIELDS or self._chars + len(text) > MAX_CHARS:
@@ -167,12 +172,14 @@ class Index:
             return
         self._fields += 1
         self._chars += len(text)
+        if len(text) >= _SENTENCE and speaks_to_machine(text):
+            one = replace(one, label=Label.UNTRUSTED)  # no system of record speaks to machines
         entry = Entry(item, one.pointer, text, one.label, one.text)
         item.fields.append(entry)
         if one.author:
             item.author = item.author or one.text[:120]
             item.authors.append(text)
-        if one.label >= Label.ATTESTED:
+        if one.label in {Label.ATTESTED, Label.UNTRUSTED}:
             self.read_untrusted = True
         name = one.pointer.rpartition("/")[2]
         if one.secret and len(text) >= 4:
@@ -184,7 +191,7 @@ class Index:
         for value in typed(one.text):
             self._refer(self._typed, value, entry)
         if " " in text or len(text) > _ENCODED:
-            self._texts.append(entry)
+            self._added.append(entry)
         if one.label is Label.UNTRUSTED:
             self._decode(one.text)
         elif len(text) <= 120:
@@ -214,15 +221,38 @@ class Index:
         """The fields that are this value, or hold it between word boundaries."""
         found = list(self._exact.get(key, ()))
         found += self._typed.get(Value(kind, key), ())
-        if not found and len(key) > 2:
-            found = [
-                e for e in self._texts if within(key, e.text, doubt=e.label is Label.UNTRUSTED)
-            ]
-        return found
+        return found or (list(self._containing(key)) if len(key) > 2 else [])
 
-    def holds(self, key: str) -> Iterator[Entry]:
-        """The fields in whose text this stands, for texts of several words."""
-        return (entry for entry in self._texts if key in entry.text)
+    def _containing(self, key: str) -> Iterator[Entry]:
+        """The longer fields in which this stands between word boundaries.
+
+        One search over all of them: they are kept joined, by a character that ``normal`` drops.
+        After ``_HITS`` places the rest is not looked at; the first ones found speak for it.
+        """
+        self._join()
+        at, last = self._text.find(key), None
+        for _ in range(_HITS):
+            if at < 0:
+                return
+            number = bisect_right(self._starts, at) - 1
+            entry = self._long[number]
+            if entry is not last and within(key, entry.text, doubt=entry.label > Label.TRUSTED):
+                yield entry
+            last = entry
+            at = self._text.find(key, self._starts[number] + len(entry.text))
+
+    def _join(self) -> None:
+        if not self._added:
+            return
+        parts = [self._text]
+        at = len(self._text)
+        for entry in self._added:
+            self._starts.append(at + 1)
+            parts.append(f"\x00{entry.text}")
+            at += 1 + len(entry.text)
+        self._long += self._added
+        self._text = "".join(parts)
+        self._added = []
 
     def people(self) -> tuple[frozenset[str], ...]:
         """The names in the words, and in the sources that the words hand over to."""
@@ -246,7 +276,11 @@ class Index:
 
     def speaking(self) -> Iterator[Entry]:
         """The fields that speak to machines."""
-        return (entry for entry in self._texts if entry.item.speaks and _speaks(entry))
+        if not self.speaks:
+            return iter(())
+        return (
+            entry for item in self.items if item.speaks for entry in item.fields if speaks(entry)
+        )
 
     def mentions(self, key: str, kind: SinkType) -> Iterator[Entry]:
         """The fields in whose text a value stands, whole or in another spelling of its type."""
@@ -254,22 +288,35 @@ class Index:
             for spelling in (key, key[4:] if key[:4].isdigit() else key):
                 yield from self._typed.get(Value(kind, spelling), ())
             return
-        for entry in self._texts:
-            if key in entry.text and within(key, entry.text, doubt=True):
-                yield entry
+        yield from self._containing(key)
 
     def encoded(self, key: str) -> bool:
         """Whether this is what an encoded token of untrusted text spells."""
         return key in self._decoded
 
-    def looks_like(self, key: str) -> str | None:
+    def looks_like(self, key: str, kind: SinkType) -> str | None:
         """A value of the words or of a record that is drawn like this one and is not this one."""
         drawn = skeleton(key)
-        for value in self.wish.values:
-            if value.key != key and skeleton(value.key) == drawn:
-                return value.key
+        for name in self._said_names():
+            near = (
+                kind in _NEAR
+                and len(name) > 3
+                and "/" not in key
+                and (key.startswith(name) or key.endswith(name))
+            )
+            if name != key and (near or skeleton(name) == drawn):
+                return name
+        if len(drawn) > 3 and within(drawn, self.wish.drawn) and not within(key, self.wish.text):
+            return drawn
         known = self._skeletons.get(drawn)
         return known if known is not None and known != key else None
+
+    def _said_names(self) -> Iterator[str]:
+        """The values and quoted names in the words."""
+        for value in self.wish.values:
+            if value.type not in _LOOSE:
+                yield value.key
+        yield from self.wish.quotes
 
     def is_named(self, item: Item) -> bool:
         """Whether the person's words name this item: by its key, its author, or its title."""
@@ -318,6 +365,9 @@ def _bidden(one: Field) -> Field:
     return replace(one, label=Label.UNTRUSTED)
 
 
+_NEAR: Final = frozenset({SinkType.NAME, SinkType.RECIPIENT, SinkType.ACCOUNT})
+"""Types in which `partners-team` passes for `partners`; what is below a path or a page is its."""
+_LOOSE: Final = frozenset({SinkType.AMOUNT, SinkType.DATE, SinkType.URL})
 _TITLES: Final = frozenset("subject title name filename file_name topic headline".split())
 
 
@@ -331,16 +381,15 @@ def typed_of(entry: Entry) -> tuple[Value, ...]:
     return _typed_of(entry.text)
 
 
-def _speaks(entry: Entry) -> bool:
-    if len(entry.text) < 20:
-        return False
-    return speaks_to_machine(entry.text)
+def speaks(entry: Entry) -> bool:
+    """Whether a field speaks to machines."""
+    return len(entry.text) >= _SENTENCE and speaks_to_machine(entry.text)
 
 
 @lru_cache(maxsize=4_096)
 def speaks_to_machine(text: str) -> bool:
     """Whether a text addresses whoever processes it, with instructions of its own."""
-    found = frozenset(stem(word) for word in words(text))
+    found = frozenset(words(text))
     return any(phrase <= found for phrase in _ADDRESSES)
 
 
@@ -348,7 +397,7 @@ def decodings(token: str) -> Iterator[str]:
     """What a token spells in base64, hexadecimal, percent signs or backwards; folded text only."""
     if "%" in token and (plain := normal(unquote(token))) != normal(token):
         yield plain
-    if len(token) < 8 or len(token) > 4096:
+    if len(token) < 16 or len(token) > 4096:
         return
     for decode in (_base64, _hexadecimal):
         text = decode(token)

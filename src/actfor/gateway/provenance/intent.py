@@ -39,6 +39,8 @@ class History:
     """A text that speaks to machines has been read."""
     made: int = 0
     """Other calls of this tool that were made, with other arguments."""
+    same: int = 0
+    """This very call, made before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,10 @@ class Findings:
     """The stems of the person's words."""
     names_recipient: bool = False
     """Whether the words hold an address."""
+    changes_asked: bool = True
+    """Whether the words ask for more than an answer."""
+    links: bool = False
+    """Whether the words speak of links, pages or articles."""
     hands_over: bool = False
     """Whether the words say to do what a named source says."""
 
@@ -73,10 +79,9 @@ def facts_of(found: Findings) -> dict[str, Fact]:
     doubtful = [slot for slot in found.slots if _doubtful(slot, found, asked)]
     doubtful += [slot for slot in found.inner if _leads_out(slot, found)]
     leaning = asked == "maybe" and not found.hands_over
-    if leaning and not any(
-        slot.label <= Label.FROM for slot in found.slots if slot.type in _ANCHOR
-    ):
-        asked = "no"  # words that may mean it, and nothing of theirs in it
+    anchored = any(slot.label <= Label.FROM for slot in found.slots if slot.type in _ANCHOR)
+    if leaning and (not anchored or found.effect in GRAVE or Deed.BOOK in found.tool.deeds):
+        asked = "no"  # words that may mean it are not enough, or have nothing to do with this call
     content = any(
         slot.type is SinkType.TEXT and slot.label >= Label.ATTESTED and slot.how != "none"
         for slot in found.slots
@@ -99,7 +104,7 @@ def facts_of(found: Findings) -> dict[str, Fact]:
         "read_untrusted": found.history.read_untrusted,
         "read_secret": found.history.read_secret,
         "carries_secret": found.carries_secret,
-        "over_count": changes and found.grounds.one and found.history.made > 0 and _counts(found),
+        "over_count": changes and _over_count(found),
         "unusual_order": changes and unsure and found.history.speaks,
         "value_endorsed": any(slot.how == "endorsed" for slot in found.slots),
     }
@@ -133,6 +138,10 @@ def _doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
         # A payee out of a document is believed with that document's amount, or the person's.
         payee = any(s.type is SinkType.ACCOUNT and s.label is Label.FROM for s in found.slots)
         return label is Label.UNTRUSTED or (payee and label > Label.FROM)
+    if kind is SinkType.TEXT:
+        return slot.how == "machine"
+    if kind is SinkType.NAME and label is Label.UNKNOWN and found.effect in GRAVE:
+        return words(slot.pointer)[-1:] in (["id"], ["ids"])  # a record's id is read somewhere
     if kind is SinkType.PATH and label is Label.UNKNOWN:
         return _is_sensitive(slot.value)  # where an agent keeps its own work is its own choice
     if kind in TARGET:
@@ -176,9 +185,9 @@ def _is_sensitive(path: str) -> bool:
 
 def _leads_out(slot: SlotTrace, found: Findings) -> bool:
     """Whether a link in a text that goes to others is a stranger's, and no link was asked for."""
-    if found.effect not in {ToolEffect.SHARE, ToolEffect.EGRESS}:
+    if slot.label < Label.ATTESTED:
         return False
-    return slot.label >= Label.ATTESTED and not found.relevant
+    return slot.label is Label.UNKNOWN or slot.how == "machine" or not found.links
 
 
 def _is_means(found: Findings, *, doubtful: bool, content: bool) -> bool:
@@ -187,11 +196,27 @@ def _is_means(found: Findings, *, doubtful: bool, content: bool) -> bool:
         return False
     if found.hands_over or Deed.LOGIN in found.tool.deeds:
         return True
+    if not found.changes_asked:
+        return False
     if any(s.type is SinkType.NAME and s.label is Label.FROM for s in found.slots):
         return False
     local = Deed.CREATE in found.tool.deeds and bool(found.tool.head & _LOCAL)
     return found.relevant and (local or bool(found.tool.deeds & {Deed.FETCH, Deed.MOVE}))
 
 
-def _counts(found: Findings) -> bool:
-    return found.effect in GRAVE or found.effect in {ToolEffect.SHARE, ToolEffect.EGRESS}
+def _over_count(found: Findings) -> bool:
+    """Whether this is a second call where one was meant, or the same one over again."""
+    again = _RETRIES if found.tool.deeds & _RETRIED or found.effect is ToolEffect.EGRESS else 1
+    if found.history.same >= again and not found.said & _AGAIN:
+        return True
+    single = found.grounds.one and not found.hands_over
+    counts = found.effect in GRAVE or found.effect in {ToolEffect.SHARE, ToolEffect.EGRESS}
+    return single and counts and found.history.made > 0
+
+
+_AGAIN: Final = frozenset(
+    stem(word) for word in "increments installments times twice thrice split repeat daily".split()
+)
+_RETRIES: Final = 3
+_RETRIED: Final = frozenset({Deed.UPLOAD, Deed.FETCH, Deed.MOVE, Deed.LOGIN, Deed.LOOK})
+"""What is done again after it met an obstacle, to the same end."""

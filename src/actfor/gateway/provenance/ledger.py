@@ -5,12 +5,14 @@ Words heard, results read, calls made, values endorsed. ``trace`` changes nothin
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
 from actfor.authorization.intent import (
+    HARD,
     TARGET,
     Ask,
     Grounds,
@@ -39,6 +41,7 @@ _DOCUMENTS: Final = frozenset({SinkType.PATH, SinkType.URL, SinkType.RECIPIENT, 
 _MOST_CALLS: Final = 10_000
 _KEPT: Final = 4_096  # characters; a source is not told by longer arguments
 _SENTENCE: Final = 16  # characters; shorter texts ask for nothing
+_STRANGERS: Final = frozenset({Label.ATTESTED, Label.UNTRUSTED})
 _TELLING: Final = frozenset({SinkType.TEXT, SinkType.DATE, SinkType.AMOUNT, SinkType.OTHER})
 
 
@@ -56,7 +59,8 @@ class Ledger:
     def __init__(self, wish: Wish) -> None:
         self.index = Index(wish)
         self._endorsed: dict[str, set[tuple[str, str]]] = {}
-        self._made: dict[str, set[str]] = {}
+        self._made: dict[str, Counter[str]] = {}
+        self._reached: dict[str, set[str]] = {}
         self._calls: list[tuple[str, JsonObject]] = []
         self._lost_secrets = False
         self._wishes: dict[int, Wish] = {}
@@ -96,7 +100,8 @@ class Ledger:
             self.index.read_secret = True
             self._lost_secrets = True
         for tool, arguments in made:
-            self._made.setdefault(tool, set()).add(arguments)
+            self._count(self._made.setdefault(tool, Counter()), arguments)
+            self._reached.setdefault(tool, set()).add(arguments)
 
     def unreadable(self) -> None:
         """The agent saw what cannot be searched (an image, a file): it may have read anything."""
@@ -158,9 +163,12 @@ class Ledger:
                 self.index.read_untrusted,
                 self.index.read_secret,
                 self.index.speaks,
-                self._others(tool.name, arguments),
+                self._others(tool, arguments),
+                self._same(tool, arguments),
             ),
             said=self.wish.stems,
+            changes_asked=self.wish.changes,
+            links=bool(self.wish.about & {"~web"}),
             names_recipient=self.wish.has(SinkType.RECIPIENT),
             hands_over=self.wish.hands_over,
         )
@@ -183,7 +191,7 @@ class Ledger:
         traced = [trace(self.index, pointer, kind, value, Hand()) for pointer, kind, value in made]
         keyed = any(one.type in _DOCUMENTS and one.label is Label.USER for one in traced)
         bidden = any(_bids(one) for one in traced)
-        echoes = [normal(one.value) for one in traced if one.label > Label.TRUSTED]
+        echoes = {normal(one.value): one.label for one in traced if one.label > Label.TRUSTED}
         content = tool.returns_content
         fields, complete = read_result(result, tool.results, content=content)
         self._calls.append((tool.name, arguments if len(str(arguments)) <= _KEPT else {}))
@@ -197,9 +205,10 @@ class Ledger:
             echoes=echoes,
             bidden=bidden,
         )
-        calls = self._made.setdefault(tool.name, set())
-        if len(calls) < _MOST_CALLS and not _failed(result):
-            calls.add(digest(arguments))
+        if not _failed(result):
+            self._count(self._made.setdefault(tool.name, Counter()), digest(arguments))
+            if key := _reached(tool, arguments):
+                self._reached.setdefault(tool.name, set()).add(key)
 
     # -- what is found out ----------------------------------------------------------------------
 
@@ -209,9 +218,23 @@ class Ledger:
             grounds = self._grounds[tool.name] = asks(self.wish, tool.reading)
         return grounds
 
-    def _others(self, tool: str, arguments: JsonObject) -> int:
-        calls = self._made.get(tool)
-        return 0 if not calls else len(calls - {digest(arguments)})
+    @staticmethod
+    def _count(calls: Counter[str], key: str) -> None:
+        """One more of these; past the bound all others count as one another's repetition."""
+        calls[key if key in calls or len(calls) < _MOST_CALLS else ""] += 1
+
+    def _others(self, tool: KnownTool, arguments: JsonObject) -> int:
+        """Calls made with other arguments; of what goes to someone, to others."""
+        calls = self._made.get(tool.name)
+        if not calls:
+            return 0
+        if key := _reached(tool, arguments):
+            return len(self._reached.get(tool.name, set()) - {key})
+        return len(calls.keys() - {digest(arguments)})
+
+    def _same(self, tool: KnownTool, arguments: JsonObject) -> int:
+        calls = self._made.get(tool.name)
+        return 0 if not calls else max(calls[digest(arguments)], calls[""])
 
     def _relevant(self, tool: KnownTool, traces: list[SlotTrace]) -> bool:
         if relevant(self.wish, tool.reading):
@@ -239,7 +262,7 @@ class Ledger:
         """The target that a stranger's text names while it asks for this effect."""
         if effect is ToolEffect.READ:
             traces = [slot for slot in traces if slot.type is SinkType.URL]
-        mine = [slot for slot in traces if slot.label is not Label.USER]
+        mine = [s for s in traces if s.label is not Label.USER and s.how != "followed"]
         targets = [slot for slot in traces if slot.type in TARGET]
         telling = not targets
         if targets and all(slot.label is Label.USER for slot in targets):
@@ -273,7 +296,7 @@ class Ledger:
         if slot.type in _TELLING and len(key) < 8:
             return
         for entry in self.index.mentions(key, slot.type):
-            if entry.label < Label.ATTESTED or len(entry.text) < _SENTENCE:
+            if entry.label not in _STRANGERS or len(entry.text) < _SENTENCE:
                 continue
             yield entry
 
@@ -304,6 +327,17 @@ class Ledger:
 def _bids(slot: SlotTrace) -> bool:
     """Whether a call was made with what only strangers wrote: its answer is what they wanted."""
     return slot.label is Label.UNTRUSTED and slot.type in {*TARGET, SinkType.TEXT, SinkType.OTHER}
+
+
+def _reached(tool: KnownTool, arguments: JsonObject) -> str:
+    """Whom a message reaches, as one text; nothing for tools that send none."""
+    if tool.reading.effect is not ToolEffect.SHARE:
+        return ""
+    return "\n".join(
+        sorted(
+            key_of(value, kind) for _, kind, value in slots(arguments, tool.sinks) if kind in HARD
+        )
+    )
 
 
 def _failed(result: JsonValue | str) -> bool:

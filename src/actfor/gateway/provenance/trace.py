@@ -19,14 +19,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from actfor.authorization.intent import HARD, SinkType, Value, key_of, normal, typed
+from actfor.authorization.intent import HARD, TARGET, SinkType, Value, key_of, normal, typed
 from actfor.authorization.intent.text import within, words
-from actfor.authorization.intent.values import host_of, person_matches
-from actfor.gateway.provenance.index import Entry, Index, decodings, typed_of
+from actfor.authorization.intent.values import host_of, is_url, person_matches
+from actfor.gateway.provenance.index import Entry, Index, decodings, speaks, typed_of
 from actfor.gateway.provenance.labels import Label, Origin, SlotTrace
 from actfor.wire.canonical import JsonValue
 
 MAX_SLOTS: Final = 256
+_LONGEST_PATH: Final = 120  # characters
 _PARTS: Final = 32
 _SEGMENT: Final = 24  # characters; shorter pieces of prose say nothing about where it is from
 
@@ -83,11 +84,11 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
 
     if (slot_of(pointer), normal(value)) in hand.endorsed:
         return found(Label.USER, "endorsed")
-    if index.said(key, kind):
+    if _plausible(key, kind) and index.said(key, kind):
         return found(Label.USER, "words")
     seen = index.sightings(key, kind)
-    if kind is not SinkType.AMOUNT and not any(e.label <= Label.TRUSTED for e in seen):
-        alike = index.looks_like(key)
+    if kind in TARGET and not any(e.label <= Label.TRUSTED for e in seen):
+        alike = index.looks_like(key, kind)
         if alike is not None:
             return found(Label.UNTRUSTED, "look-alike", seen[0] if seen else None)
     if record := next((e for e in seen if e.label is Label.TRUSTED and e.text == key), None):
@@ -112,6 +113,24 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
     if index.full:
         return found(Label.UNTRUSTED, "forgotten")
     return found(Label.UNKNOWN, "none")
+
+
+def _plausible(key: str, kind: SinkType) -> bool:
+    """Whether words of this shape could be such a value: a sentence is nobody's name."""
+    if kind is SinkType.URL:
+        return is_url(key)
+    most = _WORDS_OF.get(kind)
+    return most is None or key.count(" ") < most
+
+
+_WORDS_OF: Final = {
+    SinkType.RECIPIENT: 4,
+    SinkType.ACCOUNT: 9,
+    SinkType.PERMISSION: 4,
+    SinkType.NAME: 9,
+    SinkType.PATH: 9,
+}
+"""How many words a value of a type may have, to pass for what the person said."""
 
 
 def slot_of(pointer: str) -> str:
@@ -192,8 +211,10 @@ def _composed_url(index: Index, key: str) -> Label | None:
         host_of(v.key) == host for v in index.wish.values if v.type is SinkType.URL
     ):
         return None
-    rest = key.partition("/")[2]
-    return Label.UNTRUSTED if "?" in rest or "#" in rest else Label.USER
+    rest = key[len(host) :] if key.startswith(host) else "?"
+    if any(mark in rest for mark in "?#@%\\") or len(rest) > _LONGEST_PATH:
+        return Label.UNTRUSTED  # what an address says beyond its pages, its host is told
+    return Label.USER
 
 
 def _part(index: Index, part: str) -> Label:
@@ -214,11 +235,12 @@ def _trace_text(index: Index, pointer: str, value: str, hand: Hand) -> SlotTrace
         return SlotTrace(pointer, value, SinkType.TEXT, Label.USER, "words")
     worst: Entry | None = None
     for segment in _segments(text):
-        for entry in index.holds(segment):
-            if worst is None or entry.label > worst.label:
+        for entry in index.mentions(segment, SinkType.TEXT):
+            if worst is None or (entry.label, speaks(entry)) > (worst.label, speaks(worst)):
                 worst = entry
     if worst is not None:
-        return SlotTrace(pointer, value, SinkType.TEXT, worst.label, "part", worst.origin)
+        how = "machine" if worst.item.speaks and speaks(worst) else "part"
+        return SlotTrace(pointer, value, SinkType.TEXT, worst.label, how, worst.origin)
     if any(index.encoded(plain) for plain in (text, *decodings(value.strip()))):
         return SlotTrace(pointer, value, SinkType.TEXT, Label.UNTRUSTED, "encoded")
     label = Label.UNTRUSTED if index.full else Label.UNKNOWN
