@@ -52,7 +52,9 @@ def test_a_mirror_of_the_public_log_verifies_offline(client: TestClient, tmp_pat
     for tile in tiles_of(300):
         answer = client.get("/log/" + tile.path())
         assert answer.headers["content-type"] == "application/octet-stream"
-        assert "immutable" in answer.headers["cache-control"]
+        assert ("immutable" in answer.headers["cache-control"]) == (tile.width == 256)
+        zipped = tile.level is None
+        assert (answer.headers.get("content-encoding") == "gzip") == zipped
         path = tmp_path / tile.path()
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(answer.content)

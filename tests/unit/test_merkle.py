@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from actfor.errors import Kind, Refused
 from actfor.wire import merkle
 from actfor.wire.merkle import EMPTY_ROOT, Frontier
+from actfor.wire.tiles import TreeWalk
 
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "log.json").read_text())
 PUBLISHED = [merkle.leaf_hash(bytes.fromhex(leaf)) for leaf in VECTORS["leaves"]]
@@ -203,3 +204,27 @@ def test_roots_of_growing_trees_differ() -> None:
     roots = [merkle.root(leaves(size)) for size in range(60)]
     assert len(set(roots)) == 60
     assert all(one != other for one, other in pairwise(roots))
+
+
+def test_a_walk_has_the_root_and_the_tiles_of_its_tree_and_can_be_resumed() -> None:
+    hashes = [merkle.leaf_hash(n.to_bytes(4, "big")) for n in range(66_000)]
+    tiles: dict[tuple[int, int], list[bytes]] = {}
+    walk = TreeWalk(lambda level, n, full: tiles.__setitem__((level, n), full))
+    for size in (0, 1, 2, 255, 256, 257, 700, 65_535, 65_536, 65_537, 66_000):
+        while walk.size < size:
+            walk.add(hashes[walk.size])
+        assert walk.root() == merkle.root(hashes[:size])
+        whole = size // 256 * 256
+        above: list[list[bytes]] = [[] for _ in range(3 if whole else 1)]
+        for level, _, kept in walk.partial():
+            if level:
+                above[level] = kept
+        again = TreeWalk(resume=[list(level) for level in above])
+        assert again.size == whole
+        for one in hashes[whole:size]:
+            again.add(one)
+        assert again.root() == walk.root()
+        assert list(again.partial()) == list(walk.partial())
+    assert tiles[0, 3] == hashes[768:1024]
+    assert tiles[1, 0][5] == merkle.root(hashes[1280:1536])
+    assert max(tiles) == (1, 0)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -17,10 +18,12 @@ from starlette.routing import BaseRoute, Route
 from actfor.audit.model import EventType
 from actfor.audit.service import AuditLog
 from actfor.errors import Kind, Refused
-from actfor.wire.tiles import Tile
+from actfor.wire.tiles import TILE_WIDTH, Tile
 
 _MUTABLE = "no-cache"
 _IMMUTABLE = "public, max-age=604800, immutable"
+_GROWING = "public, max-age=60"
+"""A partial tile never changes, but may be gone once the full one is there."""
 
 
 def log_routes(log: AuditLog, prefix: str = "/log") -> list[BaseRoute]:
@@ -30,25 +33,43 @@ def log_routes(log: AuditLog, prefix: str = "/log") -> list[BaseRoute]:
         note = await log.latest_checkpoint()
         if note is None:
             return PlainTextResponse("no checkpoint yet\n", 404)
-        return PlainTextResponse(note, headers={"cache-control": _MUTABLE})
+        headers = {"cache-control": _MUTABLE, "access-control-allow-origin": "*"}
+        return PlainTextResponse(note, headers=headers)
 
     async def tile(request: Request) -> Response:
         try:
-            body = await log.tile(Tile.parse("tile/" + request.path_params["path"]))
+            wanted = Tile.parse("tile/" + request.path_params["path"])
+            body = await log.tile(wanted)
         except Refused as refused:
             if refused.kind is not Kind.NOT_FOUND:
                 raise
             return PlainTextResponse("no such tile\n", 404)
-        return Response(
-            body,
-            media_type="application/octet-stream",
-            headers={"cache-control": _IMMUTABLE, "x-content-type-options": "nosniff"},
-        )
+        headers = {
+            "cache-control": _IMMUTABLE if wanted.width == TILE_WIDTH else _GROWING,
+            "x-content-type-options": "nosniff",
+            "access-control-allow-origin": "*",
+        }
+        if wanted.level is None:
+            # tlog-tiles, Log entries: bundles SHOULD be compressed at the HTTP layer.
+            headers["vary"] = "accept-encoding"
+            if _takes_gzip(request.headers.get("accept-encoding", "")):
+                headers["content-encoding"] = "gzip"
+                body = gzip.compress(body, compresslevel=1, mtime=0)
+        return Response(body, media_type="application/octet-stream", headers=headers)
 
     return [
         Route(f"{prefix}/checkpoint", checkpoint, methods=["GET"]),
         Route(f"{prefix}/tile/{{path:path}}", tile, methods=["GET"]),
     ]
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Whether the header names gzip and does not refuse it (RFC 9110 §12.5.3)."""
+    for item in accepted.lower().split(","):
+        coding, _, quality = item.strip().partition(";")
+        if coding.strip() == "gzip":
+            return quality.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+    return False
 
 
 def router(
@@ -89,6 +110,10 @@ def router(
     @routes.get("/key", summary="The log's verifier key")
     async def key() -> dict[str, object]:
         return {"key": log.verifier_key}
+
+    @routes.get("/policy", summary="The trust policy: keys, witnesses, quorum")
+    async def policy() -> dict[str, object]:
+        return {"policy": log.policy.text()}
 
     @routes.get("/verify", summary="Recompute the whole log")
     async def verify() -> dict[str, object]:

@@ -46,16 +46,26 @@ def search(
 @app.command()
 def receipt(
     event: Annotated[str, typer.Argument(help="Leaf index, or a trace (then its last event).")],
-    out_file: Annotated[Path | None, typer.Option("--out", help="File to write.")] = None,
+    out_file: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="File to write; `x.tlog-proof` for the C2SP form."),
+    ] = None,
 ) -> None:
-    """Fetch the receipt of one event: the leaf, its inclusion proof, a signed checkpoint."""
+    """Fetch the receipt of one event: the leaf, its inclusion proof, a signed checkpoint.
+
+    A receipt (JSON) also opens the private members; a `.tlog-proof` holds the leaf and the proof.
+
+    Example: actfor audit receipt dec_7q2m… -o deletion.tlog-proof
+    """
+    from actfor.sdk.receipt import proof_of
+
     index = event if event.isdigit() else str(_events(event)[-1]["index"])
     text = api().get(f"/v1/audit/events/{index}/receipt")["receipt"]
     if out_file is None:
         out.file.write(text)
-    else:
-        out_file.write_text(text)
-        note(f"wrote {out_file}; check it with: actfor audit verify {out_file} --key KEY")
+        return
+    out_file.write_text(proof_of(text) if out_file.suffix == ".tlog-proof" else text)
+    note(f"wrote {out_file}; check it with: actfor audit verify {out_file} --key KEY")
 
 
 @app.command("key")
@@ -65,42 +75,89 @@ def key_() -> None:
 
 
 @app.command()
-def export(folder: Annotated[Path, typer.Argument(help="New folder to write.")]) -> None:
-    """Export the whole log as C2SP tiles, to be checked with `audit verify`."""
-    from actfor.cli.export import export_log
+def policy() -> None:
+    """Print the trust policy (C2SP tlog-policy): the log's keys, its witnesses, their quorum."""
+    out.file.write(api().get("/v1/audit/policy")["policy"])
 
-    size = export_log(api(), folder)
-    note(f"exported {size} entries to {folder}")
+
+@app.command("export-tiles")
+def export_tiles(
+    folder: Annotated[Path, typer.Argument(help="Folder to write, or to bring up to date.")],
+    key: Annotated[
+        str | None,
+        typer.Option(help="Verifier key or policy, or a file with it.  [default: ask the server]"),
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Where the log is served.  [default: this server's]")
+    ] = None,
+) -> None:
+    """Copy the published log as C2SP tiles, verifying as it goes; again to fetch what is new.
+
+    Any web server can serve the folder. Exits 8 if the log does not continue what it holds.
+
+    Example: actfor audit export-tiles ./log --key log.vkey --url https://iam.example.com/log
+    """
+    from actfor.cli.tiles import fetch_from
+    from actfor.sdk.mirror import mirror
+
+    trust = api().get("/v1/audit/key")["key"] if key is None else _trusted(key)
+    fetch = fetch_from(url or f"{api().base_url}/log")
+    try:
+        done = mirror(fetch, folder, trust)
+    except Refused as refused:
+        if refused.kind is not Kind.DENIED:
+            raise
+        note(f"NOT VERIFIED: {refused.detail}")
+        raise typer.Exit(8) from None
+    pruned = f"; entries below {done.pruned} were pruned" if done.pruned else ""
+    note(f"{folder}: {done.checkpoint.size} entries, {done.added} new{pruned}")
 
 
 @app.command()
 def verify(
-    what: Annotated[Path, typer.Argument(help="A receipt, or a folder written by `audit export`.")],
-    key: Annotated[str, typer.Option(help="The log's verifier key, or a file with it.")],
+    what: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A receipt, a `.tlog-proof`, a folder of `export-tiles`, or a copy of the SQLite"
+            " database.  [default: have the server recompute its log]"
+        ),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option("--key", "--policy", help="Verifier key or trust policy, or a file with it."),
+    ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="A checkpoint you kept: the log must still contain it.")
     ] = None,
+    leaf: Annotated[
+        Path | None, typer.Option(help="The leaf of a `.tlog-proof` that has none with it.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Verify a receipt or an exported log, offline. Exits 8 if anything was changed.
+    """Verify a receipt, or a whole log: that nothing was changed, and no permit follows its revoke.
 
-    Example: actfor audit verify deletion.receipt --key log.vkey
+    Offline, but for the server's own log. Exits 8 if anything does not hold.
+
+    Example: actfor audit verify deletion.tlog-proof --key log.vkey
     """
-    from actfor.sdk import receipt as proofs
-
-    if not what.exists():
+    if what is None:
+        report = _server_report()
+    elif not what.exists():
         raise Refused(Kind.NOT_FOUND, f"`{what}` does not exist")
-    trusted = Path(key).read_text().strip() if Path(key).is_file() else key
-    kept = checkpoint.read_text() if checkpoint else None
-    try:
-        report = _verify(proofs, what, trusted, kept)
-    except Refused as refused:
-        note(f"NOT VERIFIED: {refused.detail}")
-        raise typer.Exit(8) from None
+    elif key is None:
+        raise typer.BadParameter("needed: it is what you trust", param_hint="--key")
+    else:
+        kept = checkpoint.read_text() if checkpoint else None
+        proved = leaf.read_bytes() if leaf else None
+        try:
+            report = _verify(what, _trusted(key), kept, proved)
+        except Refused as refused:
+            note(f"NOT VERIFIED: {refused.detail}")
+            raise typer.Exit(8) from None
     emit(
         report,
         as_json=as_json,
-        text="\n".join(f"{name:<12} {value}" for name, value in report.items()),
+        text="\n".join(f"{name:<20} {value}" for name, value in report.items()),
     )
 
 
@@ -129,11 +186,34 @@ def _events(trace: str) -> list[dict[str, Any]]:
     return events
 
 
-def _verify(proofs: Any, what: Path, key: str, checkpoint: str | None) -> dict[str, Any]:
+def _trusted(key: str) -> str:
+    return Path(key).read_text() if Path(key).is_file() else key
+
+
+def _server_report() -> dict[str, Any]:
+    report: dict[str, Any] = api().get("/v1/audit/verify")
+    if not report["ok"]:
+        note("NOT VERIFIED: " + "; ".join(map(str, report["problems"])))
+        raise typer.Exit(8)
+    return report
+
+
+def _verify(what: Path, trust: str, checkpoint: str | None, leaf: bytes | None) -> dict[str, Any]:
+    from actfor.sdk import receipt as proofs
+
     if what.is_dir():
-        report: dict[str, Any] = proofs.verify_export(what, key, checkpoint=checkpoint).summary()
-        return report
-    verified: dict[str, Any] = proofs.verify_receipt(
-        what.read_text(), key, checkpoint=checkpoint
-    ).summary()
-    return verified
+        exported = proofs.verify_export(what, trust, checkpoint=checkpoint)
+        return dict(exported.summary())
+    if _is_database(what):
+        from actfor.audit.offline import verify_database
+
+        return dict(verify_database(what, trust, checkpoint=checkpoint))
+    text = what.read_text(errors="replace")
+    if text.startswith(proofs.PROOF_HEADER):
+        return dict(proofs.verify_proof(text, trust, leaf=leaf).summary())
+    return dict(proofs.verify_receipt(text, trust, checkpoint=checkpoint).summary())
+
+
+def _is_database(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(16) == b"SQLite format 3\0"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hmac import compare_digest
 from pathlib import Path
 from typing import Final, cast
@@ -18,7 +18,7 @@ from actfor.errors import Kind, Refused
 from actfor.sdk.revocations import Revocations
 from actfor.wire import merkle
 from actfor.wire.canonical import MAX_DEPTH, JsonObject, JsonValue, canonical
-from actfor.wire.checkpoint import Checkpoint, LogProof
+from actfor.wire.checkpoint import PROOF_HEADER, Checkpoint, LogProof
 from actfor.wire.log_entry import LogEntry, Opening, members
 from actfor.wire.strict_json import load_object
 from actfor.wire.tiles import (
@@ -31,6 +31,16 @@ from actfor.wire.tiles import (
 )
 from actfor.wire.timestamps import from_ms, rfc3339
 from actfor.wire.tlog_policy import Policy
+
+__all__ = [
+    "PROOF_HEADER",
+    "VerifiedExport",
+    "VerifiedReceipt",
+    "proof_of",
+    "verify_export",
+    "verify_proof",
+    "verify_receipt",
+]
 
 _MAX_RECEIPT_BYTES = 2 * 1024 * 1024
 _MOST_SHOWN: Final = 20
@@ -120,6 +130,41 @@ def verify_receipt(
         _same(_retained(checkpoint, policy), signed)
     opened = _opened(entry, value["openings"])
     return VerifiedReceipt(entry, opened, signed, witnessed.cosigned)
+
+
+def verify_proof(text: str, trust: str, *, leaf: bytes | None = None) -> VerifiedReceipt:
+    """Verify a C2SP `.tlog-proof` of an entry of this log; ``trust`` is a key or a policy.
+
+    The leaf is the one given, else the proof's extra data: nothing there is believed before its
+    hash was led to the signed root.
+
+    Raises:
+        Refused: MALFORMED if it is not a proof, or there is no leaf; DENIED if it does not hold.
+    """
+    proof = LogProof.parse(text)
+    leaf = proof.extra if leaf is None else leaf
+    if not leaf:
+        raise Refused(Kind.MALFORMED, "the proof has no leaf with it; give the leaf, too")
+    witnessed = Policy.read(trust).verify(proof.note)
+    signed = witnessed.checkpoint
+    merkle.verify_inclusion(
+        merkle.leaf_hash(leaf), proof.index, signed.size, proof.path, signed.root
+    )
+    entry = LogEntry.decode(leaf)
+    if entry.seq != proof.index:
+        raise Refused(Kind.DENIED, "the event says that it is another entry")
+    return VerifiedReceipt(entry, {}, signed, witnessed.cosigned)
+
+
+def proof_of(receipt: str) -> str:
+    """The `.tlog-proof` file of a receipt, with the leaf as its extra data. Not verified.
+
+    Raises:
+        Refused: MALFORMED if it is not a receipt.
+    """
+    value = _parse(receipt)
+    proof = LogProof.parse(_text(value["proof"]))
+    return replace(proof, extra=canonical(value["leaf"])).text()
 
 
 def verify_export(

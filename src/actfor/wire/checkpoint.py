@@ -26,7 +26,7 @@ from actfor.wire.merkle import HASH_BYTES
 
 MAX_NOTE_BYTES = 64 * 1024
 NUMBER = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
-_PROOF_HEADER = "c2sp.org/tlog-proof@v1"
+PROOF_HEADER = "c2sp.org/tlog-proof@v1"
 
 
 class Key(Protocol):
@@ -96,7 +96,7 @@ class LogProof:
         """The ``.tlog-proof`` file."""
         extra = [f"extra {b64encode(self.extra).decode()}"] if self.extra else []
         path = [b64encode(node).decode() for node in self.path]
-        head = [_PROOF_HEADER, *extra, f"index {self.index}", *path]
+        head = [PROOF_HEADER, *extra, f"index {self.index}", *path]
         return "\n".join(head) + "\n\n" + self.note
 
     @classmethod
@@ -108,7 +108,7 @@ class LogProof:
         """
         head, _, note = text.partition("\n\n")
         lines = head.split("\n")
-        if len(text) > MAX_NOTE_BYTES or lines.pop(0) != _PROOF_HEADER:
+        if len(text) > MAX_NOTE_BYTES or lines.pop(0) != PROOF_HEADER:
             raise Refused(Kind.MALFORMED, "not a log proof")
         extra = unbase64(lines.pop(0)[6:]) if lines and lines[0].startswith("extra ") else b""
         word, _, number = lines.pop(0).partition(" ") if lines else ("", "", "")

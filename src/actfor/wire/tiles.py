@@ -77,14 +77,23 @@ def tiles_of(size: int) -> Iterator[Tile]:
 class TreeWalk:
     """A tree grown leaf by leaf, with at most 255 hashes kept for each tile level.
 
-    ``on_tile`` is told every tile that becomes full: level, index, its hashes.
+    ``on_tile`` is told every tile that becomes full: level, index, its hashes. ``resume`` is, for
+    each level, the hashes right of its full tiles, in a tree that was walked before up to a whole
+    number of tiles of entries.
     """
 
-    def __init__(self, on_tile: Callable[[int, int, list[bytes]], None] | None = None) -> None:
-        self.size = 0
-        self._levels: list[list[bytes]] = [[]]
-        self._full = [0]
+    def __init__(
+        self,
+        on_tile: Callable[[int, int, list[bytes]], None] | None = None,
+        *,
+        resume: list[list[bytes]] | None = None,
+    ) -> None:
+        self._levels: list[list[bytes]] = resume or [[]]
         self._on_tile = on_tile
+        self.size = sum(
+            len(hashes) * TILE_WIDTH**level for level, hashes in enumerate(self._levels)
+        )
+        self._full = [self.size // TILE_WIDTH ** (level + 1) for level in range(len(self._levels))]
 
     def add(self, leaf_hash: bytes) -> None:
         """One more leaf."""

@@ -99,6 +99,16 @@ class Policy:
             return cls.parse(text)
         return cls.of_keys(text)
 
+    def text(self) -> str:
+        """The policy file; witnesses' URLs are left out, for those are the log's own affair."""
+        lines = [f"log {key}" for key in self.logs]
+        lines += [f"witness {line.name} {line.key}" for line in self.witnesses]
+        lines += [
+            f"group {name} {threshold} {' '.join(members)}"
+            for name, (threshold, members) in self.groups.items()
+        ]
+        return "\n".join([*lines, f"quorum {self.quorum}"]) + "\n"
+
     def with_logs(self, keys: Iterable[NoteVerifier]) -> Self:
         """The same witnesses and quorum, for these logs."""
         return type(self)(tuple(keys), self.witnesses, self.groups, self.quorum)

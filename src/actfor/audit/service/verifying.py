@@ -13,6 +13,7 @@ from actfor.errors import Refused
 from actfor.sdk.revocations import Revocations
 from actfor.store import Tx
 from actfor.wire import merkle
+from actfor.wire.checkpoint import Checkpoint
 from actfor.wire.log_entry import LogEntry
 from actfor.wire.merkle import HASH_BYTES, Frontier
 from actfor.wire.tiles import TILE_HEIGHT, TILE_WIDTH, TreeWalk
@@ -27,17 +28,23 @@ _MOST_NAMED = 8
 _STARTS = range(0, TILE_WIDTH * HASH_BYTES, HASH_BYTES)
 
 
-def verify(tx: Tx, policy: Policy, reader: Reader) -> VerifyReport:
+def verify(
+    tx: Tx, policy: Policy, reader: Reader | None, *, kept: Checkpoint | None = None
+) -> VerifyReport:
     """Report everything that does not hold, up to a limit; trust nothing but the policy's log keys.
 
     What was derived from a leaf and stored beside it (hash, columns, references, tiles) is compared
     with the leaf, too: whoever searches or serves proofs reads those. And no permit may follow the
     revocation of anything that it depends on (``sdk.revocations``).
 
-    The log is read once, from front to back; what is kept does not grow with it.
+    The log is read once, from front to back; what is held does not grow with it. Without a
+    ``reader`` what opens the commitments is not looked at. ``kept`` is a checkpoint that somebody
+    kept: the log must begin with what it signed.
     """
     run = _Run(tx, policy, reader)
     run.signatures()
+    if kept is not None:
+        run.expect(kept.size, kept.root, "the checkpoint that was kept")
     run.leaves()
     run.erasures_told()
     run.strays()
@@ -59,7 +66,7 @@ def verify(tx: Tx, policy: Policy, reader: Reader) -> VerifyReport:
 class _Run:
     """One pass over the log."""
 
-    def __init__(self, tx: Tx, policy: Policy, reader: Reader) -> None:
+    def __init__(self, tx: Tx, policy: Policy, reader: Reader | None) -> None:
         self._tx = tx
         self._reader = reader
         self._policy = policy
@@ -84,6 +91,10 @@ class _Run:
             cosigned = repository.cosigned(self._tx, size)
             if cosigned is not None:
                 self._signature(cosigned, f"the cosigned root of {size} entries")
+
+    def expect(self, size: int, root: bytes, what: str) -> None:
+        """Compare the root at this size, when the walk comes there."""
+        self._expected.setdefault(size, []).append((root, what))
 
     def leaves(self) -> None:
         """Every entry, in order."""
@@ -149,7 +160,7 @@ class _Run:
             return False
         if (signed.size, signed.root) != (stored.size, stored.root):
             self.problems.append("the stored checkpoint is not the one that was signed")
-        self._expected.setdefault(signed.size, []).append((signed.root, what))
+        self.expect(signed.size, signed.root, what)
         return True
 
     def _add(self, leaf_hash: bytes) -> None:
@@ -223,6 +234,8 @@ class _Run:
                 self.problems.append(f"entry {index} cannot be found by `{ref}`, which it names")
 
     def _openings(self, found: StoredLeaf, entry: LogEntry) -> None:
+        if self._reader is None:
+            return
         try:
             opened = self._reader.open(found)
         except (Refused, UnicodeEncodeError):
