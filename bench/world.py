@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +136,8 @@ class World:
         """End the agent, then the server."""
         if self._agent is not None:
             assert self._agent.stdin is not None
-            self._agent.stdin.close()
+            with suppress(BrokenPipeError):  # it was ended because its agent was
+                self._agent.stdin.close()
             try:
                 self._agent.wait(10)
             except subprocess.TimeoutExpired:

@@ -72,7 +72,6 @@ def test_two_nodes_act_as_one(world: World) -> None:
         os.killpg(second.pid, signal.SIGKILL)
         before = log_size(world)
         world.actfor("agent", "reinstate", "bench")
-        assert send(first, world.one("call", "again"))[0] in {200, 401}
         assert log_size(world) > before
     finally:
         second.stop()
