@@ -1,6 +1,7 @@
 """What every test may ask for: a real database, SQLite or PostgreSQL, and a clock that obeys."""
 
 import importlib
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -19,6 +20,12 @@ from actfor.store.schema import repositories
 # How long a draw takes says how busy the machine is, nothing about the law that is tested.
 settings.register_profile("actfor", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("actfor")
+
+DEFAULT = os.environ.get("ACTFOR_TEST_DATABASE", "sqlite")
+"""What a test runs on that asks for a database; `postgresql` tries the whole suite there."""
+
+BOTH = frozenset[str]()
+"""Modules whose tests run on both: the repositories, and the services closest to them."""
 
 
 def import_tables() -> None:
@@ -65,9 +72,24 @@ def migrated_file() -> bytes:
 
 
 @pytest.fixture
-def database(tmp_path: Path, clock: Clock) -> Iterator[Database]:
+def database(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Database]:
+    """A database with today's tables: of each kind where the module's tests say so (`BOTH`)."""
     import_tables()
+    if getattr(request, "param", DEFAULT) == "postgresql":
+        with postgres.shared().database(postgres.migrated()) as url:
+            yield from _opened(url, clock)
+        return
     (tmp_path / "actfor.db").write_bytes(migrated_file())
-    opened = Database.open(f"sqlite:///{tmp_path}/actfor.db", clock=clock.now)
+    yield from _opened(f"sqlite:///{tmp_path}/actfor.db", clock)
+
+
+def _opened(url: str, clock: Clock) -> Iterator[Database]:
+    opened = Database.open(url, clock=clock.now)
     yield opened
     opened.close_sync()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    name = metafunc.module.__name__.rpartition(".")[2]
+    if "database" in metafunc.fixturenames and name in BOTH:
+        metafunc.parametrize("database", ["sqlite", "postgresql"], indirect=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.conftest import Clock
@@ -603,6 +604,18 @@ async def test_a_process_that_ended_takes_its_svid_along(world: World) -> None:
     )
     assert (await world.agents.show("bookkeeper")).state is AgentState.ACTIVE
     assert (await world.log())[-1] == "attest:instance-ended"
+
+
+async def test_a_process_on_another_machine_is_left_to_the_node_there(world: World) -> None:
+    """Its pid means nothing here, and its code lies in files that are not here."""
+    await registered(world)
+    with running(PYTHON, "agent.py", cwd=world.code) as child:
+        svid = await world.attest(child.pid)
+    elsewhere = sa.text("UPDATE agent_instance SET host = 'another machine'")
+    world.database.write_sync(lambda tx: tx.changed(elsewhere))
+    (world.code / "agent.py").unlink()
+    await world.agents.watch_once()
+    assert (await world.agents.verify_svid(svid.token, ISSUER)).agent.state is AgentState.ACTIVE
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="tells an exec by /proc")

@@ -7,9 +7,13 @@ macOS through psutil.
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
 import psutil
@@ -28,6 +32,17 @@ class Run:
     argv: tuple[str, ...]
     cwd: str
     environ: Mapping[str, str]
+
+
+@cache
+def this_machine() -> str:
+    """A name for the machine, or the container, whose processes this server can look at."""
+    known = b""
+    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        with suppress(OSError):
+            known = Path(path).read_bytes().strip()
+            break
+    return sha256(known + b" " + socket.gethostname().encode()).hexdigest()[:32]
 
 
 def identify(pid: int) -> tuple[int, str]:

@@ -60,6 +60,7 @@ class Instance:
     jkt: str
     manifest: str
     svid_expires_at: datetime
+    host: str | None = None  # the machine whose pids these are
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime
 
-from sqlalchemy import and_, bindparam, delete, select, update
+from sqlalchemy import and_, bindparam, delete, or_, select, update
 
 from actfor.identity.model import (
     Agent,
@@ -168,6 +168,7 @@ _INSTANCE_SAME = select(agent_instance).where(
 _INSTANCES_OF_PROCESS = select(agent_instance).where(
     agent_instance.c.agent == bindparam("of"),
     agent_instance.c.pid == bindparam("pid"),
+    or_(agent_instance.c.host == bindparam("here"), agent_instance.c.host.is_(None)),
     agent_instance.c.ended.is_(None),
 )
 _INSTANCE_RENEW = (
@@ -177,6 +178,9 @@ _INSTANCE_RENEW = (
 )
 _INSTANCES_LIVE = select(agent_instance).where(
     agent_instance.c.ended.is_(None), agent_instance.c.svid_expires_at > bindparam("after")
+)
+_INSTANCES_HERE = _INSTANCES_LIVE.where(
+    or_(agent_instance.c.host == bindparam("here"), agent_instance.c.host.is_(None))
 )
 _INSTANCE_END = (
     update(agent_instance)
@@ -216,6 +220,7 @@ def add_instance(tx: Tx, new: Instance) -> None:
         manifest=new.manifest,
         svid_expires_at=to_ms(new.svid_expires_at),
         ended=None,
+        host=new.host,
     )
 
 
@@ -229,9 +234,10 @@ def same_instance(
     return _instance(row) if row else None
 
 
-def instances_of_process(tx: Tx, agent_name: str, pid: int) -> list[Instance]:
-    """The agent's running instances with that pid."""
-    return [_instance(row) for row in tx.run(_INSTANCES_OF_PROCESS, of=agent_name, pid=pid)]
+def instances_of_process(tx: Tx, agent_name: str, pid: int, here: str) -> list[Instance]:
+    """The agent's running instances with that pid on this machine."""
+    rows = tx.run(_INSTANCES_OF_PROCESS, of=agent_name, pid=pid, here=here)
+    return [_instance(row) for row in rows]
 
 
 def renew_instance(tx: Tx, instance: Instance) -> bool:
@@ -245,6 +251,11 @@ def renew_instance(tx: Tx, instance: Instance) -> bool:
 def live_instances(tx: Tx, after: datetime) -> list[Instance]:
     """Instances whose last SVID is still good."""
     return [_instance(row) for row in tx.run(_INSTANCES_LIVE, after=to_ms(after))]
+
+
+def live_instances_here(tx: Tx, after: datetime, here: str) -> list[Instance]:
+    """Those of them that run on this machine."""
+    return [_instance(row) for row in tx.run(_INSTANCES_HERE, after=to_ms(after), here=here)]
 
 
 def end_instance(tx: Tx, instance_id: str, cause: str) -> bool:
@@ -268,5 +279,6 @@ def standing(tx: Tx, agent_name: str) -> Row | None:
 
 
 def _instance(row: Row) -> Instance:
-    id_, of, pid, started, program, jkt, manifest, expires, _ = row
-    return Instance(SpiffeId.parse(id_), of, pid, started, program, jkt, manifest, from_ms(expires))
+    id_, of, pid, started, program, jkt, manifest, expires, _, host = row
+    until = from_ms(expires)
+    return Instance(SpiffeId.parse(id_), of, pid, started, program, jkt, manifest, until, host)

@@ -122,6 +122,7 @@ agent_instance = Table(
     _text("manifest"),
     _integer("svid_expires_at"),
     _text("ended", nullable=True),
+    _text("host", nullable=True),  # the machine it runs on; NULL: from before there were several
     Index("ix_agent_instance_live", "agent", "ended", "svid_expires_at"),
 )
 

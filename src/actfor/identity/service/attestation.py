@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from actfor.errors import Kind, Refused
 from actfor.identity.attestors import Attestor
+from actfor.identity.attestors.process import this_machine
 from actfor.identity.model import (
     Agent,
     AgentState,
@@ -152,7 +153,7 @@ class Attestation:
 
     async def _appraised(self, attestor: Attestor, agent: Agent, evidence: Evidence) -> Appraised:
         known = await self._database.read(
-            lambda tx: rows.instances_of_process(tx, agent.name, evidence.pid)
+            lambda tx: rows.instances_of_process(tx, agent.name, evidence.pid, this_machine())
         )
         try:
             found = await asyncio.to_thread(attestor.measure, evidence, agent.reference, known)
@@ -200,6 +201,7 @@ class Attestation:
                 jkt=jkt,
                 manifest=agent.manifest_digest,
                 svid_expires_at=expires_at,
+                host=this_machine(),
             )
             rows.add_instance(tx, instance)
         else:

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from actfor.errors import Kind, Refused
 from actfor.identity.attestors import Attestor
+from actfor.identity.attestors.process import this_machine
 from actfor.identity.model import Agent, AgentState, Instance, appraise
 from actfor.identity.repository import agents as rows
 from actfor.identity.service.registry import Registry, attest_event
@@ -54,9 +55,14 @@ class Watch:
             await asyncio.sleep(max(interval, min(4 * took, _MAX_PAUSE)))
 
     async def once(self) -> None:
-        """Invalidate every agent whose code changed, end every instance whose process is gone."""
+        """Invalidate every agent whose code changed, end every instance whose process is gone.
+
+        Of this machine only: another node's processes and files are looked at there.
+        """
         now = self._now()
-        live = await self._database.read(lambda tx: rows.live_instances(tx, now))
+        live = await self._database.read(
+            lambda tx: rows.live_instances_here(tx, now, this_machine())
+        )
         for instance in live:
             await self._look_at_process(instance)
         watched = {instance.agent for instance in live}
