@@ -25,7 +25,9 @@ RIGS = {
     "R5": "crash_points",
     "R6": "races",
     "R7": "revocation",
+    "R8": "disk_full",
     "R10": "network",
+    "R11": "resources",
     "R14": "tamper",
     "R16": "key_rotation",
 }
