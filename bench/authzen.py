@@ -3,8 +3,9 @@
     python -m bench.authzen [--rounds N] [--seconds S]
 
 Ours authenticates the enforcement point, decides, and has the answer durable in the log (one fsync
-for all that wait together) before it is sent. Cerbos decides and records nothing. Both hold 1,000
-policies and permit the same read; each is pinned to one core and charged its whole CPU time.
+for all that wait together) before it is sent; once more with `authzen_record` off, which is what
+Cerbos does: it decides and records nothing. All hold 1,000 policies and permit the same read; each
+is pinned to one core and charged its whole CPU time.
 The last line is JSON. Where Cerbos cannot be installed it is left out, with the reason.
 """
 
@@ -47,10 +48,12 @@ HEADERS = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}
 class Ours:
     """Our endpoint, started on a database of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, recorded: bool) -> None:
         port = free_port()
+        folder.mkdir()
         self.url = f"http://127.0.0.1:{port}{EVALUATION_PATH}"
         argv = [sys.executable, "-m", "bench.authzen_app", str(port), str(folder), str(POLICIES)]
+        argv.append("recorded" if recorded else "unrecorded")
         self.process = Process(argv, core=cores()[0])
         question = {
             "subject": {"type": "agent", "id": AGENT},
@@ -92,17 +95,24 @@ def peer(samples: Samples) -> Iterator[cerbos_pdp.Cerbos | None]:
 def measure(samples: Samples, rounds: int, seconds: float) -> None:
     """Both in turn, ``rounds`` times."""
     with tempfile.TemporaryDirectory(dir=scratch()) as folder, peer(samples) as other:
-        ours = Ours(Path(folder))
-        with running(ours.process):
-            ours.start()
-            ours.run(CONNECTIONS, seconds / 2)
+        ours = Ours(Path(folder) / "recorded", recorded=True)
+        bare = Ours(Path(folder) / "unrecorded", recorded=False)
+        with running(ours.process), running(bare.process):
+            for each in (ours, bare):
+                each.start()
+                each.run(CONNECTIONS, seconds / 2)
             for _ in range(rounds):
-                crowd, alone = ours.run(CONNECTIONS, seconds), ours.run(1, seconds / 2)
-                samples.add("authzen_per_core_s", crowd.per_core)
-                samples.add("authzen_c16_p99_ms", crowd.p99)
-                samples.add("authzen_c1_p50_ms", alone.p50)
+                _ours(ours, samples, seconds, "authzen")
+                _ours(bare, samples, seconds, "authzen_unrecorded")
                 if other is not None:
                     _theirs(other, samples, seconds)
+
+
+def _ours(ours: Ours, samples: Samples, seconds: float, name: str) -> None:
+    crowd, alone = ours.run(CONNECTIONS, seconds), ours.run(1, seconds / 2)
+    samples.add(f"{name}_per_core_s", crowd.per_core)
+    samples.add(f"{name}_c16_p99_ms", crowd.p99)
+    samples.add(f"{name}_c1_p50_ms", alone.p50)
 
 
 def _theirs(other: cerbos_pdp.Cerbos, samples: Samples, seconds: float) -> None:

@@ -1,6 +1,6 @@
 """The AuthZEN endpoint that bench/authzen.py drives: the product's routes, database and log.
 
-    python -m bench.authzen_app PORT FOLDER POLICIES
+    python -m bench.authzen_app PORT FOLDER POLICIES recorded|unrecorded
 
 What stands in for a whole deployment is the two things the wiring injects: the enforcement point
 proves itself with a fixed token, and the facts about the agent and its mandate are constants.
@@ -9,6 +9,7 @@ proves itself with a fixed token, and the facts about the agent and its mandate 
 from __future__ import annotations
 
 import asyncio
+import gc
 import hmac
 import sys
 from dataclasses import replace
@@ -16,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import uvicorn
+import uvloop
 from starlette.applications import Starlette
 from starlette.requests import Request
 
@@ -24,6 +26,7 @@ from actfor.authorization import AuthorizationService, CallFacts, Options, Pages
 from actfor.authorization.http import authzen_routes
 from actfor.authorization.model.foreign import stranger
 from actfor.errors import Kind, Refused
+from actfor.server.edge import Hot
 from actfor.store import Database
 from actfor.wire.authzen import Evaluation
 from bench.decision import source
@@ -60,7 +63,7 @@ async def gather(pep: str, evaluation: Evaluation) -> CallFacts:
     )
 
 
-async def serve(port: int, folder: Path, policies: int) -> None:
+async def serve(port: int, folder: Path, policies: int, *, record: bool) -> None:
     """Run until stopped, with checkpoints of the log as in the product."""
 
     def clock() -> datetime:
@@ -73,11 +76,18 @@ async def serve(port: int, folder: Path, policies: int) -> None:
     await service.publish("bench", source(policies))
     url = f"http://127.0.0.1:{port}"
     pages = Pages(lambda: [TOKEN.encode()], clock)
-    pdp = Pdp(service, database, audit, pages, Options(gather=gather))
+    pdp = Pdp(service, database, audit, pages, Options(gather=gather, record=record))
     routes = authzen_routes(pdp, authenticate_pep=authenticate, base_url=url)
+    hot = {("POST", route.path): route.app for route in routes if "POST" in (route.methods or ())}
     config = uvicorn.Config(
-        Starlette(routes=routes), host="127.0.0.1", port=port, access_log=False, log_level="error"
+        Hot(Starlette(routes=routes), hot),
+        host="127.0.0.1",
+        port=port,
+        access_log=False,
+        log_level="error",
     )
+    gc.collect()
+    gc.freeze()
     checkpoints = asyncio.create_task(audit.run())
     await uvicorn.Server(config).serve()
     checkpoints.cancel()
@@ -85,4 +95,8 @@ async def serve(port: int, folder: Path, policies: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])))
+    recorded = sys.argv[4] == "recorded"
+    serving = serve(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), record=recorded)
+    # As the product runs it (actfor.server.run).
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serving)

@@ -41,7 +41,7 @@ from actfor.identity.http import (
 )
 from actfor.keys.http import keys_router
 from actfor.server import health
-from actfor.server.edge import Edge
+from actfor.server.edge import Edge, Hot
 from actfor.server.privacy import privacy_router
 from actfor.wire.problem import PROBLEM_TYPE, problem
 
@@ -73,12 +73,13 @@ def asgi(services: Services) -> ASGIApp:
         services.clock,
         hosts=hosts(services),
     )
+    decisions = authzen_routes(
+        services.pdp, authenticate_pep=_pep(with_token), base_url=settings.public_url
+    )
     routes: list[BaseRoute] = [
         *front.routes,
         *delegation_routes(services.delegation),
-        *authzen_routes(
-            services.pdp, authenticate_pep=_pep(with_token), base_url=settings.public_url
-        ),
+        *decisions,
         *webauthn_routes(services.people, cookie),
         *audit_http.log_routes(services.audit),
         *health.routes(services.metrics, _checks(services)),
@@ -97,8 +98,11 @@ def asgi(services: Services) -> ASGIApp:
         Mount("/", management(services, person)),
     ]
     app = Starlette(routes=routes, exception_handlers=HANDLERS)
+    hot = {
+        ("POST", route.path): route.app for route in decisions if "POST" in (route.methods or ())
+    }
     return Edge(
-        app,
+        Hot(app, hot),
         hosts=hosts(services),
         metrics=services.metrics,
         check_fresh=services.database.feed.check_fresh,

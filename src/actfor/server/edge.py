@@ -11,7 +11,7 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 import structlog
 from starlette.responses import JSONResponse
@@ -126,6 +126,22 @@ class Edge:
             )
 
 
+class Hot:
+    """Paths that are asked for often are found by method and name, before a router looks.
+
+    What stands here answers refusals itself; anything unexpected is the edge's, as ever.
+    """
+
+    def __init__(self, app: ASGIApp, found: Mapping[tuple[str, str], ASGIApp]) -> None:
+        self._app = app
+        self._found = found
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        key = (scope.get("method", ""), scope.get("path", ""))
+        await self._found.get(key, self._app)(scope, receive, send)
+
+
 class _Rejected(Exception):  # noqa: N818 - an answer, not a malfunction
     def __init__(self, status: int, title: str) -> None:
         super().__init__(title)
@@ -160,8 +176,8 @@ async def _body(headers: dict[bytes, bytes], receive: Receive) -> bytes:
 
 
 def _check_json(path: str, headers: dict[bytes, bytes], body: bytes) -> None:
-    """Refuse ambiguous JSON before any library reads it; ``/mcp`` answers in its own shape."""
-    if not body or path.startswith("/mcp/"):
+    """Refuse ambiguous JSON before any library reads it; some read strictly themselves."""
+    if not body or path.startswith(("/mcp/", "/access/v1/")):
         return
     if headers.get(b"content-type", b"").split(b";")[0].strip().lower() == b"application/json":
         try:

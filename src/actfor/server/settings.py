@@ -82,6 +82,9 @@ class Settings(BaseSettings):
         20, ge=0, le=45, description="how long a call may wait for a human before it is answered"
     )
     approval_seconds: int = Field(600, ge=30, le=86_400, description="life of an approval request")
+    authzen_record: bool = Field(
+        True, description="write answers to foreign enforcement points into the log"
+    )
     policy_four_eyes: bool = Field(
         False, description="a policy change needs a second administrator's passkey"
     )

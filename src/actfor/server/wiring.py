@@ -229,6 +229,8 @@ async def _services(
     policy_changes = PolicyChanges(
         authorization, database, audit, clock, four_eyes=settings.policy_four_eyes
     )
+    if not settings.authzen_record:
+        log.warning("answers to foreign enforcement points are NOT RECORDED: authzen_record is off")
     trials = Trials(authorization, database, audit, clock, four_eyes=settings.policy_four_eyes)
     await trials.load()
 
@@ -332,7 +334,11 @@ async def _services(
             database,
             audit,
             Pages(lambda: [secret] if secret else keys.secrets(Purpose.SEAL), clock),
-            Options(domains=domains, populations=_populations(agents, catalog)),
+            Options(
+                domains=domains,
+                populations=_populations(agents, catalog),
+                record=settings.authzen_record,
+            ),
         ),
         policy_changes=policy_changes,
         rehearsal=Rehearsal(authorization, audit, clock),

@@ -172,7 +172,7 @@ def _text(members: JsonObject, name: str, where: str, most: int) -> str:
         raise _malformed(f"`{name}` of {where} must be a string that is not empty")
     if len(value.encode()) > most:
         raise _malformed(f"`{name}` of {where} is longer than {most} bytes")
-    if any(not character.isprintable() for character in value):
+    if not value.isprintable():
         raise _malformed(f"`{name}` of {where} holds a control or invisible character")
     return value
 

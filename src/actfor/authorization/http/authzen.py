@@ -19,6 +19,8 @@ from actfor.wire.authzen_search import Sought
 from actfor.wire.canonical import JsonObject, JsonValue
 
 MAX_BODY = 64 * 1024
+_REQUEST_ID = authzen.REQUEST_ID.encode()
+_ANSWERED = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 Authenticate = Callable[[Request], Awaitable[str]]
 """The name of the enforcement point that sends a request; raises Refused if it proves none."""
 Ask = Callable[[str, JsonValue], Awaitable[JsonObject]]
@@ -94,38 +96,51 @@ class _Endpoint:
         self._authenticate = authenticate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
+        """Answer one request; a refused message with its status, a denial with 200."""
+        headers = dict(scope["headers"])
         try:
-            response = await self._answer(request)
+            body = await self._answer(Request(scope, receive), headers, receive)
         except Refused as refused:
             response = _refusal(refused)
+            response.headers.update(_echo(Request(scope)))
+            await response(scope, receive, send)
+            return
         except ClientDisconnect:
             return
-        response.headers.update(_echo(request))
-        await response(scope, receive, send)
+        answered = [*_ANSWERED, (b"content-length", b"%d" % len(body))]
+        if (given := headers.get(_REQUEST_ID)) is not None:
+            # AuthZEN "Request Identification in a Response": the same identifier, whatever it is.
+            answered.append((_REQUEST_ID, given))
+        await send({"type": "http.response.start", "status": 200, "headers": answered})
+        await send({"type": "http.response.body", "body": body})
 
-    async def _answer(self, request: Request) -> Response:
+    async def _answer(
+        self, request: Request, headers: Mapping[bytes, bytes], receive: Receive
+    ) -> bytes:
         # 1. Who asks: before a byte of the body is read.
         pep = await self._authenticate(request)
         # 2. What they ask.
-        if not authzen.is_json(request.headers.get("content-type")):
+        if not authzen.is_json(headers.get(b"content-type", b"").decode("latin-1")):
             raise Refused(Kind.MALFORMED, "the content type must be application/json")
-        document = strict_json.loads(await _body(request))
+        document = strict_json.loads(await _body(receive))
         # 3. Decide and record. 4. Answer; AuthZEN §6.2: a denial is a 200.
-        body = await self._ask(pep, document)
-        headers = {"cache-control": "no-store"}
-        return Response(orjson.dumps(body), media_type="application/json", headers=headers)
+        told: bytes = orjson.dumps(await self._ask(pep, document))
+        return told
 
 
-async def _body(request: Request) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MAX_BODY:
+async def _body(receive: Receive) -> bytes:
+    """The whole body; usually it comes in one piece."""
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part: bytes = message.get("body", b"")
+        body += part
+        if len(body) > MAX_BODY:
             raise Refused(Kind.MALFORMED, f"the body is larger than {MAX_BODY} bytes")
-        parts.append(part)
-    return b"".join(parts)
+        if not message.get("more_body"):
+            return body
 
 
 def _refusal(refused: Refused) -> Response:

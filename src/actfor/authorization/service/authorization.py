@@ -131,9 +131,18 @@ class AuthorizationService:
         return repository.version_in_force(tx) or ""
 
     async def evaluate(
-        self, pep: str, evaluation: Evaluation, gather: Gather | None = None
+        self,
+        pep: str,
+        evaluation: Evaluation,
+        gather: Gather | None = None,
+        *,
+        record: bool = True,
     ) -> Answer:
         """Answer a foreign enforcement point; recorded durably before this returns.
+
+        Without ``record`` nothing is written and the answer's id names no record: for an operator
+        who has said that the enforcement points keep their own. Nothing here can then be explained
+        or simulated, and a publication takes effect on this node when it hears of it.
 
         ``pep`` is the authenticated name of who asks. Without ``gather`` the server knows nothing
         about the call, and only a policy written for that PEP can permit it.
@@ -149,6 +158,8 @@ class AuthorizationService:
             # 2. Decide.
             decision = self._judge(request, refusal)
             answer = Answer(new_id("dec"), decision, ignored(evaluation, self.schema))
+            if not record:
+                return answer
             # 3. Record, unless the policies have changed meanwhile.
             try:
                 event = _event(pep, evaluation, request, answer, refused=refusal is not None)

@@ -41,11 +41,15 @@ _LOOKED_AT = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """``populations`` are the ids of agents and tools that a search looks through, by type."""
+    """``populations`` are the ids of agents and tools that a search looks through, by type.
+
+    Without ``record`` answers are not in the log: see ``AuthorizationService.evaluate``.
+    """
 
     gather: Gather | None = None
     domains: tuple[Domain, ...] = ()
     populations: Mapping[str, Population] | None = None
+    record: bool = True
 
 
 class Pdp:
@@ -74,8 +78,13 @@ class Pdp:
         """
         domain = self._domain(evaluation)
         if domain is None:
-            return await self._authorization.evaluate(pep, evaluation, self._options.gather)
+            options = self._options
+            return await self._authorization.evaluate(
+                pep, evaluation, options.gather, record=options.record
+            )
         answer = Answer(new_id("dec"), domain.decide(evaluation), ())
+        if not self._options.record:
+            return answer
         event = _event(pep, domain, evaluation, answer)
         await self._database.write(lambda tx: self._audit.append(tx, event))
         return answer
