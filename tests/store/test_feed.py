@@ -14,6 +14,8 @@ from actfor.errors import Kind, Refused
 from actfor.store import Database
 from actfor.store import feed as module
 from actfor.store.feed import Feed, Fenced
+from actfor.store.nodes import fence
+from actfor.store.postgres import Location
 
 
 @pytest.fixture
@@ -227,9 +229,7 @@ async def test_a_node_that_is_cut_off_loses_its_lease_and_gets_it_back(
 
 async def test_a_fenced_node_writes_nothing_and_its_feed_ends(url: str, nodes) -> None:
     one, other = nodes
-    cluster, name = postgres.shared(), database_of(url)
-    node = other.feed._beside.node
-    cluster.run("UPDATE store_node SET epoch = epoch + 1 WHERE id = $1", node, database=name)
+    fence(Location.parse(url), other.feed._beside.node)
     with pytest.raises(Refused) as refused:
         await other.write(lambda tx: None)
     assert refused.value.kind is Kind.BUSY

@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 from actfor import __version__
-from actfor.cli import agents, audit, gateway, keys, login, mandates, policy, run, serve, witness
+from actfor.cli import (
+    agents,
+    audit,
+    db,
+    gateway,
+    keys,
+    login,
+    mandates,
+    policy,
+    run,
+    serve,
+    witness,
+)
 from actfor.cli import approvals as approval_commands
 from actfor.cli.demo import command as demo
 from actfor.cli.output import clean, err
@@ -38,6 +50,7 @@ for room in (
     approval_commands,
     policy,
     audit,
+    db,
     keys,
     witness,
     demo,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
@@ -17,11 +18,17 @@ from actfor.store.postgres import Link, Location, apart
 from actfor.store.postgres_checks import check_server
 from actfor.store.postgres_dialect import DIALECT
 from actfor.store.postgres_writer import SEQUENCE_LOCK
-from actfor.wire.timestamps import to_ms
+from actfor.wire.timestamps import from_ms, to_ms
 
 T = TypeVar("T")
 
 _FORGET = "DELETE FROM store_node WHERE seen_at < $1::bigint - 7 * 24 * 3600 * 1000::bigint"
+_NODES = "SELECT id, name, started_at, seen_at, epoch FROM store_node ORDER BY started_at DESC, id"
+# The lock first: when this returns, no transaction of that node is on its way any more.
+_FENCE = (
+    "WITH held AS MATERIALIZED (SELECT pg_advisory_xact_lock($2::bigint))"
+    " UPDATE store_node SET epoch = epoch + 1 FROM held WHERE id = $1 RETURNING id"
+)
 _REGISTER = (
     "INSERT INTO store_node (id, epoch, name, started_at, seen_at) VALUES ($1, 1, $2, $3, $3)"
 )
@@ -49,6 +56,56 @@ def register(location: Location, now: datetime) -> tuple[str, int]:
             link.close()
 
     return node, _reached(work)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A process that opened the database: when, and when it last said that it lives."""
+
+    id: str
+    name: str
+    started_at: datetime
+    seen_at: datetime
+    fenced: bool
+
+
+def known_nodes(location: Location) -> list[Node]:
+    """The nodes of the last week, newest first.
+
+    Raises:
+        Refused: BUSY where the database cannot be reached.
+    """
+
+    def work() -> list[Node]:
+        link = Link(location, read_only=True)
+        try:
+            rows = link.fetch(_NODES)
+        finally:
+            link.close()
+        return [
+            Node(id_, name, from_ms(started), from_ms(seen), epoch != 1)
+            for id_, name, started, seen, epoch in rows
+        ]
+
+    return _reached(work)
+
+
+def fence(location: Location, node: str) -> None:
+    """Take a node's right to write, for good: its next transaction fails, its process ends.
+
+    Raises:
+        Refused: NOT_FOUND; BUSY where the database cannot be reached.
+    """
+
+    def work() -> None:
+        link = Link(location)
+        try:
+            if not link.fetch(_FENCE, node, SEQUENCE_LOCK):
+                raise Refused(Kind.NOT_FOUND, "there is no such node")
+        finally:
+            link.close()
+
+    _reached(work)
 
 
 def create_all(location: Location, metadata: MetaData) -> None:

@@ -40,7 +40,7 @@ CREATE TRIGGER actfor_whole BEFORE TRUNCATE ON log_tile
 
 
 def grants(role: str) -> str:
-    """The statements that let ``role`` run nodes and nothing else; again after each migration.
+    """The statements that let ``role`` run nodes and nothing else, for the owner to run.
 
     Raises:
         Refused: MALFORMED for a name that would need quoting.
@@ -53,4 +53,7 @@ def grants(role: str) -> str:
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};\n"
         f"REVOKE UPDATE ON {recorded} FROM {role};\n"
         f"REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM {role};\n"
+        # What later migrations make; run this as the role that owns the tables.
+        "ALTER DEFAULT PRIVILEGES IN SCHEMA public"
+        f" GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role};\n"
     )
