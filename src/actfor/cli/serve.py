@@ -14,7 +14,10 @@ DataOption = Annotated[Path, typer.Option(help="Folder of the database, the keys
 PortOption = Annotated[int | None, typer.Option(help="Port to listen on.  [default: 8700]")]
 HostOption = Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")]
 DatabaseOption = Annotated[
-    str | None, typer.Option("--db", help="Database URL.  [default: SQLite in the data folder]")
+    str | None,
+    typer.Option(
+        "--db", help="Database URL, sqlite or postgresql.  [default: SQLite in the data folder]"
+    ),
 ]
 IssuerOption = Annotated[str | None, typer.Option(help="Public URL of this server.")]
 DEFAULT_DATA = Path("actfor-data")
