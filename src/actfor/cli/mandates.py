@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from actfor.cli import mandate_rehearse
 from actfor.cli.api import api
 from actfor.cli.output import clean, emit, err, note, table
 from actfor.errors import Kind, Refused
@@ -20,6 +21,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def register(parent: typer.Typer) -> None:
     """Add the group."""
+    mandate_rehearse.register(app)
     parent.add_typer(app, name="mandate")
 
 

@@ -27,6 +27,8 @@ from actfor.authorization.http import (
     trials_router,
 )
 from actfor.delegation.http import delegation_routes, mandates_router
+from actfor.delegation.http_rehearsal import mandate_rehearsal_router
+from actfor.delegation.service.rehearsal import MandateRehearsal
 from actfor.errors import Kind, Refused
 from actfor.gateway.http import servers_router
 from actfor.gateway.mcp import McpFront
@@ -125,6 +127,9 @@ def management(services: Services, person: CurrentPerson) -> FastAPI:
         people_router(services.people, person, public_url=services.settings.public_url),
         agents_router(services.agents, services.people, person),
         mandates_router(services.delegation, person),
+        mandate_rehearsal_router(
+            services.delegation, MandateRehearsal(services.audit, services.clock), person
+        ),
         approvals_router(services.approvals, person),
         servers_router(services.catalog, reader=person, admin=admin),
         keys_router(services.keys, _id(admin)),

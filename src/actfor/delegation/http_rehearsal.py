@@ -1,0 +1,111 @@
+"""``/v1/mandates/{id}/simulate`` and ``/suggest``: another authority on what really happened."""
+
+# No `annotations` future here: FastAPI reads the local dependency aliases at run time.
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from actfor.delegation.http import CurrentPerson
+from actfor.delegation.model import Mandate
+from actfor.delegation.rehearsing import Rehearsed, Suggestion, UsedCall, Verdict
+from actfor.delegation.service import DelegationService
+from actfor.delegation.service.rehearsal import MandateRehearsal
+from actfor.errors import Kind, Refused
+from actfor.identity import Person, Role
+from actfor.wire.rar import authority_from_draft, draft_of, narrows
+from actfor.wire.timestamps import rfc3339
+
+_MAX_SECONDS = 366 * 86_400
+_WEEK = 7 * 86_400
+_EXAMPLES = 20
+
+
+class DraftBody(BaseModel):
+    """An authority as a person writes it, and how far back to look."""
+
+    model_config = ConfigDict(extra="forbid")
+    draft: dict[str, Any]
+    last_seconds: int = Field(default=_WEEK, ge=1, le=_MAX_SECONDS)
+
+
+def mandate_rehearsal_router(
+    delegation: DelegationService, rehearsal: MandateRehearsal, current_person: CurrentPerson
+) -> APIRouter:
+    """For the mandate's own person, and for administrators."""
+    routes = APIRouter(prefix="/v1/mandates", tags=["mandates"])
+    Who = Annotated[Person, Depends(current_person)]  # noqa: N806 - a type
+    Seconds = Annotated[int, Query(ge=1, le=_MAX_SECONDS)]  # noqa: N806 - a type
+
+    @routes.post("/{mandate_id}/simulate")
+    async def simulate(mandate_id: str, body: DraftBody, person: Who) -> dict[str, Any]:
+        """What a draft would make of the calls that were made under the mandate."""
+        mandate = await _own(delegation, mandate_id, person)
+        draft = authority_from_draft(body.draft)
+        found = await rehearsal.simulate(mandate, draft, timedelta(seconds=body.last_seconds))
+        widened = narrows(draft, mandate.authority)
+        return {**rehearsed_view(found), "narrower": widened is None, "wider_because": widened}
+
+    @routes.get("/{mandate_id}/suggest")
+    async def suggest(
+        mandate_id: str, person: Who, last_seconds: Seconds = _WEEK
+    ) -> dict[str, Any]:
+        """A narrower authority that covers all that was let through, and why it is narrower."""
+        mandate = await _own(delegation, mandate_id, person)
+        made = await rehearsal.suggest(mandate, timedelta(seconds=last_seconds))
+        return suggestion_view(made, mandate)
+
+    return routes
+
+
+async def _own(delegation: DelegationService, mandate_id: str, person: Person) -> Mandate:
+    found = await delegation.mandate(mandate_id)
+    if found.person_id != person.id and not person.may(Role.ADMIN):
+        raise Refused(Kind.NOT_FOUND, "there is no such mandate")
+    return found
+
+
+def rehearsed_view(found: Rehearsed) -> dict[str, Any]:
+    """A rehearsal as it is sent; of each kind of difference the first examples."""
+    return {
+        "calls": found.calls,
+        "covered_before": found.covered_before,
+        "covered_after": found.covered_after,
+        "lost": _verdicts(found.lost),
+        "lost_total": len(found.lost),
+        "gained": _verdicts(found.gained),
+        "gained_total": len(found.gained),
+        "asked": _verdicts(found.asked),
+        "asked_total": len(found.asked),
+        "unknown": found.unknown,
+        "budget_spent_at": None if found.spent_at is None else _call(found.spent_at),
+        "budget_spent": found.spent_why or None,
+    }
+
+
+def suggestion_view(made: Suggestion, mandate: Mandate) -> dict[str, Any]:
+    """A suggestion as it is sent: a draft that can be committed in place of the mandate."""
+    return {
+        "mandate": mandate.id,
+        "calls": made.calls,
+        "findings": [{"what": each.what, "words": each.words} for each in made.findings],
+        "draft": draft_of(made.authority),
+    }
+
+
+def _verdicts(verdicts: list[Verdict]) -> list[dict[str, Any]]:
+    return [{**_call(each.used), "reason": each.reason} for each in verdicts[:_EXAMPLES]]
+
+
+def _call(used: UsedCall) -> dict[str, Any]:
+    call = used.call
+    return {
+        "id": used.trace,
+        "at": rfc3339(used.at),
+        "server": call.server,
+        "tool": call.tool,
+        "effect": call.effect,
+        "amount": None if call.amount is None else call.amount.to_json(),
+    }
