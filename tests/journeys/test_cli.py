@@ -1,6 +1,8 @@
 """The command line against a running server, as an operator types it, bad input included."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from actfor.cli.demo.person import RobotPerson
 from actfor.cli.demo.stage import Broken, Stage, find_server, free_port
 from actfor.cli.demo.world import build
 
+ROOT = Path(__file__).parents[2]
 VECTORS = str(Path(__file__).parents[1] / "vectors")  # any folder of files
 pytestmark = [
     pytest.mark.browser,
@@ -49,12 +52,20 @@ def test_the_exported_log_verifies_without_the_server_and_not_when_changed(
 ) -> None:
     folder, key = tmp_path / "log", tmp_path / "log.vkey"
     key.write_text(stage.actfor("audit", "key"))
-    stage.actfor("audit", "export", str(folder))
+    stage.actfor("audit", "export-tiles", str(folder), "--key", str(key))
     verify = ("audit", "verify", str(folder), "--key", str(key))
     report = stage.json(*verify)
     assert report["verified"] == "log"
     assert report["entries"] > 3
-    stage.actfor("audit", "export", str(folder), code=7)  # nothing is overwritten
+    stage.actfor("audit", "export-tiles", str(folder))  # brought up to date
+    assert stage.json("audit", "verify")["ok"] is True
+    proof = tmp_path / "event.tlog-proof"
+    stage.actfor("audit", "receipt", "1", "-o", str(proof))
+    assert stage.json("audit", "verify", str(proof), "--policy", str(key))["entry"] == 1
+    alone = [sys.executable, str(ROOT / "src/actfor/sdk/standalone.py"), "--key", str(key)]
+    for what in (folder, proof):
+        done = subprocess.run([*alone, str(what)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
     entries = next((folder / "tile" / "entries").rglob("*"))
     bundle = next(path for path in (folder / "tile" / "entries").rglob("*") if path.is_file())
     assert entries.exists()
@@ -62,6 +73,8 @@ def test_the_exported_log_verifies_without_the_server_and_not_when_changed(
     changed[len(changed) // 2] ^= 1
     bundle.write_bytes(changed)
     stage.actfor(*verify, code=8)
+    done = subprocess.run([*alone, str(folder)], capture_output=True, text=True, check=False)
+    assert done.returncode == 8
 
 
 def test_a_mandate_is_listed_shown_and_revoked_once(stage: Stage) -> None:

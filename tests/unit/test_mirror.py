@@ -1,7 +1,10 @@
 """A copy of the log that verifies as it grows; independent readers accept it; liars are refused."""
 
 import base64
+import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +17,7 @@ from tests.fakes.oracle import ask, independent
 from actfor.audit import AuditLog, Cosigner
 from actfor.audit.offline import verify_database
 from actfor.errors import Kind, Refused
+from actfor.sdk import standalone
 from actfor.sdk.mirror import mirror
 from actfor.sdk.receipt import proof_of, verify_export, verify_proof, verify_receipt
 from actfor.store import Database
@@ -247,3 +251,58 @@ async def test_a_copy_of_the_database_verifies_without_server_and_keys(
         verify_database(tmp_path / "actfor.db", KEY, checkpoint=forked)
     with pytest.raises(Refused, match="not signed by the trusted key"):
         verify_database(tmp_path / "actfor.db", str(type(SIGNER).generate(ORIGIN).verifier))
+
+
+# -- the stand-alone file -----------------------------------------------------------------------
+
+ALONE = Path(standalone.__file__)
+
+
+def alone(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    """Copied elsewhere, run without our package."""
+    return subprocess.run(
+        [sys.executable, "-I", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+async def test_the_stand_alone_file_verifies_all_that_we_hand_out(
+    database: Database, clock: Clock, tmp_path: Path
+) -> None:
+    own = Cosigner.generate(ORIGIN, post_quantum=True)
+    log = AuditLog(database, SIGNER, ORIGIN, clock.now, cosigner=own)
+    copy = tmp_path / "verifier.py"
+    shutil.copy(ALONE, copy)
+    (tmp_path / "vkey").write_text(log.verifier_key)
+    (tmp_path / "policy").write_text(f"log {KEY}\nwitness pq {own.verifier}\nquorum pq\n")
+    grow(database, log, 200)
+    (tmp_path / "kept").write_text(await log.checkpoint())
+    grow(database, log, 100)
+    receipt = (await log.prove(257)).text()
+    (tmp_path / "receipt").write_text(receipt)
+    (tmp_path / "x.tlog-proof").write_text(proof_of(receipt))
+    mirror(Served(log), tmp_path / "log", KEY)
+    for what in ("receipt", "x.tlog-proof", "log"):
+        for trust in ("vkey", "policy"):
+            done = alone(copy, "--key", tmp_path / trust, tmp_path / what)
+            assert done.returncode == 0, done.stderr
+    kept = ("--key", KEY, "--checkpoint", tmp_path / "kept")
+    done = alone(copy, *kept, tmp_path / "log")
+    assert json.loads(done.stdout)["continues"] == 200
+    # Changes of any of it.
+    wrongs = {
+        "receipt": receipt.replace("usr_57", "usr_58"),
+        "x.tlog-proof": proof_of(receipt).replace("index 257", "index 256"),
+    }
+    for what, text in wrongs.items():
+        (tmp_path / what).write_text(text)
+        assert alone(copy, "--key", KEY, tmp_path / what).returncode == 8
+    stranger = str(type(SIGNER).generate(ORIGIN).verifier)
+    assert alone(copy, "--key", stranger, tmp_path / "log").returncode == 8
+    for path in ("checkpoint", "tile/0/000", "tile/entries/001.p/44", "tile/1/000.p/1"):
+        honest = (tmp_path / "log" / path).read_bytes()
+        changed = bytearray(honest)
+        changed[len(changed) // 2] ^= 1
+        (tmp_path / "log" / path).write_bytes(changed)
+        done = alone(copy, "--key", tmp_path / "vkey", tmp_path / "log")
+        assert (done.returncode, done.stdout) == (8, ""), path
+        (tmp_path / "log" / path).write_bytes(honest)
