@@ -33,6 +33,7 @@ from actfor.gateway.effects import Overlay
 from actfor.gateway.enforce import Enforcer
 from actfor.gateway.mcp import McpFront
 from actfor.gateway.model import Server, Stdio, Transport
+from actfor.gateway.proposals import Proposals
 from actfor.identity import (
     ATTESTED_LOCAL,
     Agent,
@@ -316,7 +317,7 @@ def pages(world: World) -> list[BaseRoute]:
     services = console.Services(
         people=world.house.people, agents=world.agents, delegation=world.delegation,
         approvals=world.house.approvals, audit=world.house.audit, catalog=world.catalog,
-        issuer=world.issuer, clock=world.house.clock,
+        proposals=Proposals(world.catalog), issuer=world.issuer, clock=world.house.clock,
     )  # fmt: skip
     return list(console.routes(services))
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shlex
+import subprocess
 import sys
+import tempfile
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +18,8 @@ from actfor.cli import mandate_rehearse
 from actfor.cli.api import api
 from actfor.cli.output import clean, emit, err, note, table
 from actfor.errors import Kind, Refused
+from actfor.wire import strict_json
+from actfor.wire.rar import DRAFT_MEMBERS, authority_from_draft, explain
 
 app = typer.Typer(
     no_args_is_help=True, help="What a person wants done: commit it, look at it, revoke it."
@@ -64,13 +72,71 @@ def create(
         "grants": grants,
         "budget": budget,
         "four_eyes": four_eyes,
-        "expires_at": (datetime.now(UTC) + timedelta(hours=hours)).isoformat(timespec="seconds"),
+        "expires_at": _until(hours),
     }
     _confirm(draft, yes=yes)
     made = api().post("/v1/mandates", draft)
     emit(made, as_json=as_json, text=made["id"])
     note(f"committed until {made['expires_at']}")
     note(f"use it: actfor run --agent {agent} --mandate {made['id']} -- …")
+
+
+@app.command()
+def propose(
+    words: Annotated[str, typer.Argument(help="What you want, in your own words.")],
+    agent: Annotated[str, typer.Option(help="Name of the agent that may act.")],
+    server: Annotated[
+        list[str] | None, typer.Option(help="Use only tools of this server; may be repeated.")
+    ] = None,
+    hours: Annotated[float, typer.Option(min=0.01, help="For how long.")] = 8,
+    edit: Annotated[bool, typer.Option("--edit", help="Open the draft in your editor.")] = False,
+    model: Annotated[
+        bool, typer.Option("--model", help="Ask the server's language model to narrow it.")
+    ] = False,
+    four_eyes: Annotated[bool, typer.Option(help="Somebody else must approve.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Draft a mandate from your words and the approved tools; see it, narrow it, commit it.
+
+    The same words always give the same draft. With --json the draft is printed and nothing is
+    committed; `actfor mandate commit` takes it.
+
+    Example: actfor mandate propose "pay the bill in bill.txt" --agent bookkeeper --edit
+    """
+    wanted = {"words": words, "servers": server or [], "model": model}
+    found = api().post("/v1/mandates/propose", wanted)
+    if as_json:
+        emit(found["draft"], as_json=True)
+        return
+    for line in found["lines"]:
+        because = f": {line['because']}" if line["because"] else ""
+        note(clean(f"{line['server']}/{line['tool']} ({line['effect']}) {line['asked']}{because}"))
+    if found["note"]:
+        note(clean(found["note"]))
+    _commit(found["draft"], agent, hours, four_eyes=four_eyes, edit=edit, yes=yes)
+
+
+@app.command()
+def commit(
+    draft: Annotated[Path, typer.Argument(help="File with the draft as JSON; see the guide.")],
+    agent: Annotated[str, typer.Option(help="Name of the agent that may act.")],
+    goal: Annotated[str, typer.Option(help="What you want; default: the draft's `goal`.")] = "",
+    hours: Annotated[float, typer.Option(min=0.01, help="For how long.")] = 8,
+    four_eyes: Annotated[bool, typer.Option(help="Somebody else must approve.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+) -> None:
+    """Commit a draft: grants, limits by source, domain or date, budgets over time, flows.
+
+    Example: actfor mandate commit december.json --agent bookkeeper --hours 24
+    """
+    try:
+        body = dict(strict_json.load_object(draft.read_bytes()))
+    except OSError as cause:
+        raise Refused(Kind.NOT_FOUND, f"`{draft}` cannot be read") from cause
+    if goal:
+        body["goal"] = goal
+    _commit(body, agent, hours, four_eyes=four_eyes, edit=False, yes=yes)
 
 
 @app.command("ls")
@@ -95,6 +161,42 @@ def revoke(
         f"/v1/mandates/{mandate}/revoke", {"reason": reason or "revoked on the command line"}
     )
     note(f"{mandate} is revoked")
+
+
+@app.command()
+def tokens(mandate: str, as_json: JsonOption = False) -> None:
+    """List the access tokens made from a mandate that can be used now."""
+    rows = api().get(f"/v1/mandates/{mandate}/grants")["grants"]
+    table(rows, ("id", "audience", "calls_used", "created_at", "expires_at"), as_json=as_json)
+
+
+@app.command("revoke-token")
+def revoke_token(
+    mandate: str,
+    token: Annotated[str, typer.Argument(help="Id of the token, as `tokens` lists it.")],
+    reason: Annotated[str, typer.Option(help="Why; it goes to the log.")] = "",
+) -> None:
+    """Take one access token back, and all made from it; the mandate stays."""
+    body = {"reason": reason or "revoked on the command line"}
+    api().post(f"/v1/mandates/{mandate}/grants/{token}/revoke", body)
+    note(f"{token} is revoked")
+
+
+@app.command()
+def endorsements(mandate: str, as_json: JsonOption = False) -> None:
+    """List the values that you said are right for an argument from now on."""
+    rows = api().get(f"/v1/mandates/{mandate}/endorsements")["endorsements"]
+    table(rows, ("id", "tool", "argument", "value", "created_at"), as_json=as_json)
+
+
+@app.command()
+def withdraw(
+    mandate: str,
+    endorsement: Annotated[str, typer.Argument(help="Id, as `endorsements` lists it.")],
+) -> None:
+    """Take an endorsement back: the value is asked about again."""
+    api().post(f"/v1/mandates/{mandate}/endorsements/{endorsement}/withdraw", {})
+    note(f"{endorsement} is taken back")
 
 
 def parse_grant(text: str, *, always_ask: bool = False) -> dict[str, Any]:
@@ -129,17 +231,47 @@ def _constrain(grants: list[dict[str, Any]], limits: list[str]) -> None:
             raise Refused(Kind.MALFORMED, f"limit `{text}` is not /POINTER=VALUE or /POINTER~GLOB")
 
 
+def _commit(
+    draft: dict[str, Any], agent: str, hours: float, *, four_eyes: bool, edit: bool, yes: bool
+) -> None:
+    body = {name: value for name, value in draft.items() if name in {"goal", *DRAFT_MEMBERS}}
+    if edit:
+        body = _edited(body)
+    body |= {"agent": agent, "four_eyes": four_eyes, "expires_at": _until(hours)}
+    _confirm(body, yes=yes)
+    made = api().post("/v1/mandates", body)
+    emit(made, as_json=False, text=made["id"])
+    note(f"committed until {made['expires_at']}")
+    note(f"use it: actfor run --agent {agent} --mandate {made['id']} -- …")
+
+
+def _edited(body: dict[str, Any]) -> dict[str, Any]:
+    """The draft as it comes back from the person's own editor."""
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / "mandate.json"
+        draft.write_text(json.dumps(body, indent=2, ensure_ascii=False) + "\n")
+        # The person's own setting, on their own machine; arguments in it are theirs as well.
+        done = subprocess.run([*shlex.split(editor), str(draft)], check=False)
+        if done.returncode != 0:
+            raise Refused(Kind.DENIED, "not committed: the editor failed")
+        return dict(strict_json.load_object(draft.read_bytes()))
+
+
+def _until(hours: float) -> str:
+    return (datetime.now(UTC) + timedelta(hours=hours)).isoformat(timespec="seconds")
+
+
 def _confirm(draft: dict[str, Any], *, yes: bool) -> None:
+    # Read as the server will read it, so that what is shown is what is checked.
+    authority = authority_from_draft(draft)
     if yes:
         return
     if not sys.stdin.isatty():
         raise Refused(Kind.MALFORMED, "not a terminal: look at the mandate and repeat with --yes")
-    err.print(f"\n{clean(draft['goal'])}\n", style="bold", markup=False)
-    for grant in draft["grants"]:
-        effects = ", ".join(grant["effects"])
-        err.print(f"  {grant['server']}: {', '.join(grant['tools'])} ({effects})", markup=False)
-    err.print(
-        f"  until {draft['expires_at']}, budget {draft['budget'] or 'unlimited'}", markup=False
-    )
+    err.print(f"\n{clean(str(draft.get('goal', '')))}\n", style="bold", markup=False)
+    for sentence in explain(authority, four_eyes=bool(draft.get("four_eyes"))):
+        err.print(f"  {clean(sentence)}", markup=False)
+    err.print(f"  Until {draft['expires_at']}.", markup=False)
     if not typer.confirm("commit this mandate?", err=True):
         raise Refused(Kind.DENIED, "not committed")

@@ -13,7 +13,17 @@ from actfor.approval.http import browser_routes
 from actfor.console import static
 from actfor.console.desk import Desk, Services
 from actfor.console.guard import Guard
-from actfor.console.views import account, agents, approvals, decisions, home, log, mandates, people
+from actfor.console.views import (
+    account,
+    agents,
+    approvals,
+    decisions,
+    drafts,
+    home,
+    log,
+    mandates,
+    people,
+)
 from actfor.identity.http import SessionCookie
 
 __all__ = ["Services", "routes"]
@@ -26,7 +36,7 @@ def routes(services: Services) -> list[Route]:
     """
     guard = Guard(services.people, SessionCookie.for_url(services.issuer))
     desk = Desk(services, guard)
-    views = (home, approvals, agents, mandates, decisions, log, people, account)
+    views = (home, approvals, agents, drafts, mandates, decisions, log, people, account)
     return [
         static.ROUTE,
         *browser_routes(services.approvals, guard.acting_json),

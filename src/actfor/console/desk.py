@@ -23,7 +23,7 @@ from actfor.console.guard import Guard, Visitor
 from actfor.console.html import HEADERS, page
 from actfor.delegation import DelegationService
 from actfor.errors import Kind, Refused
-from actfor.gateway import Catalog
+from actfor.gateway import Catalog, Proposals
 from actfor.identity import AgentService, PeopleService, Person, Role
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -47,6 +47,7 @@ _NOTICES = {
     "quarantined": "The agent is in quarantine: from now on nothing it asks is permitted.",
     "revoked": "The mandate is revoked: no call under it is permitted any more.",
     "committed": "The mandate is given.",
+    "withdrawn": "Taken back: from now on this value is asked about again.",
 }
 
 
@@ -60,6 +61,7 @@ class Services:
     approvals: ApprovalService
     audit: AuditLog
     catalog: Catalog
+    proposals: Proposals
     issuer: str
     clock: Callable[[], datetime]
 

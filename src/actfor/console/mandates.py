@@ -102,12 +102,7 @@ class Filled:
         Raises:
             Refused: MALFORMED unless it is a sensible number of hours.
         """
-        if not re.fullmatch(r"[0-9]{1,4}([.,][0-9]{1,3})?", self.hours):
-            raise Refused(Kind.MALFORMED, "how long? give hours, such as `8` or `0.5`")
-        hours = float(self.hours.replace(",", "."))
-        if not 0.01 <= hours <= MAX_HOURS:
-            raise Refused(Kind.MALFORMED, f"a mandate lasts at most {MAX_HOURS} hours")
-        return timedelta(hours=hours)
+        return hours_of(self.hours)
 
     def _chosen(self) -> list[tuple[str, str]]:
         chosen = list(self.tools)
@@ -122,6 +117,20 @@ class Filled:
             raise Refused(Kind.MALFORMED, "choose what the tools may be used for")
         pairs = [(server, name) for server, _, name in (tool.partition("/") for tool in chosen)]
         return sorted(set(pairs))
+
+
+def hours_of(text: str) -> timedelta:
+    """A number of hours as people write it.
+
+    Raises:
+        Refused: MALFORMED unless it is a sensible number of hours.
+    """
+    if not re.fullmatch(r"[0-9]{1,4}([.,][0-9]{1,3})?", text):
+        raise Refused(Kind.MALFORMED, "how long? give hours, such as `8` or `0.5`")
+    hours = float(text.replace(",", "."))
+    if not 0.01 <= hours <= MAX_HOURS:
+        raise Refused(Kind.MALFORMED, f"a mandate lasts at most {MAX_HOURS} hours")
+    return timedelta(hours=hours)
 
 
 @dataclass(slots=True)

@@ -8,8 +8,10 @@ from actfor.gateway.calls import Settings
 from actfor.gateway.catalog import Catalog
 from actfor.gateway.effects import Overlay
 from actfor.gateway.enforce import Enforcer
-from actfor.gateway.http import servers_router
+from actfor.gateway.http import proposals_router, servers_router
 from actfor.gateway.mcp import McpFront
+from actfor.gateway.model_proposer import ModelProposer
+from actfor.gateway.proposals import Proposals, Proposer
 from actfor.gateway.upstream import Limits
 
 __all__ = [
@@ -17,7 +19,11 @@ __all__ = [
     "Enforcer",
     "Limits",
     "McpFront",
+    "ModelProposer",
     "Overlay",
+    "Proposals",
+    "Proposer",
     "Settings",
+    "proposals_router",
     "servers_router",
 ]

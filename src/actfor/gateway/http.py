@@ -13,6 +13,7 @@ from actfor.errors import Kind, Refused
 from actfor.gateway.catalog import Catalog
 from actfor.gateway.effects import Overlay, SqlEffect
 from actfor.gateway.model import Server, Tool, ToolState, Transport, transport_from_json
+from actfor.gateway.proposals import Proposals
 from actfor.identity import Person
 from actfor.wire.canonical import JsonObject
 from actfor.wire.timestamps import rfc3339
@@ -181,3 +182,25 @@ def _tool(tool: Tool, catalog: Catalog) -> JsonObject:
             if other.name != tool.server and tool.name in other.tools
         ],
     }
+
+
+class _Wanted(_Strict):
+    """What a person wants done. ``servers`` narrows the catalogue; ``model`` asks a model, too."""
+
+    words: str = Field(max_length=4096)
+    servers: list[str] = Field(default_factory=list, max_length=64)
+    model: bool = False
+
+
+def proposals_router(proposals: Proposals, reader: AsPerson) -> APIRouter:
+    """``/v1/mandates/propose``: a draft to look at. It grants nothing."""
+    routes = APIRouter(prefix="/v1/mandates", tags=["mandates"])
+
+    @routes.post("/propose", dependencies=[Depends(reader)])
+    async def propose(body: _Wanted) -> dict[str, Any]:
+        """Draft a mandate from the person's words; commit it with ``POST /v1/mandates``."""
+        if body.model:
+            return (await proposals.from_model(body.words, body.servers)).to_json()
+        return proposals.from_words(body.words, body.servers).to_json()
+
+    return routes

@@ -30,7 +30,7 @@ from actfor.delegation.http import delegation_routes, mandates_router
 from actfor.delegation.http_rehearsal import mandate_rehearsal_router
 from actfor.delegation.service.rehearsal import MandateRehearsal
 from actfor.errors import Kind, Refused
-from actfor.gateway.http import servers_router
+from actfor.gateway.http import proposals_router, servers_router
 from actfor.gateway.mcp import McpFront
 from actfor.identity import Person, Role
 from actfor.identity.http import (
@@ -93,6 +93,7 @@ def asgi(services: Services) -> ASGIApp:
                 approvals=services.approvals,
                 audit=services.audit,
                 catalog=services.catalog,
+                proposals=services.proposals,
                 issuer=settings.public_url,
                 clock=services.clock,
             )
@@ -130,6 +131,7 @@ def management(services: Services, person: CurrentPerson) -> FastAPI:
         mandate_rehearsal_router(
             services.delegation, MandateRehearsal(services.audit, services.clock), person
         ),
+        proposals_router(services.proposals, person),
         approvals_router(services.approvals, person),
         servers_router(services.catalog, reader=person, admin=admin),
         keys_router(services.keys, _id(admin)),

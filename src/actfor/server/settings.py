@@ -110,6 +110,13 @@ class Settings(BaseSettings):
     witness_seconds: float = Field(
         2.0, ge=0.1, le=3600, description="how often witnesses are asked for cosignatures"
     )
+    proposer_url: str = Field(
+        "", description="base URL of a model that may propose mandates (OpenAI-compatible); off"
+    )
+    proposer_model: str = Field("", description="the proposer's model, as its interface names it")
+    proposer_token_file: Path | None = Field(
+        None, description="file with the proposer's bearer token"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     export: tuple[ExportSetting, ...] = Field(
         (), description="where the log is sent on to; only here, never by the API"
@@ -135,6 +142,8 @@ class Settings(BaseSettings):
             )
         if self.mode == "serve" and not self.issuer:
             raise ValueError("issuer: `serve` needs the public URL of this server")
+        if bool(self.proposer_url) != bool(self.proposer_model):
+            raise ValueError("proposer_model: a proposer has a `proposer_url` and a model")
         parts = urlsplit(self.public_url)
         if (
             parts.scheme not in {"http", "https"}

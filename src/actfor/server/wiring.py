@@ -33,7 +33,7 @@ from actfor.authorization import (
 from actfor.authorization.domains import load as load_domain
 from actfor.delegation import DelegationService
 from actfor.errors import Kind, Refused
-from actfor.gateway import Catalog, Enforcer
+from actfor.gateway import Catalog, Enforcer, ModelProposer, Proposals
 from actfor.gateway import Settings as GatewaySettings
 from actfor.identity import AgentService, AttestationSocket, LocalProcessAttestor, PeopleService
 from actfor.keys import KeyService, Purpose, Vault
@@ -75,6 +75,7 @@ class Services:
     delegation: DelegationService
     approvals: ApprovalService
     catalog: Catalog
+    proposals: Proposals
     enforcer: Enforcer
     gateway: GatewaySettings
     metrics: Metrics
@@ -349,6 +350,7 @@ async def _services(
         delegation=delegation,
         approvals=approvals,
         catalog=catalog,
+        proposals=Proposals(catalog, _proposer(settings)),
         enforcer=enforcer,
         gateway=gateway,
         metrics=Metrics(),
@@ -380,6 +382,18 @@ def _populations(agents: AgentService, catalog: Catalog) -> dict[str, Population
         return [f"{server.name}/{tool}" for server in catalog.servers() for tool in server.tools]
 
     return {"agent": registered, "tool": tools}
+
+
+def _proposer(settings: Settings) -> ModelProposer | None:
+    """The language model that may propose mandates, if an operator named one."""
+    if not settings.proposer_url:
+        return None
+    try:
+        return ModelProposer(
+            settings.proposer_url, settings.proposer_model, settings.proposer_token_file
+        )
+    except ValueError as cause:
+        raise Refused(Kind.MALFORMED, f"proposer_url: {cause}") from cause
 
 
 def _origins(settings: Settings) -> tuple[str, ...]:

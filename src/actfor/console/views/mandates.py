@@ -76,6 +76,7 @@ def routes(desk: Desk) -> list[Route]:
             else None,
             agent_name=agent_name(one.agent),
             names=await desk.names(),
+            endorsements=await delegation.endorsements(one.id),
             wire=_wire(desk, one.authority)[0],
             may_revoke=desk.whose(visitor) is None or one.person_id == visitor.person.id,
             notice=notice(request),
@@ -86,12 +87,22 @@ def routes(desk: Desk) -> list[Route]:
         await delegation.revoke_mandate(visitor.person, key, form.one("reason") or "in the console")
         return go(f"/mandates/{key}?done=revoked")
 
+    async def withdraw(request: Request, visitor: Visitor, form: Form) -> Response:
+        key, endorsement = request.path_params["id"], request.path_params["endorsement"]
+        await delegation.withdraw_endorsement(visitor.person, key, endorsement)
+        return go(f"/mandates/{key}?done=withdrawn")
+
     return [
         Route("/mandates", desk.shown(listing), methods=["GET"]),
         Route("/mandates/new", desk.shown(new), methods=["GET"]),
         Route("/mandates/new", desk.done(give), methods=["POST"]),
         Route("/mandates/{id}", desk.shown(show), methods=["GET"]),
         Route("/mandates/{id}/revoke", desk.done(revoke), methods=["POST"]),
+        Route(
+            "/mandates/{id}/endorsements/{endorsement}/withdraw",
+            desk.done(withdraw),
+            methods=["POST"],
+        ),
     ]
 
 
