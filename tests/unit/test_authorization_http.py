@@ -211,6 +211,8 @@ async def test_the_metadata_is_public_and_names_this_server(client: httpx2.Async
         "search_subject_endpoint": BASE + "/access/v1/search/subject",
         "search_resource_endpoint": BASE + "/access/v1/search/resource",
         "search_action_endpoint": BASE + "/access/v1/search/action",
+        "obligations_supported": ["step-up", "notification", "session_termination", "custom"],
+        "supported_obligations": ["step-up", "notification", "session_termination", "custom"],
     }
 
 

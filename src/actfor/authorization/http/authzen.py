@@ -14,7 +14,14 @@ from starlette.types import Receive, Scope, Send
 from actfor.authorization.model import Effect
 from actfor.authorization.service import Answer, Pdp
 from actfor.errors import Kind, Refused
-from actfor.wire import authzen, authzen_batch, authzen_search, strict_json
+from actfor.wire import (
+    authzen,
+    authzen_batch,
+    authzen_obligations,
+    authzen_search,
+    strict_json,
+)
+from actfor.wire.authzen_obligations import with_obligations
 from actfor.wire.authzen_search import Sought
 from actfor.wire.canonical import JsonObject, JsonValue
 
@@ -33,6 +40,7 @@ def authzen_routes(pdp: Pdp, *, authenticate_pep: Authenticate, base_url: str) -
     offered: dict[str, JsonValue] = {
         "access_evaluations_endpoint": base + authzen_batch.EVALUATIONS_PATH,
         **authzen_search.endpoints(base),
+        **authzen_obligations.metadata(),
     }
     document = orjson.dumps(authzen.metadata(base_url, offered))
 
@@ -77,7 +85,7 @@ async def _search(pdp: Pdp, sought: Sought, pep: str, document: JsonValue) -> Js
 
 def _answered(answer: Answer) -> JsonObject:
     decision = answer.decision
-    return authzen.response(
+    body = authzen.response(
         decision=decision.permitted,
         id_=answer.id,
         reasons=decision.reasons,
@@ -86,6 +94,7 @@ def _answered(answer: Answer) -> JsonObject:
         step_up=decision.effect is Effect.STEP_UP,
         ignored=answer.ignored,
     )
+    return with_obligations(body, answer.obligations)
 
 
 class _Endpoint:

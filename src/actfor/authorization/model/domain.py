@@ -11,7 +11,7 @@ An entity that nobody described can be asked about, and found only by who asks f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
@@ -21,6 +21,7 @@ import orjson
 from actfor.authorization.model.decision import Decision, Effect
 from actfor.errors import Kind, Refused
 from actfor.wire.authzen import Entity, Evaluation
+from actfor.wire.authzen_obligations import parse_obligations
 from actfor.wire.canonical import JsonObject, JsonValue, digest
 
 _TYPES: Final[Mapping[str, type]] = {"Bool": bool, "Long": int, "String": str}
@@ -44,6 +45,7 @@ class Domain:
     _policies: cedarpy.PolicySet = field(compare=False, repr=False)
     _schema: cedarpy.Schema = field(compare=False, repr=False)
     _reasons: Mapping[str, str] = field(compare=False, repr=False)
+    _obligations: Mapping[str, tuple[JsonObject, ...]] = field(compare=False, repr=False)
 
     @classmethod
     def read(cls, name: str, described: Mapping[str, Any], policies: str) -> Self:
@@ -58,13 +60,14 @@ class Domain:
             known = {(e["type"], e["id"]): e.get("properties", {}) for e in described["entities"]}
             schema = cedarpy.Schema.from_str(_schema_text(**shapes, context=context))
             _validate(policies, schema)
-            reasons = _annotated(policies)
+            reasons, obligations = _annotated(policies)
             handle = cedarpy.PolicySet.from_str(policies)
         except (KeyError, TypeError, ValueError) as cause:
             raise Refused(Kind.MALFORMED, f"domain `{name}`: {cause!s:.2000}") from cause
         version = digest({"domain": dict(described), "policies": policies})
         return cls(name, **shapes, context=context, known=known, version=version,
-                   _policies=handle, _schema=schema, _reasons=reasons)  # fmt: skip
+                   _policies=handle, _schema=schema, _reasons=reasons,
+                   _obligations=obligations)  # fmt: skip
 
     def asks_about(self, evaluation: Evaluation) -> bool:
         """Whether a question's types are ours; the action need not be."""
@@ -98,6 +101,10 @@ class Domain:
         if _uid(evaluation.subject) == _uid(evaluation.resource):
             del entities[1]
         return self._asked(request, entities)
+
+    def obligations(self, policies: Iterable[str]) -> list[JsonObject]:
+        """What these policies oblige an enforcement point to do."""
+        return [each for name in policies for each in self._obligations.get(name, ())]
 
     def ids(self, type_: str) -> list[str]:
         """The known entities of a type, sorted."""
@@ -183,16 +190,20 @@ def _fields(shape: Shape) -> list[str]:
     return [f'"{name}"?: {kind}' for name, kind in shape.items()]
 
 
-def _annotated(policies: str) -> dict[str, str]:
-    """@id → @reason of each policy.
+def _annotated(policies: str) -> tuple[dict[str, str], dict[str, tuple[JsonObject, ...]]]:
+    """@id → @reason of each policy, and @id → its @obligations.
 
     Raises:
-        ValueError: a policy has none of either, or Cedar cannot read the text.
+        ValueError: a policy has no @id or no @reason, or Cedar cannot read the text.
+        Refused: MALFORMED obligations.
     """
-    found = {}
+    reasons: dict[str, str] = {}
+    obligations: dict[str, tuple[JsonObject, ...]] = {}
     for policy in orjson.loads(cedarpy.policies_to_json_str(policies))["staticPolicies"].values():
         notes = policy.get("annotations", {})
         if not notes.get("id") or not notes.get("reason"):
             raise ValueError("each policy needs @id and @reason")
-        found[notes["id"]] = notes["reason"]
-    return found
+        reasons[notes["id"]] = notes["reason"]
+        if "obligations" in notes:
+            obligations[notes["id"]] = parse_obligations(notes["obligations"])
+    return reasons, obligations

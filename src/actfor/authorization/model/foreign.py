@@ -8,12 +8,16 @@ budgets. Those names in its ``context`` are dropped, listed in the answer and in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+from actfor.authorization.model.decision import Decision, Effect
 from actfor.authorization.model.facts import CallFacts, ToolEffect
 from actfor.authorization.model.schema import RequestSchema
 from actfor.errors import Kind, Refused
 from actfor.wire.authzen import Evaluation
+from actfor.wire.authzen_obligations import missing, supported_by
+from actfor.wire.canonical import JsonObject
 
 REPORTED = ("amount_minor", "amount_currency")
 """The facts taken from a PEP's ``context``; all others of the schema are the server's."""
@@ -76,6 +80,21 @@ def facts_for(pep: str, evaluation: Evaluation, gathered: CallFacts) -> CallFact
         amount_minor=amount,
         amount_currency=currency,
     )
+
+
+def obliged(
+    decision: Decision, obligations: Sequence[JsonObject], evaluation: Evaluation
+) -> Decision:
+    """The decision, for a PEP that may have said which obligations it can do.
+
+    A permit with one that it cannot do is a denial: it would have to deny anyway, and this way the
+    answer and the log say so.
+    """
+    lacking = missing(obligations, supported_by(evaluation.context))
+    if not decision.permitted or not lacking:
+        return decision
+    why = f"it takes obligations that the enforcement point cannot do: {', '.join(lacking)}"
+    return replace(decision, effect=Effect.DENY, reasons=(why,))
 
 
 def ignored(evaluation: Evaluation, schema: RequestSchema) -> tuple[str, ...]:

@@ -58,6 +58,8 @@ class PolicySet:
     version: str
     hard: frozenset[str]
     """The ids of the ``forbid``s that no trial lifts."""
+    obliging: tuple[Policy, ...]
+    """The policies with @obligations."""
     _index: Index = field(compare=False, repr=False)
     _reasons: Mapping[str, str] = field(compare=False, repr=False)
 
@@ -75,7 +77,9 @@ class PolicySet:
         hard = frozenset(
             policy.id for policy in policies if "hard" in policy.body.get("annotations", {})
         )
-        return cls(text, schema, policies, version, hard, Index(policies, schema), reasons)
+        obliging = tuple(policy for policy in policies if policy.obligations)
+        index = Index(policies, schema)
+        return cls(text, schema, policies, version, hard, obliging, index, reasons)
 
     def decide(self, request: Request) -> Decision:
         """Permit, deny, or ask a human.

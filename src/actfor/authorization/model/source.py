@@ -16,6 +16,8 @@ import cedarpy
 
 from actfor.authorization.model.schema import RequestSchema
 from actfor.errors import Kind, Refused
+from actfor.wire.authzen_obligations import parse_obligations
+from actfor.wire.canonical import JsonObject
 
 Node: TypeAlias = Mapping[str, Any]  # Any: Cedar's JSON policy format, walked and never trusted
 
@@ -63,6 +65,16 @@ class Policy:
     def placeholders(self) -> tuple[str, ...]:
         """The facts that the reason quotes."""
         return tuple(_PLACEHOLDER.findall(self.reason))
+
+    @property
+    def obligations(self) -> tuple[JsonObject, ...]:
+        """What an AuthZEN enforcement point must also do where this policy determines.
+
+        Raises:
+            Refused: MALFORMED; a policy that was published has none of it.
+        """
+        text = self.body.get("annotations", {}).get("obligations")
+        return () if text is None else parse_obligations(text)
 
 
 def parse(source: str, schema: RequestSchema) -> tuple[Policy, ...]:
@@ -189,6 +201,10 @@ def _annotation_problems(policies: tuple[Policy, ...], schema: RequestSchema) ->
             yield Problem(
                 policy.line, policy.id[:64], f"the @reason names an unknown fact `{name}`"
             )
+        try:
+            policy.obligations  # noqa: B018 - asked for what is wrong with it
+        except Refused as refused:
+            yield Problem(policy.line, policy.id[:64], refused.detail)
         seen.add(policy.id)
 
 

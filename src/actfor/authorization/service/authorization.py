@@ -26,7 +26,7 @@ from actfor.authorization.model import (
     to_request,
 )
 from actfor.authorization.model.facts import CallFacts
-from actfor.authorization.model.foreign import facts_for, ignored, stranger, unknown
+from actfor.authorization.model.foreign import facts_for, ignored, obliged, stranger, unknown
 from actfor.authorization.model.policyset import version_of
 from actfor.authorization.model.publication import Publication
 from actfor.authorization.model.source import read, refuse
@@ -35,7 +35,7 @@ from actfor.authorization.repository import publications as repository
 from actfor.errors import Kind, Refused
 from actfor.store import Database, Tx, new_id
 from actfor.wire.authzen import Evaluation
-from actfor.wire.canonical import JsonValue
+from actfor.wire.canonical import JsonObject, JsonValue
 
 Gather = Callable[[str, Evaluation], Awaitable[CallFacts]]
 """The server's facts about a foreign PEP's question; raises Refused to deny it with a reason."""
@@ -57,6 +57,8 @@ class Answer:
     id: str
     decision: Decision
     ignored: tuple[str, ...]
+    obligations: tuple[JsonObject, ...] = ()
+    """What its sender must also do (AuthZEN obligations profile)."""
 
 
 class AuthorizationService:
@@ -106,6 +108,16 @@ class AuthorizationService:
             return Decision(Effect.DENY, reasons=("no policy set is in force",))
         decision = policies.decide(request)
         return decision if self.beside is None else self.beside(decision, request, mandate)
+
+    def obligations(self, decision: Decision) -> tuple[JsonObject, ...]:
+        """What the policies that determined a decision of the set in force oblige its asker to."""
+        policies = self._snapshot
+        if policies is None or policies.version != decision.version or not decision.policies:
+            return ()
+        named = set(decision.policies)
+        return tuple(
+            o for policy in policies.obliging if policy.id in named for o in policy.obligations
+        )
 
     def explain(self, request: Request) -> Explanation:
         """The decision, and what each policy with a matching scope says by itself.
@@ -157,7 +169,10 @@ class AuthorizationService:
             request = to_request(facts)
             # 2. Decide.
             decision = self._judge(request, refusal)
-            answer = Answer(new_id("dec"), decision, ignored(evaluation, self.schema))
+            obligations = self.obligations(decision)
+            decision = obliged(decision, obligations, evaluation)
+            told = ignored(evaluation, self.schema)
+            answer = Answer(new_id("dec"), decision, told, obligations)
             if not record:
                 return answer
             # 3. Record, unless the policies have changed meanwhile.

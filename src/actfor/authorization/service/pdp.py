@@ -15,6 +15,7 @@ from actfor.audit import AuditLog, Event, EventType
 from actfor.authorization.model import Decision, to_request
 from actfor.authorization.model.domain import Domain
 from actfor.authorization.model.facts import ToolEffect
+from actfor.authorization.model.foreign import obliged
 from actfor.authorization.service.authorization import (
     Answer,
     AuthorizationService,
@@ -82,7 +83,10 @@ class Pdp:
             return await self._authorization.evaluate(
                 pep, evaluation, options.gather, record=options.record
             )
-        answer = Answer(new_id("dec"), domain.decide(evaluation), ())
+        decision = domain.decide(evaluation)
+        obligations = tuple(domain.obligations(decision.policies))
+        decision = obliged(decision, obligations, evaluation)
+        answer = Answer(new_id("dec"), decision, (), obligations)
         if not self._options.record:
             return answer
         event = _event(pep, domain, evaluation, answer)
