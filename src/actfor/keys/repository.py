@@ -127,6 +127,7 @@ _STORED = (
     _s.kid, _s.purpose, _s.state, _s.created_at, _s.since, _s.rotate_at, _s.cause, _s.sealed,
 )  # fmt: skip
 _KEYS = select(*_STORED).order_by(_s.created_at, _s.kid)
+_LIVE_KEYS = _KEYS.where(_s.state != KeyState.DEAD.value)
 _LIVE = select(_s.kid).where(_s.state != KeyState.DEAD.value)
 _ADD_KEY = insert(signing_key).values({c.name: bindparam(c.name) for c in signing_key.columns})
 _MOVE = (
@@ -227,6 +228,11 @@ def erased(tx: Tx) -> list[tuple[str, int]]:
 def keys(tx: Tx) -> list[StoredKey]:
     """Every key there ever was, oldest first."""
     return [_stored(row) for row in tx.run(_KEYS)]
+
+
+def live(tx: Tx) -> list[StoredKey]:
+    """Every key whose signatures count, oldest first. The dead are many after some years."""
+    return [_stored(row) for row in tx.run(_LIVE_KEYS)]
 
 
 def live_kids(tx: Tx) -> frozenset[str]:

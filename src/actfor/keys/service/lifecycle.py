@@ -131,7 +131,7 @@ class KeyService:
 
         def unit(tx: Tx) -> None:
             self._vault.ensure(tx)
-            there = {one.key.purpose for one in repository.keys(tx)}
+            there = {one.key.purpose for one in repository.live(tx)}
             for purpose in Purpose:
                 if purpose not in there:
                     self._make(tx, purpose, KeyState.PENDING, (adopt or {}).get(purpose))
@@ -165,7 +165,7 @@ class KeyService:
         """Take over what other nodes changed."""
 
         def unit(tx: Tx) -> Callable[[], None] | None:
-            stored = repository.keys(tx)
+            stored = repository.live(tx)
             if tuple(one.key for one in stored) == self._seen:
                 return None
             return self._swapper(tx, stored)
@@ -183,7 +183,7 @@ class KeyService:
         _require_rotating(purpose)
 
         def unit(tx: Tx) -> None:
-            for one in repository.keys(tx):
+            for one in repository.live(tx):
                 if one.key.purpose is purpose and one.key.state is KeyState.ACTIVE:
                     repository.reschedule(tx, one.key.kid, tx.now)
             self._advance(tx, by=by)
@@ -223,7 +223,7 @@ class KeyService:
         For a database that is an older copy of itself (``server.recovery``): a key revoked since is
         alive in it, and its log would sign a second history under the name of the first.
         """
-        for one in repository.keys(tx):
+        for one in repository.live(tx):
             if one.key.is_live:
                 self._move(tx, one.key, one.key.killed(cause, tx.now), None)
         self._log_name = log_name
@@ -261,7 +261,7 @@ class KeyService:
         return count
 
     def _advance(self, tx: Tx, by: str | None = None) -> None:
-        stored = [one.key for one in repository.keys(tx)]
+        stored = [one.key for one in repository.live(tx)]
         changed = False
         for purpose in Purpose:
             keys = [key for key in stored if key.purpose is purpose]
@@ -306,7 +306,7 @@ class KeyService:
         return key
 
     def _name_of_log(self, tx: Tx) -> str:
-        for one in repository.keys(tx):
+        for one in repository.live(tx):
             if one.key.purpose is Purpose.LOG and one.key.is_live and one.sealed is not None:
                 text = self._vault.open(tx, one.sealed, _place(one.key.kid)).decode()
                 return NoteSigner.from_text(text).verifier.name
@@ -315,7 +315,7 @@ class KeyService:
     # -- the ring in memory --------------------------------------------------------------------
 
     def _swap_on_commit(self, tx: Tx) -> None:
-        tx.on_commit(self._swapper(tx, repository.keys(tx)))
+        tx.on_commit(self._swapper(tx, repository.live(tx)))
 
     def _swapper(self, tx: Tx, stored: Iterable[repository.StoredKey]) -> Callable[[], None]:
         """Built from rows inside the transaction, put in place when they are durable."""
@@ -348,7 +348,7 @@ class KeyService:
         )
 
     def _keys(self, tx: Tx, purpose: Purpose) -> list[Key]:
-        return [one.key for one in repository.keys(tx) if one.key.purpose is purpose]
+        return [one.key for one in repository.live(tx) if one.key.purpose is purpose]
 
     def _schedule(self, purpose: Purpose) -> Schedule:
         return self._schedules.get(purpose, _DEFAULT)
