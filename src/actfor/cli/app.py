@@ -12,6 +12,7 @@ from actfor import __version__
 from actfor.cli import (
     agents,
     audit,
+    backup,
     db,
     gateway,
     keys,
@@ -52,6 +53,7 @@ for room in (
     audit,
     db,
     keys,
+    backup,
     witness,
     demo,
 ):

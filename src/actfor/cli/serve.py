@@ -85,7 +85,7 @@ def init(
     """
     import asyncio
 
-    server = _server()
+    server = server_module()
     settings = server.load(mode="serve", data=data, database=db, issuer=issuer)
     link = asyncio.run(server.prepare(settings))
     out.print(f"data folder  {data}", markup=False)
@@ -120,7 +120,7 @@ def recover(
             "this ends every key, token, session, mandate and approval, quarantines every agent,"
             " and begins a new log; say so with --acknowledge",
         )
-    server = _server()
+    server = server_module()
     mode = "serve" if issuer else "dev"
     settings = server.load(mode=mode, data=data, database=db, issuer=issuer)
     done = asyncio.run(server.recover(settings))
@@ -135,7 +135,7 @@ def recover(
 
 
 def _start(**given: object) -> None:
-    server = _server()
+    server = server_module()
     settings = server.load(**given)
     server.serve(settings, announce)
 
@@ -151,7 +151,8 @@ def announce(*, mode: str, url: str, data: Path, setup_link: str | None) -> None
     out.file.flush()
 
 
-def _server() -> Any:  # a module, imported late
+def server_module() -> Any:  # a module, imported late
+    """`actfor.server`, or a refusal that says how to install it."""
     try:
         import actfor.server
     except ImportError as missing:

@@ -82,9 +82,12 @@ class Erasure:
             compacted = False
         return Erased(leaf, pseudonym(person_id), compacted)
 
-    def again(self, tx: Tx, person_id: str) -> None:
-        """Erase a person whom a restored backup brought back."""
+    def again(self, tx: Tx, person_id: str) -> bool:
+        """Erase a person whom a restored backup brought back; False if it did not."""
+        if person_id in dict(self._vault.erased(tx)) or not self._people.known(tx, person_id):
+            return False
         self._forget(tx, None, person_id)
+        return True
 
     async def keep_ledger(self) -> None:
         """Write down every erasure that the ledger lacks; a crash may have come between."""

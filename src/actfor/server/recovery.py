@@ -16,6 +16,7 @@ One transaction, with a leaf for each thing taken. Whoever verified the log need
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from actfor.errors import Kind, Refused
@@ -56,7 +57,7 @@ async def recover(settings: Settings) -> Recovered:
 
 
 async def _recover(services: Services) -> Recovered:
-    settings, database = services.settings, services.database
+    settings = services.settings
     # 1. Is there anything to recover from?
     kept = wiring.retained(settings.data)
     cause = await _mismatch(services, kept)
@@ -69,13 +70,29 @@ async def _recover(services: Services) -> Recovered:
             Kind.CONFLICT,
             f"the database was changed, {report.problems[0]}: restore a copy that verifies",
         )
-    # 3. End all that might have ended since, in one transaction.
+    return await end_everything(services, cause, kept=kept)
+
+
+async def end_everything(
+    services: Services,
+    cause: str,
+    also: Callable[[Tx], None] | None = None,
+    *,
+    kept: str | None = None,
+) -> Recovered:
+    """End all that might have ended since the copy was made, in one transaction; ``also`` is part
+    of it. ``kept`` is the last checkpoint that is known of the log as it was.
+    """
+    settings, database = services.settings, services.database
+    # 3. One transaction.
     at = services.clock()
     # More than any epoch can have risen since, however old the copy is.
     by = int(at.timestamp())
     name = f"{settings.domain}/log/{at:%Y%m%dT%H%M%SZ}"
 
     def unit(tx: Tx) -> tuple[int, int, int]:
+        if also is not None:
+            also(tx)
         people = services.people.take_back_all(tx, by)
         mandates = services.delegation.take_back_all(tx, _CAUSE)
         agents = services.agents.take_back_all(tx, by, _CAUSE)

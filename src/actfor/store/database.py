@@ -190,6 +190,13 @@ def _opened(location: Location, clock: Callable[[], datetime]) -> tuple[Writer, 
     )
 
 
+def make_readers(location: Location, clock: Callable[[], datetime]) -> Readers:
+    """Readers of a database that somebody else may be writing."""
+    if isinstance(location, sqlite.Location):
+        return SqliteReaders(location, clock)
+    return PostgresReaders(location, clock)
+
+
 def make_tables(location: Location, tables: MetaData) -> None:
     """Make these tables where they are not there yet, without migrations."""
     if isinstance(location, sqlite.Location):

@@ -327,6 +327,22 @@ class AuditLog:
             lambda tx: verifying.verify(tx, self.policy, self._reader(tx)),
         )
 
+    @staticmethod
+    def verify_database(database: Database, key: NoteVerifier, vault: Vault | None) -> VerifyReport:
+        """Recompute the log of a database that is not served; trust ``key`` alone.
+
+        Without a ``vault`` nothing private is opened, so nothing of it is compared.
+        """
+        return database.read_sync(
+            lambda tx: verifying.verify(tx, Policy((key,)), payloads.Reader(tx, vault))
+        )
+
+    @staticmethod
+    def state_of(tx: Tx) -> tuple[int, str | None]:
+        """Size and last signed checkpoint of the log in this transaction."""
+        signed = repository.checkpoint(tx)
+        return repository.head(tx).size, signed.note if signed else None
+
     def _published(self, tx: Tx) -> StoredCheckpoint | None:
         cosigned = repository.published(tx) if self._witnessed else None
         return cosigned or repository.checkpoint(tx)

@@ -73,9 +73,9 @@ def seal_old(tx: Tx, vault: Vault, most: int) -> int:
 
 
 class Reader:
-    """Opens payloads in one transaction; each key is looked up once."""
+    """Opens payloads in one transaction; each key is looked up once. Without a vault, none."""
 
-    def __init__(self, tx: Tx, vault: Vault) -> None:
+    def __init__(self, tx: Tx, vault: Vault | None) -> None:
         self._tx, self._vault = tx, vault
         self._keys: dict[str, Cipher | Erased | None] = {}
 
@@ -85,6 +85,8 @@ class Reader:
         Raises:
             Refused: CONFLICT, MALFORMED: what is kept was changed.
         """
+        if self._vault is None:
+            return Opened({})
         if found.sealed is None:
             return Opened(_of_older_release(found))
         openings: dict[str, Opening] = {}
@@ -102,6 +104,7 @@ class Reader:
 
     def _key(self, key_id: str) -> Cipher | Erased | None:
         if key_id not in self._keys:
+            assert self._vault is not None  # noqa: S101 - `open` has looked
             self._keys[key_id] = self._vault.find(self._tx, key_id)
         return self._keys[key_id]
 

@@ -152,7 +152,7 @@ class Accounts:
             self._load_active(tx, admin.id).require(Role.ADMIN)
         old = self._load(tx, person_id)
         others = [p for p in rows.people(tx) if p.id != old.id and p.may(Role.ADMIN)]
-        if not others:
+        if admin is not None and not others:
             raise Refused(Kind.CONFLICT, "this is the last admin")
         if not rows.erase_person(tx, person_id):
             raise Refused(Kind.CONFLICT, "the person was erased before")
@@ -160,6 +160,42 @@ class Accounts:
         facts: dict[str, JsonValue] = {"action": "person-erased", "state": "erased"}
         taken = Event.revoked(Revocable.PERSON, about, old.epoch + 1, trace=about, facts=facts)
         self._audit.append(tx, taken)
+
+    @staticmethod
+    def everyone_of(tx: Tx) -> list[Person]:
+        """Everyone in a database that is not served."""
+        return rows.people(tx)
+
+    def everyone(self, tx: Tx) -> list[Person]:
+        """Everyone, in a transaction."""
+        return rows.people(tx)
+
+    def known(self, tx: Tx, person_id: str) -> bool:
+        """Whether there ever was such a person."""
+        return rows.person_by_id(tx, person_id) is not None
+
+    def bring_back(self, tx: Tx, old: Person, now: Person | None, *, trusted: bool) -> bool:
+        """A person of a restored backup, with no more than somebody vouches for. True if disabled.
+
+        ``now`` is the person in the database that is replaced: they come back with what they may in
+        both. ``trusted`` are named by who restores, and come back as they were.
+        """
+        if old.state is not PersonState.ACTIVE or trusted:
+            return False
+        alive = now is not None and now.state is PersonState.ACTIVE
+        roles = old.roles & now.roles if now is not None else old.roles
+        if alive and roles == old.roles:
+            return False
+        state = PersonState.ACTIVE if alive else PersonState.DISABLED
+        new = replace(old, roles=roles, state=state, epoch=old.epoch + 1)
+        if not rows.swap_person(tx, old, new):
+            raise Refused(Kind.CONFLICT, "the person was changed meanwhile")
+        about = pseudonym(old.id)
+        facts: dict[str, JsonValue] = {"action": "restored", "state": state.value}
+        self._audit.append(
+            tx, Event.revoked(Revocable.PERSON, about, new.epoch, trace=about, facts=facts)
+        )
+        return not alive
 
     def check_live(self, tx: Tx, person_id: str, epoch: int | None = None) -> Person:
         """Refuse unless the person may act now, and nothing was taken away since ``epoch``.

@@ -94,6 +94,20 @@ class KeyService:
         (held,) = self.held(Purpose.LOG)
         return NoteSigner.from_text(held.secret.decode())
 
+    @staticmethod
+    def log_signer_of(tx: Tx, vault: Vault) -> NoteSigner:
+        """The log's key, read in a transaction of a database that is not served.
+
+        Raises:
+            Refused: CONFLICT if there is none, or the KEK is not the one that wrapped it.
+        """
+        for one in repository.live(tx):
+            if one.key.purpose is Purpose.LOG and one.sealed is not None:
+                return NoteSigner.from_text(
+                    vault.open(tx, one.sealed, _place(one.key.kid)).decode()
+                )
+        raise Refused(Kind.CONFLICT, "the database has no log key")
+
     def log_cosigner(self) -> Cosigner:
         """The log's second key, ML-DSA-44, under the same name."""
         (held,) = self.held(Purpose.LOG_POST_QUANTUM)

@@ -63,6 +63,12 @@ class Vault:
         """The provider that wraps now."""
         return self._kek
 
+    @staticmethod
+    def root_kek(tx: Tx) -> str:
+        """The id of the KEK that wraps this database's root key; empty without one."""
+        found = repository.root(tx)
+        return "" if found is None else found.kek
+
     def ensure(self, tx: Tx) -> None:
         """A root key there is, this provider unwraps it, and wraps it from now on.
 

@@ -1,0 +1,121 @@
+"""Every row of a database as one consistent snapshot, and back: for backups, on either database.
+
+Reading needs no writer: it goes on beside a server that serves. Loading is one transaction together
+with the migrations around it, so that what is cut short leaves an empty database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+from alembic import command
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Select, Table, bindparam, column, func, insert, select, table, tuple_
+from sqlalchemy.exc import DBAPIError
+
+from actfor.errors import Kind, Refused
+from actfor.store.database import make_readers
+from actfor.store.migrations import SCRIPTS, configuration, engine_for
+from actfor.store.places import parse
+from actfor.store.statements import Row
+from actfor.store.tables import metadata
+from actfor.store.transaction import Tx
+
+T = TypeVar("T")
+OWN: Final = frozenset({"store_node", "store_change"})
+"""What a database says of its own nodes; it means nothing elsewhere."""
+
+_PAGE: Final = 1000
+_VERSION: Final[Select[Any]] = select(column("version_num")).select_from(table("alembic_version"))
+
+
+def read_snapshot(url: str, clock: Callable[[], datetime], unit: Callable[[Tx], T]) -> T:
+    """Run a unit on a consistent snapshot of an existing database, without becoming its writer.
+
+    Raises:
+        Refused: BUSY when the database cannot be read.
+    """
+    readers = make_readers(parse(url), clock)
+    try:
+        return readers.read_sync(unit)
+    finally:
+        readers.close()
+
+
+def tables() -> list[Table]:
+    """All tables that hold state, those that others refer to first."""
+    return [found for found in metadata.sorted_tables if found.name not in OWN]
+
+
+def revision(tx: Tx) -> str:
+    """The schema's version.
+
+    Raises:
+        Refused: CONFLICT if it has none.
+    """
+    row = tx.one(_VERSION)
+    if row is None:
+        raise Refused(Kind.CONFLICT, "the database has no schema")
+    return str(row[0])
+
+
+def rows(tx: Tx, of: Table) -> Iterator[Row]:
+    """Every row of a table, by its primary key, a page at a time."""
+    keys = list(of.primary_key.columns)
+    at = [list(of.columns).index(key) for key in keys]
+    after = [bindparam(f"after_{n}", type_=key.type) for n, key in enumerate(keys)]
+    first: Select[Any] = select(of).order_by(*keys).limit(_PAGE)
+    later = (
+        first.where(tuple_(*keys) > tuple_(*after))
+        if len(keys) > 1
+        else first.where(keys[0] > after[0])
+    )
+    found = tx.run(first)
+    while found:
+        yield from found
+        if len(found) < _PAGE:
+            return
+        found = tx.run(later, **{f"after_{n}": found[-1][i] for n, i in enumerate(at)})
+
+
+def load(
+    url: str, version: str, content: Iterable[tuple[str, list[str], Iterable[list[object]]]]
+) -> int:
+    """Fill an empty database with tables as ``tables`` orders them; how many rows.
+
+    The rows are of schema ``version``: migrations up to it run before, those after it afterwards.
+
+    Raises:
+        Refused: CONFLICT if the database is not empty or the version is not known to this release.
+    """
+    engine = engine_for(url)
+    try:
+        with engine.connect() as connection, connection.begin():
+            config = configuration(connection, SCRIPTS)
+            script = ScriptDirectory.from_config(config)
+            known = {one.revision for one in script.walk_revisions()}
+            if version not in known:
+                raise Refused(Kind.CONFLICT, f"schema `{version}` is newer than this release")
+            current = MigrationContext.configure(connection).get_current_revision()
+            if current is None:
+                command.upgrade(config, version)
+            for found in tables() if current is not None else ():
+                if connection.execute(select(func.count()).select_from(found)).scalar_one():
+                    raise Refused(Kind.CONFLICT, f"the database is not empty: `{found.name}`")
+            count = 0
+            for name, columns, filled in content:
+                into = insert(table(name, *(column(each) for each in columns))).values(
+                    {each: bindparam(each) for each in columns}
+                )
+                for row in filled:
+                    connection.execute(into, dict(zip(columns, row, strict=True)))
+                    count += 1
+            command.upgrade(config, "head")
+    except DBAPIError as cause:
+        raise Refused(Kind.BUSY, "the database could not be filled") from cause
+    finally:
+        engine.dispose()
+    return count

@@ -1,0 +1,298 @@
+"""Backup, verify, restore: one file, what it says is so, and nothing revoked comes back."""
+
+import asyncio
+import json
+import shutil
+import stat
+import zipfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+from tests.fakes import postgres
+from tests.fakes.console_authenticator import Passkey
+from tests.fakes.gateway_world import EVERYTHING, counting_http, register
+
+from actfor.audit import Event, EventType
+from actfor.delegation import MandateDraft
+from actfor.errors import Kind, Refused
+from actfor.gateway.model import Http
+from actfor.identity import AgentState, Person, PersonState
+from actfor.keys import Purpose
+from actfor.server import Settings, load, restore, verify_backup, write_backup
+from actfor.server.wiring import Services, build
+from actfor.store import Tx, new_id
+from actfor.wire import jose
+from actfor.wire.log_entry import pseudonym
+from actfor.wire.rar import Authority, Budget, Grant
+
+CANARY = "Carol Canary"
+
+
+def configured(folder: Path, database: str | None = None) -> Settings:
+    return load(mode="dev", data=folder, database=database, port=8799)
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Services]:
+    application = await build(settings, with_default_policies=True)
+    try:
+        yield application.services
+    finally:
+        await application.close()
+
+
+@dataclass
+class Cast:
+    olivia: Person
+    bob: Person
+    carol: Person
+    mandate: str
+    token: str
+    key: str
+
+
+async def join(services: Services, token: str, name: str) -> Person:
+    passkey = Passkey(services.people.origins[0])
+    begun = await services.people.register_options(token, name)
+    return (await services.people.register(begun.id, passkey.create(begun.options))).person
+
+
+async def live(services: Services, upstream: Http, folder: Path) -> Cast:
+    people = services.people
+    olivia = await join(services, await people.create_setup_link(), "Olivia")
+    bob = await join(services, await people.invite(olivia, "Bob", ["admin"]), "Bob")
+    carol = await join(services, await people.invite(olivia, CANARY, ["member"]), CANARY)
+    agent = await register(services.agents, olivia, folder, services.database)
+    await services.catalog.add_server(olivia, "counting", upstream, approve_listed=True)
+    authority = Authority((Grant("counting", ("*",), EVERYTHING),), Budget())
+    until = services.clock() + timedelta(hours=2)
+    draft = MandateDraft(agent.name, "keep the books", authority, until)
+    mandate = await services.delegation.commit_mandate(olivia, draft)
+    await services.delegation.commit_mandate(carol, draft)
+    token = await services.delegation.subject_token(olivia, mandate.id)
+    await services.audit.checkpoint()
+    return Cast(olivia, bob, carol, mandate.id, token, services.audit.verifier_key)
+
+
+@pytest.fixture(scope="module")
+def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Http]:
+    with counting_http(tmp_path_factory.mktemp("counting") / "journal") as url:
+        yield Http(url)
+
+
+@dataclass
+class Scene:
+    settings: Settings
+    cast: Cast
+    file: Path
+    data: Path
+
+
+@pytest.fixture
+async def scene(tmp_path: Path, upstream: Http) -> Scene:
+    """A backup, and after it: a mandate revoked, Bob disabled, Carol erased, an agent retired."""
+    settings = configured(tmp_path / "data")
+    file = tmp_path / "monday.backup"
+    async with running(settings) as services:
+        cast = await live(services, upstream, tmp_path)
+        await asyncio.to_thread(write_backup, settings, file)
+        await services.delegation.revoke_mandate(cast.olivia, cast.mandate, "over")
+        await services.people.change(cast.olivia, cast.bob.id, state=PersonState.DISABLED)
+        await services.erasure.erase(cast.olivia, cast.carol.id)
+        await services.agents.retire(cast.olivia, "bookkeeper", "no longer")
+    return Scene(settings, cast, file, tmp_path / "data")
+
+
+def canary_in(folder: Path) -> list[str]:
+    found = (p for p in folder.rglob("*") if p.is_file() and CANARY.encode() in p.read_bytes())
+    return sorted(path.name for path in found)
+
+
+async def test_a_backup_is_one_private_file_that_verifies(scene: Scene) -> None:
+    assert stat.S_IMODE(scene.file.stat().st_mode) == 0o600
+    found = verify_backup(scene.settings, scene.file, scene.cast.key)
+    assert found.problems == ()
+    assert found.trusted
+    assert found.opened
+    elsewhere = verify_backup(configured(scene.data.parent / "nothing"), scene.file)
+    assert (elsewhere.problems, elsewhere.trusted, elsewhere.opened) == ((), False, None)
+    with pytest.raises(Refused, match="exists already"):
+        write_backup(scene.settings, scene.file)
+    with zipfile.ZipFile(scene.file) as archive:
+        content = b"".join(archive.read(name) for name in archive.namelist())
+    for secret in (
+        b"PRIVATE KEY",
+        b"PRIVATE+KEY",
+        (scene.data / "keys/kek.key").read_bytes()[22:86],
+    ):
+        assert secret not in content
+
+
+def rewritten(file: Path, to: Path, change: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(file) as old, zipfile.ZipFile(to, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, change.get(name, old.read(name)))
+    return to
+
+
+async def test_a_changed_backup_is_neither_verified_nor_restored(scene: Scene) -> None:
+    with zipfile.ZipFile(scene.file) as archive:
+        people = archive.read("tables/person.jsonl")
+        manifest = json.loads(archive.read("manifest.json"))
+    promoted = people.replace(b'"member"', b'"admin"')
+    assert promoted != people
+    manifest["tables"]["person"]["rows"] += 1
+    changes: list[dict[str, bytes]] = [
+        {"tables/person.jsonl": promoted},
+        {"tables/log_leaf.jsonl": b"[]\n"},
+        {"manifest.json": json.dumps(manifest).encode()},
+        {"checkpoint": b"another\n"},
+    ]
+    for change in changes:
+        changed = rewritten(scene.file, scene.file.with_name("changed"), change)
+        with pytest.raises(Refused):
+            verify_backup(scene.settings, changed, scene.cast.key)
+        with pytest.raises(Refused):
+            await restore(scene.settings, changed, key=scene.cast.key, replace=True)
+    for size in (0, 100, scene.file.stat().st_size - 50):
+        short = scene.file.with_name("short")
+        short.write_bytes(scene.file.read_bytes()[:size])
+        with pytest.raises(Refused):
+            verify_backup(scene.settings, short, scene.cast.key)
+    async with running(scene.settings) as services:  # what was there is still what is served
+        assert (await services.delegation.mandate(scene.cast.mandate)).state == "revoked"
+
+
+async def test_a_backup_that_somebody_else_signed_is_refused(scene: Scene, tmp_path: Path) -> None:
+    other = configured(tmp_path / "other")
+    async with running(other) as services:
+        await services.people.create_setup_link()
+        forged = tmp_path / "forged"
+        await asyncio.to_thread(write_backup, other, forged)
+    assert verify_backup(other, forged).problems == ()
+    with pytest.raises(Refused) as refused:
+        verify_backup(other, forged, scene.cast.key)
+    assert refused.value.kind is Kind.DENIED
+
+
+async def check_nothing_came_back(scene: Scene, settings: Settings) -> None:
+    async with running(settings) as services:  # starts, guarded
+        cast = scene.cast
+        assert (await services.audit.verify()).ok
+        assert (await services.delegation.mandate(cast.mandate)).state == "revoked"
+        assert (await services.people.person(cast.bob.id)).state is PersonState.DISABLED
+        assert (await services.people.person(cast.olivia.id)).state is PersonState.ACTIVE
+        assert (await services.agents.show("bookkeeper")).state is not AgentState.ACTIVE
+        kid = jose.kid_of(cast.token)
+        assert kid not in {k.kid for k in services.keys.signers(Purpose.ACCESS_TOKEN)}
+        with pytest.raises(Refused, match="revoked"):
+            await services.database.read(lambda tx: services.keys.check(tx, kid))
+        assert services.audit.verifier_key != cast.key
+        assert [e.type for e in await services.audit.search(limit=100)].count("recover") == 1
+
+
+async def test_nothing_that_was_revoked_since_comes_back(scene: Scene) -> None:
+    with pytest.raises(Refused, match="--replace"):
+        await restore(scene.settings, scene.file)
+    done = await restore(scene.settings, scene.file, key=scene.cast.key, replace=True)
+    assert (done.disabled, done.erased) == (1, 1)
+    assert done.replaced is not None
+    await check_nothing_came_back(scene, scene.settings)
+    async with running(scene.settings) as services:
+        carol = await services.people.person(scene.cast.carol.id)
+        assert (carol.state, carol.name) == (PersonState.ERASED, "")
+        erased = [e for e in await services.audit.search(limit=100) if e.type == EventType.ERASE]
+        assert [e.facts["subject"] for e in erased] == [pseudonym(carol.id)]
+    assert not (scene.data / ".restoring").exists()
+    done.replaced.unlink()
+    assert canary_in(scene.data) == []
+
+
+async def test_where_the_database_is_lost_only_who_is_named_comes_back(
+    scene: Scene, tmp_path: Path
+) -> None:
+    new = configured(tmp_path / "new")
+    (tmp_path / "new/keys").mkdir(parents=True)
+    shutil.copy(scene.data / "keys/kek.key", tmp_path / "new/keys/kek.key")
+    with pytest.raises(Refused, match="--operator"):
+        await restore(new, scene.file)
+    with pytest.raises(Refused, match="nobody in the backup is `Mallory`"):
+        await restore(new, scene.file, operators=["Mallory"])
+    done = await restore(
+        new, scene.file, operators=["Olivia"], erasures=scene.data / "erasures.jsonl"
+    )
+    assert (done.disabled, done.erased, done.replaced) == (1, 1, None)
+    await check_nothing_came_back(scene, new)
+    assert canary_in(tmp_path / "new") == []
+    assert (tmp_path / "new/erasures.jsonl").exists()
+
+
+async def test_without_its_kek_a_backup_restores_nothing(scene: Scene, tmp_path: Path) -> None:
+    other = configured(tmp_path / "other")
+    with pytest.raises(Refused, match="wrapped by"):
+        await restore(other, scene.file, operators=["Olivia"])
+    assert not (tmp_path / "other/actfor.db").exists()
+
+
+async def test_a_served_database_is_not_replaced(scene: Scene) -> None:
+    async with running(scene.settings) as services:
+        with pytest.raises(Refused) as refused:
+            await restore(scene.settings, scene.file, replace=True)
+        assert refused.value.kind is Kind.BUSY
+        assert (await services.audit.verify()).ok
+
+
+async def test_a_backup_is_of_one_moment_while_the_server_writes(
+    tmp_path: Path, upstream: Http
+) -> None:
+    settings = configured(tmp_path / "data")
+    file = tmp_path / "busy.backup"
+    async with running(settings) as services:
+        await live(services, upstream, tmp_path)
+
+        def append(event: Event, tx: Tx) -> None:
+            services.audit.append(tx, event)
+
+        async def write() -> None:
+            while True:
+                event = Event(EventType.OUTCOME, new_id("dec"), {"n": 1}, {"x": "y" * 200})
+                await services.database.write(partial(append, event))
+
+        writing = [asyncio.create_task(write()) for _ in range(4)]
+        await asyncio.sleep(0.3)
+        before = (await services.audit.head()).size
+        made = await asyncio.to_thread(write_backup, settings, file)
+        await asyncio.sleep(0.2)
+        for task in writing:
+            task.cancel()
+        await asyncio.gather(*writing, return_exceptions=True)
+        assert (await services.audit.head()).size > made.size >= before
+    assert verify_backup(settings, file).problems == ()
+
+
+async def test_a_backup_moves_between_the_databases(scene: Scene, tmp_path: Path) -> None:
+    """SQLite to PostgreSQL and back: the same rows, the same log."""
+    kek = scene.data / "keys/kek.key"
+    with postgres.shared().database() as url:
+        there = configured(tmp_path / "there", url)
+        (tmp_path / "there/keys").mkdir(parents=True)
+        shutil.copy(kek, tmp_path / "there/keys/kek.key")
+        await restore(there, scene.file, operators=["Olivia"])
+        with pytest.raises(Refused, match="not empty"):
+            await restore(there, scene.file, operators=["Olivia"])
+        await check_nothing_came_back(scene, there)
+        again = tmp_path / "again.backup"
+        await asyncio.to_thread(write_backup, there, again)
+        back = configured(tmp_path / "back")
+        (tmp_path / "back/keys").mkdir(parents=True)
+        shutil.copy(kek, tmp_path / "back/keys/kek.key")
+        assert verify_backup(back, again).problems == ()
+        await restore(back, again, operators=["Olivia"])
+    async with running(back) as services:
+        assert (await services.audit.verify()).ok
+        assert (await services.people.person(scene.cast.olivia.id)).name == "Olivia"
