@@ -557,6 +557,7 @@ def first_since(tx: Tx, start: int, since: datetime) -> int | None:
 
 def delete_entries(tx: Tx, start: int, end: int, now: datetime) -> int:
     """Delete entries ``[start, end)`` with their payloads; the tiles over them stay."""
+    tx.vital = True  # it makes space
     gone = tx.changed(_DELETE_LEAVES, start=start, end=end)
     tx.changed(_DELETE_PAYLOADS, start=start, end=end)
     tx.changed(_DELETE_SEALED, start=start, end=end)

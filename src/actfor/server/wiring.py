@@ -43,7 +43,7 @@ from actfor.server.following import follow_others
 from actfor.server.keyring import open_keys, open_vault, recorder
 from actfor.server.settings import Settings
 from actfor.server.telemetry import Metrics
-from actfor.store import Database
+from actfor.store import BALLAST_BYTES, Database
 from actfor.wire.tlog_policy import Policy
 
 Loop = Callable[[], Coroutine[None, None, None]]
@@ -145,7 +145,7 @@ async def build(
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     origin = settings.domain + "/log"
     vault = open_vault(settings)
-    database = Database.open(settings.database_url, clock=clock)
+    database = Database.open(settings.database_url, clock=clock, reserve=BALLAST_BYTES)
     try:
         services = await _services(
             settings,

@@ -5,6 +5,7 @@ Slices declare their tables on ``metadata``, write Core statements in their
 and ``Database.read``. A unit's effects are durable when ``write`` returns, or absent.
 """
 
+from actfor.store.ballast import BALLAST_BYTES
 from actfor.store.database import Database
 from actfor.store.failures import ConstraintViolation
 from actfor.store.feed import Feed
@@ -14,6 +15,7 @@ from actfor.store.statements import Row, Scalar, Statement
 from actfor.store.transaction import Participant, Tx
 
 __all__ = [
+    "BALLAST_BYTES",
     "ConstraintViolation",
     "Database",
     "Feed",

@@ -12,6 +12,7 @@ from typing import TypeVar
 from sqlalchemy import MetaData
 
 from actfor.store import nodes, sqlite
+from actfor.store.ballast import Ballast
 from actfor.store.failures import StorageFailure, not_readable
 from actfor.store.feed import Feed
 from actfor.store.nodes import register
@@ -31,17 +32,27 @@ T = TypeVar("T")
 class Database:
     """One database: its sequencer, its readers, its change feed. Make it with ``open``."""
 
-    def __init__(self, location: Location, clock: Callable[[], datetime]) -> None:
-        self._writer, self._readers, self.feed = _opened(location, clock)
+    def __init__(
+        self, location: Location, clock: Callable[[], datetime], *, reserve: int = 0
+    ) -> None:
+        self._writer, self._readers, self.feed = _opened(location, clock, reserve)
         self._sequencer = Sequencer(self._writer, clock)
 
     @classmethod
-    def open(cls, url: str, *, clock: Callable[[], datetime], create_all: bool = False) -> Database:
+    def open(
+        cls,
+        url: str,
+        *,
+        clock: Callable[[], datetime],
+        create_all: bool = False,
+        reserve: int = 0,
+    ) -> Database:
         """Open the database, bring its schema up to date, start the sequencer.
 
         ``clock`` returns the current time as an aware datetime; it stamps ``Tx.now``.
         ``create_all`` makes the tables from ``metadata`` instead of running migrations: for tests
         and tools that own the file; never for a database that another release has to read.
+        ``reserve`` bytes beside an SQLite file are kept for revocations on a full disk.
 
         Raises:
             Refused: MALFORMED for a bad url or setting (named), CONFLICT where durability is not
@@ -49,6 +60,8 @@ class Database:
                 opened or, on SQLite, another writer holds it.
         """
         location = parse(url)
+        if reserve and isinstance(location, sqlite.Location) and location.path.exists():
+            Ballast.make_way(location.path)
         if create_all:
             make_tables(location, metadata)
         else:
@@ -58,7 +71,7 @@ class Database:
                 migrate(url)
             else:
                 apart(lambda: migrate(url))
-        return cls(location, clock)
+        return cls(location, clock, reserve=reserve)
 
     async def write(self, unit: Callable[[Tx], T]) -> T:
         """Run a unit in the sequencer; return when its effects are durable.
@@ -179,9 +192,11 @@ class Database:
         return self._sequencer.units
 
 
-def _opened(location: Location, clock: Callable[[], datetime]) -> tuple[Writer, Readers, Feed]:
+def _opened(
+    location: Location, clock: Callable[[], datetime], reserve: int
+) -> tuple[Writer, Readers, Feed]:
     if isinstance(location, sqlite.Location):
-        return SqliteWriter(location), SqliteReaders(location, clock), Feed(None, "", 0)
+        return SqliteWriter(location, reserve), SqliteReaders(location, clock), Feed(None, "", 0)
     node, last = register(location, clock())
     return (
         PostgresWriter(location, node),

@@ -22,6 +22,10 @@ class StorageFailure(Exception):  # noqa: N818 - one name for disk full, I/O err
     """The database is full, locked, gone, corrupt or cannot be reached. Nothing was committed."""
 
 
+class DiskFull(StorageFailure):
+    """There is no space left. Nothing was committed."""
+
+
 class OutcomeUnknown(StorageFailure):
     """The connection broke while a transaction was committed: it happened or it did not."""
 
@@ -29,6 +33,11 @@ class OutcomeUnknown(StorageFailure):
 def unknown() -> Refused:
     """What callers are told when a unit may have happened."""
     return Refused(Kind.BUSY, "it is not known whether the record was made durable")
+
+
+def no_space() -> Refused:
+    """What callers are told whose record is not one of those that the last space is kept for."""
+    return Refused(Kind.BUSY, "the disk is full: only revocations are recorded")
 
 
 def not_durable() -> Refused:

@@ -124,7 +124,8 @@ class Feed:
         self._handlers.setdefault(topic, []).append(handler)
 
     def tell(self, tx: Tx, topic: str, key: str) -> None:
-        """Tell every node, in this transaction, that this changed."""
+        """Tell every node, in this transaction, that this changed; such a unit is vital."""
+        tx.vital = True
         tx.participant(Told, Told).add(topic, key)
         if self._beside is None:
             tx.on_commit(lambda: self._hear(topic, key))

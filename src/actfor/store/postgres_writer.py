@@ -125,6 +125,14 @@ class PostgresWriter:
         if tag != "COMMIT":  # PostgreSQL rolls back a transaction that had failed, and says so
             raise StorageFailure(f"COMMIT was answered by {tag}")
 
+    @property
+    def is_for_vital_only(self) -> bool:
+        """Never: a server whose disk is full stops, or refuses what it cannot keep."""
+        return False
+
+    def make_space(self) -> None:
+        """The disk is the server's."""
+
     def rollback(self) -> None:
         """End the transaction without effects. What cannot be ended is dropped, and so ends."""
         link = self._link

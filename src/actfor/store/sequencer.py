@@ -19,7 +19,14 @@ from types import CoroutineType
 from typing import Any, Protocol
 
 from actfor.errors import Kind, Refused
-from actfor.store.failures import OutcomeUnknown, StorageFailure, not_durable, unknown
+from actfor.store.failures import (
+    DiskFull,
+    OutcomeUnknown,
+    StorageFailure,
+    no_space,
+    not_durable,
+    unknown,
+)
 from actfor.store.transaction import Connection, Participant, Tx
 
 logger = logging.getLogger(__name__)
@@ -44,6 +51,15 @@ class Writer(Connection, Protocol):
 
     def rollback(self) -> None:
         """End the transaction without effects; must leave the connection usable."""
+        ...
+
+    @property
+    def is_for_vital_only(self) -> bool:
+        """Whether the last space is being used, and is kept for vital units."""
+        ...
+
+    def make_space(self) -> None:
+        """The disk is full: let go what was kept for this."""
         ...
 
     def savepoint(self) -> None:
@@ -200,6 +216,8 @@ class Sequencer:
             if isinstance(job.result, CoroutineType):
                 job.result.close()
                 raise TypeError("a unit must be a plain function, not a coroutine")  # noqa: TRY301
+            if self._writer.is_for_vital_only and not tx.vital:
+                raise no_space()  # noqa: TRY301
             job.callbacks = tx.callbacks
         except StorageFailure:
             raise
@@ -219,6 +237,8 @@ class Sequencer:
             job.error = job.error or refuse()
         try:
             self._writer.rollback()
+            if isinstance(cause, DiskFull):
+                self._writer.make_space()
         except Exception:
             logger.exception("the writing connection could not be reset")
 

@@ -20,7 +20,7 @@ from sqlalchemy.dialects import sqlite as dialect
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from actfor.errors import Kind, Refused
-from actfor.store.failures import ConstraintViolation, StorageFailure
+from actfor.store.failures import ConstraintViolation, DiskFull, StorageFailure
 from actfor.store.statements import Scalar, Statement, StatementCache
 
 BUSY_MS = 2_000
@@ -34,7 +34,6 @@ _STORAGE_CODES = {
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_CORRUPT,
-    sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_PROTOCOL,
     sqlite3.SQLITE_NOTADB,
@@ -116,6 +115,8 @@ def _translated(cause: sqlite3.Error) -> Exception:
     code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # the primary code (sqlite.org/rescode)
     if code == sqlite3.SQLITE_CONSTRAINT:
         return ConstraintViolation(str(cause))
+    if code == sqlite3.SQLITE_FULL:
+        return DiskFull(str(cause))
     if code in _STORAGE_CODES:
         return StorageFailure(str(cause))
     return cause

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from actfor.errors import Kind, Refused
+from actfor.store.ballast import Ballast
 from actfor.store.failures import StorageFailure
 from actfor.store.sqlite import Location, open_writer
 from actfor.store.statements import Scalar, Statement
@@ -26,11 +27,13 @@ class SqliteWriter:
     the process dies, however it dies.
     """
 
-    def __init__(self, location: Location) -> None:
+    def __init__(self, location: Location, reserve: int = 0) -> None:
+        """``reserve`` is the size of the ballast in bytes."""
         self._path = location.path
         self._lock = _lock(location.path)
         try:
             self._connection = open_writer(location)
+            self._ballast = Ballast(location.path, reserve)
         except BaseException:
             os.close(self._lock)
             raise
@@ -47,6 +50,7 @@ class SqliteWriter:
         """IMMEDIATE: no other writer from here on, and what is read stays true until commit."""
         if self._broken:
             raise StorageFailure("the writing connection failed earlier; restart is needed")
+        self._ballast.look()
         self._connection.control("BEGIN IMMEDIATE")
         self._check_files()
 
@@ -54,6 +58,15 @@ class SqliteWriter:
         """Return when the write-ahead log is fsynced and is still the one others will read."""
         self._connection.control("COMMIT")
         self._check_files()
+
+    @property
+    def is_for_vital_only(self) -> bool:
+        """See ``sequencer.Writer``."""
+        return self._ballast.released
+
+    def make_space(self) -> None:
+        """See ``sequencer.Writer``."""
+        self._ballast.release()
 
     def rollback(self) -> None:
         """End the transaction. A connection that cannot even do that is never used again."""

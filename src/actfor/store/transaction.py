@@ -56,10 +56,11 @@ class Tx:
     """A transaction as one unit sees it. Sync; used only inside the unit.
 
     ``now`` is the time at which the sequencer began this unit (UTC): the order of units is the
-    order of their times, as far as the clock itself does not step back.
+    order of their times, as far as the clock itself does not step back. ``vital`` is set by a unit
+    that must be recorded even when the disk is full: it takes authority away, or makes space.
     """
 
-    __slots__ = ("_connection", "_participants", "callbacks", "now")
+    __slots__ = ("_connection", "_participants", "callbacks", "now", "vital")
 
     def __init__(
         self, connection: Connection, now: datetime, participants: dict[object, Participant]
@@ -68,6 +69,7 @@ class Tx:
         self._participants = participants
         self.callbacks: list[Callable[[], object]] = []
         self.now = now
+        self.vital = False  # whether this unit may use the last space on the disk
 
     def run(self, statement: Statement, /, **params: Scalar) -> list[Row]:
         """All rows of a query (or of RETURNING).
