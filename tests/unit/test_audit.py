@@ -101,11 +101,11 @@ async def test_erased_payloads_leave_the_proofs_standing(database: Database, log
     assert (report.opened, report.erased) == (1, 1)
 
 
-async def test_facts_too_large_for_a_leaf_are_a_programmers_error(
+async def test_what_does_not_fit_into_a_leaf_does_not_happen(
     database: Database, log: AuditLog
 ) -> None:
     event = Event(EventType.DECIDE, "dec_x", {"data": "x" * 4096})
-    with pytest.raises(ValueError, match="4096 allowed"):
+    with pytest.raises(Refused, match=r"the `decide` record of this has \d+ bytes; 4096 allowed"):
         await database.write(lambda tx: log.append(tx, event))
     assert (await log.head()).size == 0
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -72,12 +74,34 @@ def _takes_gzip(accepted: str) -> bool:
     return False
 
 
+class PruneRequest(BaseModel):
+    """``before`` is an RFC 3339 instant, or a date (its midnight, UTC)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    before: str = Field(max_length=40)
+    delete: bool = False
+
+
+def _instant(text: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise Refused(Kind.MALFORMED, "`before` is neither a date nor an instant") from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
 def router(
-    log: AuditLog, authenticated: Callable[..., Any], prefix: str = "/v1/audit"
+    log: AuditLog,
+    authenticated: Callable[..., Any],
+    prefix: str = "/v1/audit",
+    *,
+    admin: Callable[..., Any] | None = None,
 ) -> APIRouter:
     """Search, single events, receipts, traces, for the management API.
 
-    ``authenticated`` is a dependency that raises ``Refused`` for anyone who may not read the log.
+    ``authenticated`` is a dependency that raises ``Refused`` for anyone who may not read the log;
+    ``admin`` one that gives the person who may prune it. Without it nobody may.
     ``Refused`` is left to the application's exception handler.
     """
     routes = APIRouter(prefix=prefix, tags=["audit"], dependencies=[Depends(authenticated)])
@@ -130,5 +154,13 @@ def router(
             "erasures": {str(leaf): count for leaf, count in report.erasures.items()},
             "problems": report.problems,
         }
+
+    if admin is None:
+        return routes
+
+    @routes.post("/prune", summary="Refuse, later delete, entries older than a date")
+    async def prune(body: PruneRequest, by: Annotated[Any, Depends(admin)]) -> dict[str, object]:
+        done = await log.prune(_instant(body.before), by=by.id, delete=body.delete)
+        return {"minimum": done.minimum, "deleted": done.deleted}
 
     return routes

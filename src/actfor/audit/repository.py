@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from actfor.store import Tx, insert_ignore, metadata
 from actfor.wire.merkle import Frontier
-from actfor.wire.timestamps import to_ms
+from actfor.wire.timestamps import from_ms, to_ms
 
 _ONE = 1  # the id of a table's only row
 
@@ -282,6 +282,7 @@ _DROP_COSIGNED = delete(log_cosigned).where(log_cosigned.c.size == bindparam("of
 _DROP_ALL_COSIGNED = delete(log_cosigned)
 _DROP_CHECKPOINT = delete(log_checkpoint)
 _MINIMUM = select(log_minimum.c.minimum, log_minimum.c.deleted).where(log_minimum.c.id == _ONE)
+_MINIMUM_SINCE = select(log_minimum.c.at).where(log_minimum.c.id == _ONE)
 _FIRST_MINIMUM = insert_ignore(log_minimum).values(id=_ONE, minimum=0, deleted=0, at=0)
 _SET_MINIMUM = (
     update(log_minimum)
@@ -291,7 +292,7 @@ _SET_MINIMUM = (
 _SET_DELETED = (
     update(log_minimum)
     .where(log_minimum.c.id == _ONE, log_minimum.c.minimum >= bindparam("to"))
-    .values(deleted=bindparam("to"), at=bindparam("now"))
+    .values(deleted=bindparam("to"))
 )
 _FIRST_SINCE = (
     select(log_leaf.c.idx)
@@ -304,6 +305,9 @@ _DELETE_LEAVES = delete(log_leaf).where(
 )
 _DELETE_PAYLOADS = delete(log_payload).where(
     log_payload.c.idx >= bindparam("start"), log_payload.c.idx < bindparam("end")
+)
+_DELETE_SEALED = delete(log_sealed).where(
+    log_sealed.c.idx >= bindparam("start"), log_sealed.c.idx < bindparam("end")
 )
 _DELETE_SEALED = delete(log_sealed).where(
     log_sealed.c.idx >= bindparam("start"), log_sealed.c.idx < bindparam("end")
@@ -555,12 +559,19 @@ def first_since(tx: Tx, start: int, since: datetime) -> int | None:
     return row[0] if row else None
 
 
-def delete_entries(tx: Tx, start: int, end: int, now: datetime) -> int:
+def minimum_since(tx: Tx) -> datetime:
+    """When the minimum was raised last."""
+    row = tx.one(_MINIMUM_SINCE)
+    return from_ms(row[0] if row else 0)
+
+
+def delete_entries(tx: Tx, start: int, end: int) -> int:
     """Delete entries ``[start, end)`` with their payloads; the tiles over them stay."""
     tx.vital = True  # it makes space
     gone = tx.changed(_DELETE_LEAVES, start=start, end=end)
     tx.changed(_DELETE_PAYLOADS, start=start, end=end)
     tx.changed(_DELETE_SEALED, start=start, end=end)
+    tx.changed(_DELETE_SEALED, start=start, end=end)
     tx.changed(_DELETE_REFS, start=start, end=end)
-    tx.changed(_SET_DELETED, to=end, now=to_ms(now))
+    tx.changed(_SET_DELETED, to=end)
     return gone

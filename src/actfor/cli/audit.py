@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -159,6 +160,34 @@ def verify(
         as_json=as_json,
         text="\n".join(f"{name:<20} {value}" for name, value in report.items()),
     )
+
+
+@app.command()
+def prune(
+    before: Annotated[
+        str | None, typer.Option(help="Entries older than this date, YYYY-MM-DD.")
+    ] = None,
+    keep_months: Annotated[
+        int | None, typer.Option(min=6, help="Entries older than so many months.")
+    ] = None,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Delete what was refused a week ago or earlier.")
+    ] = False,
+) -> None:
+    """Refuse to serve old entries of the log; a week later, with --delete, delete them.
+
+    From the front, in whole bundles of 256, never within the retention (setting
+    `log_retention_days`, at least 183). Hashes stay: receipts and later proofs remain valid.
+
+    Example: actfor audit prune --keep-months 12
+    """
+    if (before is None) == (keep_months is None):
+        raise typer.BadParameter("give one of them", param_hint="--before, --keep-months")
+    if before is None:
+        days = round((keep_months or 0) * 30.4375)
+        before = (datetime.now(UTC) - timedelta(days=max(days, 183))).isoformat()
+    done = api().post("/v1/audit/prune", {"before": before, "delete": delete})
+    note(f"entries below {done['minimum']} are refused, below {done['deleted']} deleted")
 
 
 @traces.command("show")

@@ -153,7 +153,9 @@ def management(services: Services, person: CurrentPerson) -> FastAPI:
             admin=_id(admin),
             auditor=_id(_with_role(person, Role.ADMIN, Role.APPROVER)),
         ),
-        audit_http.router(services.audit, _with_role(person, Role.ADMIN, Role.APPROVER)),
+        audit_http.router(
+            services.audit, _with_role(person, Role.ADMIN, Role.APPROVER), admin=admin
+        ),
         export_http.router(services.audit, services.exporter, admin),
         _about(services, person),
     ):

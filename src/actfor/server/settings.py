@@ -100,6 +100,9 @@ class Settings(BaseSettings):
         "", description="what wrapped them until now, where `kek` was changed; for one start"
     )
     key_days: int = Field(30, ge=2, le=366, description="days after which a signing key rotates")
+    log_retention_days: int = Field(
+        183, ge=183, le=36_525, description="days for which no entry of the log may be pruned"
+    )
     log_post_quantum: bool = Field(
         False, description="sign checkpoints of the log with ML-DSA-44, too"
     )

@@ -180,6 +180,7 @@ def open_log(
         cosigner=keys.log_cosigner() if settings.log_post_quantum else None,
         policy=_witness_policy(settings),
         retain=lambda note: _retain(settings.data, note),
+        retention=timedelta(days=settings.log_retention_days),
     )
 
 

@@ -70,7 +70,8 @@ class LogEntry:
         """The leaf.
 
         Raises:
-            ValueError: it is larger than ``MAX_LEAF_BYTES``: a programmer put data among the facts.
+            Refused: MALFORMED if it is larger than ``MAX_LEAF_BYTES``. Nothing is cut off: what
+                cannot be recorded whole does not happen. (A bundle could hold 65,535 bytes.)
         """
         leaf = canonical(
             {
@@ -85,7 +86,10 @@ class LogEntry:
             }
         )
         if len(leaf) > MAX_LEAF_BYTES:
-            raise ValueError(f"a `{self.type}` leaf of {len(leaf)} bytes; {MAX_LEAF_BYTES} allowed")
+            raise Refused(
+                Kind.MALFORMED,
+                f"the `{self.type}` record of this has {len(leaf)} bytes; {MAX_LEAF_BYTES} allowed",
+            )
         return leaf
 
     @classmethod

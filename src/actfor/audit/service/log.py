@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NoReturn
 
 from actfor.audit import repository
@@ -22,7 +22,8 @@ from actfor.audit.model import (
     told,
 )
 from actfor.audit.repository import StoredCheckpoint
-from actfor.audit.service import payloads, reading, verifying
+from actfor.audit.service import payloads, pruning, reading, verifying
+from actfor.audit.service.pruning import RETENTION, Pruned
 from actfor.audit.service.tree import Growth, Nodes
 from actfor.errors import Kind, Refused
 from actfor.keys import Vault
@@ -62,6 +63,7 @@ class AuditLog:
         cosigner: Cosigner | None = None,
         policy: Policy | None = None,
         retain: Callable[[str], None] | None = None,
+        retention: timedelta = RETENTION,
     ) -> None:
         for key in (signer, cosigner):
             if key is not None and key.verifier.name != origin:
@@ -75,6 +77,7 @@ class AuditLog:
         self._witnessed = policy is not None
         self.policy = (policy or Policy(())).with_logs(self.verifiers)
         self._retain = retain
+        self.retention = retention
         # How far the newest checkpoint reaches, for whoever appends; the loop is told when due.
         self._signed_size = 0
         self._due: Callable[[], None] | None = None
@@ -96,7 +99,7 @@ class AuditLog:
         The event is durable, and true, exactly when the caller's own change is.
 
         Raises:
-            ValueError: the facts do not fit a leaf, a programmer's error.
+            Refused: MALFORMED if the facts do not fit a leaf.
         """
         growth = Growth.of(tx)
         index = growth.frontier.size
@@ -281,6 +284,37 @@ class AuditLog:
     async def tile(self, tile: Tile) -> bytes:
         """A tile or a bundle of entries of the checkpointed tree; NOT_FOUND beyond it."""
         return await self._database.read(lambda tx: reading.tile(tx, tile))
+
+    async def prune(self, before: datetime, *, by: str, delete: bool = False) -> Pruned:
+        """Refuse to serve entries older than ``before``; with ``delete``, delete what was refused
+        long enough ago. ``by`` is the person who asks.
+
+        Raises:
+            Refused: CONFLICT for what the retention covers, or what was refused only just now.
+        """
+        pruning.require_old_enough(before, self._clock(), self.retention)
+
+        def refuse(tx: Tx) -> None:
+            to = pruning.refuse_older(tx, before)
+            if to is not None:
+                self._tell_pruned(tx, "refused", to, by)
+
+        def remove(tx: Tx) -> int:
+            gone = pruning.delete_some(tx)
+            if gone:
+                self._tell_pruned(tx, "deleted", repository.minimum(tx)[1], by)
+            return gone
+
+        if delete:
+            while await self._database.write(remove):
+                pass
+        else:
+            await self._database.write(refuse)
+        return Pruned(*await self._database.read(repository.minimum))
+
+    def _tell_pruned(self, tx: Tx, how: str, to: int, by: str) -> None:
+        facts: dict[str, JsonValue] = {"action": f"entries-{how}", "minimum_index": to}
+        self.append(tx, Event(EventType.PRUNE, "log", facts, {"person": by}))
 
     async def event(self, index: int) -> LoggedEvent:
         """One event with its private members; raises NOT_FOUND."""
