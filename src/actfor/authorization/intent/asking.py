@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
@@ -47,18 +47,63 @@ _GRAVE: Final = frozenset(
 )
 
 
-def asks(wish: Wish, tool: ToolReading) -> Grounds:
-    """Whether ``wish`` asks for what ``tool`` does. A verb that is denied asks for nothing."""
+def asks(wish: Wish, tool: ToolReading, others: Sequence[ToolReading] = ()) -> Grounds:
+    """Whether ``wish`` asks for what ``tool`` does. A verb that is denied asks for nothing.
+
+    ``others`` are the catalogue: a verb that clearly means another of them does not mean this one.
+    """
     if tool.verbs & wish.denied:
         return Grounds(Ask.NO, "the words say not to")
-    best = Grounds(Ask.NO)
+    best = _by_own_verb(wish, tool)
     for one in wish.asked:
-        found = _one(one, wish, tool)
+        found = _ranked(_one(one, wish, tool), one, wish, tool, others)
         if found > best.ask:
             best = Grounds(found, one.text, one.about, one=not one.many)
         elif found == best.ask and found > Ask.NO and one.many:
             best = replace(best, one=False)
     return best
+
+
+def _by_own_verb(wish: Wish, tool: ToolReading) -> Grounds:
+    """A tool whose verb no vocabulary has is asked for by that very word, about the same thing."""
+    if tool.own_verb:
+        for text, asking, about, many in wish.sentences:
+            if tool.own_verb in asking and about & tool.core:
+                return Grounds(Ask.YES, text, about, one=not many)
+    return Grounds(Ask.NO)
+
+
+def _ranked(
+    found: Ask, one: Asked, wish: Wish, tool: ToolReading, others: Sequence[ToolReading]
+) -> Ask:
+    """The level that is left when the verb fits other tools of the catalogue better."""
+    if found is Ask.NO or not others:
+        return found
+    own = _strength(one, wish, tool)
+    best = max(_strength(one, wish, other) for other in others)
+    same = one.verb in tool.verbs
+    clearly = best >= (_SURE if same else _CLEAR) and not one.about & tool.core
+    # With the same verb it may have a second object: then the words speak of that elsewhere.
+    if own < best and clearly and not (same and wish.about & tool.core):
+        return Ask.NO
+    if tool.effect in _GRAVE and best - own >= 2:
+        return min(found, Ask.MAYBE)
+    return found
+
+
+_CLEAR: Final = 3
+_SURE: Final = 5
+
+
+def _strength(one: Asked, wish: Wish, tool: ToolReading) -> int:
+    """How well a verb in its sentence fits a tool: the same verb, the same thing."""
+    verb = 2 if one.verb in tool.verbs else 0
+    accepted = any(one.deeds & MEETS[deed] for deed in tool.deeds)
+    if not verb and not accepted:
+        return 0
+    payee = tool.effect is ToolEffect.PAY and _fits(wish, tool)
+    thing = 2 if one.about & tool.head or payee else 0
+    return verb + thing + (1 if one.about & tool.core else 0)
 
 
 def asking_sentences(wish: Wish, tool: ToolReading) -> Iterator[str]:
@@ -75,7 +120,8 @@ def _one(one: Asked, wish: Wish, tool: ToolReading) -> Ask:
     if (alike and one.about & tool.core) or (making and one.about & tool.head):
         return Ask.YES
     if alike and _fits(wish, tool):
-        return Ask.YES
+        # An account to pay into leaves no doubt; an address may be there for many reasons.
+        return Ask.YES if tool.effect is ToolEffect.PAY else Ask.MAYBE
     if same_verb and (tool.about & wish.about or len(tool.about) <= 1):
         return Ask.YES
     if alike and (shared or one.about & tool.mentions or tool.about & wish.about):
@@ -98,6 +144,4 @@ def relevant(wish: Wish, tool: ToolReading, extra: Iterable[str] = ()) -> bool:
 
     Only ever a reason to ask or to deny; never to permit.
     """
-    return bool(
-        (tool.about | frozenset(extra)) & wish.about or tool.verbs & {a.verb for a in wish.asked}
-    )
+    return bool((tool.about | frozenset(extra)) & wish.about)

@@ -46,11 +46,12 @@ _VERBS: Final = {
     " store save log submit file propose raise include prepare attach print apply place",
     Deed.CHANGE: "update change edit modify adjust set rename reschedule replace extend postpone"
     " correct fix mark switch increase decrease reset revise amend alter toggle enable disable"
-    " configure turn convert address resolve solve patch bump shift swap renew",
+    " configure turn convert address resolve solve patch bump shift swap renew rotate scale resize"
+    " migrate lock reassign escalate merge pin mute dim tag label upgrade downgrade restore",
     Deed.MOVE: "move copy relocate rename transfer archive put place duplicate replicate",
     Deed.DELETE: "delete remove cancel erase clear drop destroy purge unsubscribe trash discard"
     " revoke uninvite kick ban unlink wipe empty uninstall detach unstar unfollow unlike leave"
-    " return reject decline",
+    " return reject decline terminate kill deactivate suspend close end evict",
     Deed.SEND: "send email mail message forward reply notify inform text dm respond write remind"
     " share contact tell ask answer invite pass ping call give let report deliver message",
     Deed.POST: "post publish announce comment tweet blog propose submit write share review report"
@@ -59,7 +60,7 @@ _VERBS: Final = {
     " settle deposit withdraw remit wire subscribe charge spend topup give split cover",
     Deed.BOOK: "book reserve rent hire order schedule arrange get make",
     Deed.ADMIT: "invite add grant allow permit share authorize authorise assign promote transfer"
-    " give include accept approve enroll admit join hand onboard",
+    " give include accept approve enroll admit join hand onboard unlock unblock",
     Deed.FETCH: "download clone pull import save fetch copy get sync obtain grab install checkout",
     Deed.UPLOAD: "upload push sync publish export backup synchronize synchronise commit add put"
     " update save release deploy submit",
@@ -162,8 +163,8 @@ _NOUNS: Final = {
     "key": "key ssh token secret",
     "person": "user member collaborator participant attendee guest contact people person someone"
     " everyone everybody friend colleague teammate employee customer client",
-    "channel": "channel slack",
-    "repo": "repo repository git github gitlab project codebase",
+    "channel": "channel",
+    "repo": "repo repository project codebase",
     "issue": "issue ticket bug",
     "profile": "address street city profile detail info information account name phone settings",
     "stay": "hotel accommodation room stay apartment hostel",

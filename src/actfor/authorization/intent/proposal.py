@@ -59,7 +59,9 @@ def propose(wish: Wish, tools: Iterable[tuple[str, ToolReading]]) -> Draft:
     Raises:
         Refused: MALFORMED where the words forbid all there is, or there is nothing.
     """
-    lines = [_line(wish, server, tool) for server, tool in tools]
+    catalogue = list(tools)
+    readings = [tool for _, tool in catalogue]
+    lines = [_line(wish, server, tool, readings) for server, tool in catalogue]
     kept = [line for line in lines if line.approval != "never"]
     groups: dict[tuple[str, str], list[Line]] = {}
     for line in kept:
@@ -84,8 +86,8 @@ def _grant(server: str, approval: str, lines: list[Line]) -> Grant:
     )
 
 
-def _line(wish: Wish, server: str, tool: ToolReading) -> Line:
-    grounds: Grounds = asks(wish, tool)
+def _line(wish: Wish, server: str, tool: ToolReading, catalogue: list[ToolReading]) -> Line:
+    grounds: Grounds = asks(wish, tool, catalogue)
     forbidden = bool(tool.verbs & wish.denied) and tool.effect is not ToolEffect.READ
     if forbidden:
         approval = "never"

@@ -54,6 +54,7 @@ _HANDS_OVER: Final = frozenset(
     "do follow complete perform achieve fulfil fulfill execute finish handle carry accomplish"
     " implement address act comply help solve resolve satisfy process".split()
 )
+_LOOKING: Final = frozenset({Deed.LOOK})
 _ANSWERS: Final = frozenset({None, Deed.LOOK, Deed.ANY})
 _IDIOMS: Final = frozenset(
     {
@@ -94,6 +95,10 @@ class Wish:
     values: frozenset[Value]
     names: tuple[frozenset[str], ...]
     """Names of people and things, as sets of folded words: capitalised or quoted in the words."""
+    sentences: tuple[tuple[str, frozenset[str], frozenset[str], bool], ...]
+    """Each in normal form, the stems that could ask, its matters, and if many are meant."""
+    groups: bool
+    """Whether the words speak of several people without naming them: `the participants`."""
     sources: tuple[frozenset[str], ...]
     """The names among them whose words are meant: `from X`, `X sent`, `X's list`."""
     hands_over: bool
@@ -110,7 +115,9 @@ class Wish:
     @property
     def changes(self) -> bool:
         """Whether the words ask for more than an answer."""
-        return any(primary(one.verb) not in _ANSWERS for one in self.asked)
+        return any(
+            primary(one.verb) not in _ANSWERS and one.deeds != _LOOKING for one in self.asked
+        )
 
     def has(self, kind: SinkType) -> bool:
         """Whether the words hold a value of this type."""
@@ -135,6 +142,8 @@ def read_words(said: Iterable[str]) -> Wish:
         frozenset(denied - {one.verb for one in asked}),
         frozenset(typed(text)),
         names_in(text),
+        tuple(_sentence(sentence) for sentence in sentences),
+        bool(_GROUPS & frozenset(words(text))),
         _sources(text),
         any(_hands_over(sentence) for sentence in sentences),
         frozenset(normal(quoted) for quoted in _quoted(text)),
@@ -145,9 +154,33 @@ def read_words(said: Iterable[str]) -> Wish:
     )
 
 
+def _sentence(sentence: str) -> tuple[str, frozenset[str], frozenset[str], bool]:
+    tokens = [token.casefold() for token in _WORDS.findall(sentence)]
+    asking = frozenset(
+        stem(token)
+        for position, token in enumerate(tokens)
+        if token not in VERBS
+        and not _DENIED.intersection(tokens[max(0, position - 3) : position])
+        and (position == 0 or tokens[position - 1] in _LEADS)
+    )
+    about = _about(sentence)
+    return normal(sentence), asking, about, bool(_MANY.intersection(tokens)) or _plural(tokens)
+
+
+def _about(sentence: str) -> frozenset[str]:
+    found = concepts(frozenset(stem(word) for word in words(sentence)))
+    return found | {"~money"} if any(sign in sentence for sign in "$\u20ac\u00a3\u00a5") else found
+
+
+_GROUPS: Final = frozenset(
+    "participants attendees members collaborators everyone everybody users people invitees guests"
+    " recipients colleagues contacts employees".split()
+)
+
+
 def _read_sentence(sentence: str, number: int, asked: list[Asked], denied: set[str]) -> None:
     tokens = [token.casefold() for token in _WORDS.findall(sentence)]
-    about = concepts(frozenset(stem(word) for word in words(sentence)))
+    about = _about(sentence)
     many = bool(_MANY.intersection(tokens)) or _plural(tokens)
     for position, token in enumerate(tokens):
         known = VERBS.get(token)
@@ -158,7 +191,9 @@ def _read_sentence(sentence: str, number: int, asked: list[Asked], denied: set[s
         if (base, after) in _IDIOMS:
             continue
         if after in {"me", "us"} and base in _TO_ME:
-            base, deeds = "tell", frozenset({Deed.LOOK})
+            deeds = _LOOKING
+        if (base, after) == ("set", "up"):
+            base, deeds = "setup", VERBS["setup"][1]
         if _DENIED.intersection(tokens[max(0, position - 3) : position]):
             denied.add(base)
             continue

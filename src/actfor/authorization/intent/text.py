@@ -19,7 +19,7 @@ MAX_TEXT: Final = 65_536
 
 _TRIES: Final = 64
 _TOKEN: Final = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
-_CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_CAMEL: Final = re.compile(r"(?<=[a-z0-9][a-z0-9])(?=[A-Z])")
 _ASCII: Final = re.compile(r"[\x20-\x7e]*")
 # Characters drawn alike. Unicode UTS 39 lists them all; these are the ones that pass for letters
 # and digits of names, accounts and domains: Cyrillic, Greek, then digits and strokes.

@@ -88,6 +88,8 @@ class ToolReading:
     effect: ToolEffect
     deeds: frozenset[Deed]
     verbs: frozenset[str]
+    own_verb: str
+    """The stem of the first word of the name, where no vocabulary has it as a verb."""
     about: frozenset[str]
     """The concepts in its name."""
     head: frozenset[str]
@@ -121,8 +123,9 @@ def read_tool(name: str, description: str, schema: JsonObject) -> ToolReading:
     sinks = _sinks(schema, description[:_DESCRIPTION])
     effect = _effect(deed, named, told, sinks)
     about = named or told
-    space = {stem(parts[0])} if len(parts) > 1 and primary(parts[0]) is None else set()
-    core = named - concepts(frozenset(space)) or about
+    leads = parts[0] if len(parts) > 1 and primary(parts[0]) is None else ""
+    own = [part for part in parts if part not in {verb, leads}]
+    core = concepts(frozenset(stem(part) for part in own)) or about
     parameters = concepts(frozenset(stem(w) for pointer in sinks for w in words(pointer)))
     deeds = {deed} if deed is not None else set()
     if effect is ToolEffect.GRANT_ACCESS and deed in {Deed.CREATE, Deed.PAY, Deed.SEND}:
@@ -136,6 +139,7 @@ def read_tool(name: str, description: str, schema: JsonObject) -> ToolReading:
         effect=effect,
         deeds=frozenset(deeds),
         verbs=verbs,
+        own_verb=stem(parts[0]) if len(parts) > 1 and parts[0] not in VERBS else "",
         about=about,
         head=_head(parts, verb) or about,
         core=core,

@@ -303,7 +303,7 @@ class Index:
                 and len(name) > 3
                 and "/" not in key
                 and (key.startswith(name) or key.endswith(name))
-            )
+            ) or (kind is SinkType.PATH and "." in name and key.startswith(f"{name}."))
             if name != key and (near or skeleton(name) == drawn):
                 return name
         if len(drawn) > 3 and within(drawn, self.wish.drawn) and not within(key, self.wish.text):
@@ -343,6 +343,17 @@ class Index:
                 return True
         return False
 
+    def is_other_record(self, item: Item, sentence: str) -> bool:
+        """Whether the sentence that asks names a record of this kind, and it is another one."""
+        names = [name for name in self.wish.quotes if len(name) > 2 and name in sentence]
+        names += [v.key for v in self.wish.values if v.type in _NEAR and v.key in sentence]
+        if not names or _holds(item, names):
+            return False
+        return any(
+            other is not item and other.tool == item.tool and _holds(other, names)
+            for other in self.items
+        )
+
     def is_about(self, item: Item) -> bool:
         """Whether an item's title has a value of the words: a path, a repository, an account.
 
@@ -359,6 +370,10 @@ class Index:
             for value in _typed_of(entry.text)
             if value.type is kind
         }
+
+
+def _holds(item: Item, names: list[str]) -> bool:
+    return any(entry.text in names for entry in item.fields)
 
 
 def _bidden(one: Field) -> Field:

@@ -140,6 +140,8 @@ def _doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
         return label is Label.UNTRUSTED or (payee and label > Label.FROM)
     if kind is SinkType.TEXT:
         return slot.how == "machine"
+    if kind is SinkType.NAME and slot.how == "other-record":
+        return found.grounds.one
     if kind is SinkType.NAME and label is Label.UNKNOWN and found.effect in GRAVE:
         return words(slot.pointer)[-1:] in (["id"], ["ids"])  # a record's id is read somewhere
     if kind is SinkType.PATH and label is Label.UNKNOWN:
@@ -206,7 +208,7 @@ def _is_means(found: Findings, *, doubtful: bool, content: bool) -> bool:
 
 def _over_count(found: Findings) -> bool:
     """Whether this is a second call where one was meant, or the same one over again."""
-    again = _RETRIES if found.tool.deeds & _RETRIED or found.effect is ToolEffect.EGRESS else 1
+    again = _RETRIES if found.tool.deeds & _RETRIED else 1
     if found.history.same >= again and not found.said & _AGAIN:
         return True
     single = found.grounds.one and not found.hands_over

@@ -17,6 +17,7 @@ from actfor.authorization.intent import (
     Ask,
     Grounds,
     SinkType,
+    ToolReading,
     Wish,
     asking_sentences,
     asks,
@@ -65,6 +66,7 @@ class Ledger:
         self._lost_secrets = False
         self._wishes: dict[int, Wish] = {}
         self._grounds: dict[str, Grounds] = {}
+        self._catalogue: tuple[ToolReading, ...] = ()
 
     @property
     def wish(self) -> Wish:
@@ -74,6 +76,11 @@ class Ledger:
     def hear(self, wish: Wish) -> None:
         """The person said more."""
         self.index.hear(wish)
+        self._grounds.clear()
+
+    def offer(self, catalogue: Iterable[ToolReading]) -> None:
+        """The tools that the words could mean: a verb that means one of them means no other."""
+        self._catalogue = tuple(catalogue)
         self._grounds.clear()
 
     def endorse(self, tool: str, pointer: str, value: JsonValue) -> None:
@@ -136,7 +143,8 @@ class Ledger:
             grounds = replace(grounds, ask=Ask.YES, one=False)
         hand = Hand(
             frozenset(self._endorsed.get(tool.name, ())),
-            many=not grounds.one,
+            many=not grounds.one or self.wish.groups,
+            sentence=grounds.because,
             reading=effect is ToolEffect.READ,
         )
         traces: list[SlotTrace] = []
@@ -215,7 +223,7 @@ class Ledger:
     def _asks(self, tool: KnownTool) -> Grounds:
         grounds = self._grounds.get(tool.name)
         if grounds is None:
-            grounds = self._grounds[tool.name] = asks(self.wish, tool.reading)
+            grounds = self._grounds[tool.name] = asks(self.wish, tool.reading, self._catalogue)
         return grounds
 
     @staticmethod

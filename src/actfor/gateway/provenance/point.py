@@ -67,6 +67,7 @@ class DecisionPoint:
         self._now = now
         self._given = authority
         self.ledger = Ledger(read_words(self._words))
+        self.ledger.offer(tool.reading for tool in self._tools.values())
         self.draft: Draft | None = None
         self.authority = self._authority()
         self._calls: dict[int, int] = {}

@@ -41,6 +41,8 @@ class Hand:
 
     endorsed: frozenset[tuple[str, str]] = frozenset()
     many: bool = False
+    sentence: str = ""
+    """The sentence of the words that asks for the call."""
     reading: bool = False
     """The call only reads, so an address is followed and nothing is sent."""
 
@@ -92,7 +94,8 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
         if alike is not None:
             return found(Label.UNTRUSTED, "look-alike", seen[0] if seen else None)
     if record := next((e for e in seen if e.label is Label.TRUSTED and e.text == key), None):
-        return found(Label.TRUSTED, "record", record)
+        other = kind is SinkType.NAME and index.is_other_record(record.item, hand.sentence)
+        return found(Label.TRUSTED, "other-record" if other else "record", record)
     if source := _from_named(index, key, kind, seen, hand):
         named = index.is_named(source.item)
         return found(Label.FROM, "named-source" if named else "followed", source)
@@ -127,7 +130,7 @@ _WORDS_OF: Final = {
     SinkType.RECIPIENT: 4,
     SinkType.ACCOUNT: 9,
     SinkType.PERMISSION: 4,
-    SinkType.NAME: 9,
+    SinkType.NAME: 7,
     SinkType.PATH: 9,
 }
 """How many words a value of a type may have, to pass for what the person said."""
