@@ -205,6 +205,8 @@ def _asks(tokens: list[str], position: int) -> bool:
     before = tokens[position - 1] if position else ""
     if before in _DETERMINER or before in _SUBJECTS:
         return False
+    if before in _TOPIC and tokens[position].endswith("ing"):
+        return False  # `a reminder about reserving it`
     two = tokens[position - 2] if position > 1 else ""
     noun_like = tokens[position] in _ALSO_NOUNS
     if noun_like and position:
@@ -226,6 +228,7 @@ _ALSO_NOUNS: Final = frozenset(
 )
 _SUBJECTS: Final = frozenset("i we they he she it who that which".split())
 """Who tells what they did or do: `I read an article` asks for nothing."""
+_TOPIC: Final = frozenset("about of for on regarding".split())
 _ORDINALS: Final = frozenset("first second third last next".split())
 _LEADS: Final = frozenset(
     "to and then please or also just can could will would should must now you him her"

@@ -125,7 +125,10 @@ def read_tool(name: str, description: str, schema: JsonObject) -> ToolReading:
     about = named or told
     leads = parts[0] if len(parts) > 1 and primary(parts[0]) is None else ""
     own = [part for part in parts if part not in {verb, leads}]
-    core = concepts(frozenset(stem(part) for part in own)) or about
+    core = concepts(frozenset(stem(part) for part in own))
+    if not core:  # a verb and no noun: what it is about stands in its first sentence
+        itself = {stem(verb), stem(verb.removeprefix("un"))} if verb else set()
+        core = concepts(frozenset(stem(word) for word in said if word != verb) | itself) or about
     parameters = concepts(frozenset(stem(w) for pointer in sinks for w in words(pointer)))
     deeds = {deed} if deed is not None else set()
     if effect is ToolEffect.GRANT_ACCESS and deed in {Deed.CREATE, Deed.PAY, Deed.SEND}:
@@ -141,7 +144,7 @@ def read_tool(name: str, description: str, schema: JsonObject) -> ToolReading:
         verbs=verbs,
         own_verb=stem(parts[0]) if len(parts) > 1 and parts[0] not in VERBS else "",
         about=about,
-        head=_head(parts, verb) or about,
+        head=_head([part for part in parts if part != leads], verb) or core,
         core=core,
         mentions=about | told | parameters,
         sinks=sinks,

@@ -301,7 +301,7 @@ class Index:
             near = (
                 kind in _NEAR
                 and len(name) > 3
-                and "/" not in key
+                and "/" not in key.removeprefix(name)
                 and (key.startswith(name) or key.endswith(name))
             ) or (kind is SinkType.PATH and "." in name and key.startswith(f"{name}."))
             if name != key and (near or skeleton(name) == drawn):

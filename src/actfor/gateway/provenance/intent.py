@@ -80,7 +80,7 @@ def facts_of(found: Findings) -> dict[str, Fact]:
     doubtful += [slot for slot in found.inner if _leads_out(slot, found)]
     leaning = asked == "maybe" and not found.hands_over
     anchored = any(slot.label <= Label.FROM for slot in found.slots if slot.type in _ANCHOR)
-    if leaning and (not anchored or found.effect in GRAVE or Deed.BOOK in found.tool.deeds):
+    if leaning and (not anchored or _is_grave(found)):
         asked = "no"  # words that may mean it are not enough, or have nothing to do with this call
     content = any(
         slot.type is SinkType.TEXT and slot.label >= Label.ATTESTED and slot.how != "none"
@@ -108,6 +108,11 @@ def facts_of(found: Findings) -> dict[str, Fact]:
         "unusual_order": changes and unsure and found.history.speaks,
         "value_endorsed": any(slot.how == "endorsed" for slot in found.slots),
     }
+
+
+def _is_grave(found: Findings) -> bool:
+    """Whether it is hard to take back: a reservation costs money as well."""
+    return found.effect in GRAVE or Deed.BOOK in found.tool.deeds
 
 
 def _asked(found: Findings) -> str:
@@ -139,9 +144,12 @@ def _doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
         payee = any(s.type is SinkType.ACCOUNT and s.label is Label.FROM for s in found.slots)
         return label is Label.UNTRUSTED or (payee and label > Label.FROM)
     if kind is SinkType.TEXT:
-        return slot.how == "machine"
+        hidden = slot.how == "encoded" and found.effect in {ToolEffect.SHARE, ToolEffect.EGRESS}
+        return slot.how == "machine" or hidden
     if kind is SinkType.NAME and slot.how == "other-record":
         return found.grounds.one
+    if kind is SinkType.NAME and label is Label.UNKNOWN and Deed.BOOK in found.tool.deeds:
+        return True
     if kind is SinkType.NAME and label is Label.UNKNOWN and found.effect in GRAVE:
         return words(slot.pointer)[-1:] in (["id"], ["ids"])  # a record's id is read somewhere
     if kind is SinkType.PATH and label is Label.UNKNOWN:
@@ -202,8 +210,9 @@ def _is_means(found: Findings, *, doubtful: bool, content: bool) -> bool:
         return False
     if any(s.type is SinkType.NAME and s.label is Label.FROM for s in found.slots):
         return False
-    local = Deed.CREATE in found.tool.deeds and bool(found.tool.head & _LOCAL)
-    return found.relevant and (local or bool(found.tool.deeds & {Deed.FETCH, Deed.MOVE}))
+    if Deed.CREATE in found.tool.deeds:
+        return found.matter and bool(found.tool.head & _LOCAL)
+    return found.relevant and bool(found.tool.deeds & {Deed.FETCH, Deed.MOVE})
 
 
 def _over_count(found: Findings) -> bool:

@@ -244,10 +244,19 @@ def _trace_text(index: Index, pointer: str, value: str, hand: Hand) -> SlotTrace
     if worst is not None:
         how = "machine" if worst.item.speaks and speaks(worst) else "part"
         return SlotTrace(pointer, value, SinkType.TEXT, worst.label, how, worst.origin)
-    if any(index.encoded(plain) for plain in (text, *decodings(value.strip()))):
+    if index.encoded(text) or _hides(value):
         return SlotTrace(pointer, value, SinkType.TEXT, Label.UNTRUSTED, "encoded")
     label = Label.UNTRUSTED if index.full else Label.UNKNOWN
     return SlotTrace(pointer, value, SinkType.TEXT, label, "none")
+
+
+def _hides(value: str) -> bool:
+    """Whether a word of the text spells other words: nobody writes so to people."""
+    return any(
+        len(plain) >= _SEGMENT // 2 and " " in plain
+        for token in value.split()[:512]
+        for plain in decodings(token)
+    )
 
 
 def _segments(text: str) -> list[str]:
