@@ -27,6 +27,7 @@ from actfor.authorization.intent import (
     relevant,
 )
 from actfor.authorization.model import Fact, ToolEffect
+from actfor.errors import Refused
 from actfor.gateway.provenance.index import Entry, Index
 from actfor.gateway.provenance.intent import Findings, History, facts_of
 from actfor.gateway.provenance.labels import Label, SlotTrace
@@ -62,7 +63,10 @@ class Ledger:
         self._endorsed: dict[str, set[tuple[str, str]]] = {}
         self._made: dict[str, Counter[str]] = {}
         self._reached: dict[str, set[str]] = {}
-        self._calls: list[tuple[str, JsonObject]] = []
+        # The calls whose results are kept, by number; 0 is a call of which nothing is known.
+        self._calls: list[tuple[str, JsonObject]] = [("", {})]
+        self._told: set[tuple[object, ...]] = set()
+        self._lately: set[tuple[object, ...]] = set()
         self._lost_secrets = False
         self._wishes: dict[int, Wish] = {}
         self._grounds: dict[str, Grounds] = {}
@@ -128,7 +132,7 @@ class Ledger:
             seen = [Seen("user")] if self.index.said(key, kind) else []
             for entry in self.index.sightings(key, kind):
                 label = "trusted" if entry.label <= Label.TRUSTED else "untrusted"
-                name, given = self._calls[entry.item.call - 1]
+                name, given = self._calls[entry.item.call]
                 server, slash, called = name.partition("/")
                 seen.append(Seen(label, server if slash else "", called or name, given))
             found[pointer] = tuple(seen)
@@ -171,7 +175,7 @@ class Ledger:
                 self.index.read_untrusted,
                 self.index.read_secret,
                 self.index.speaks,
-                self._others(tool, arguments),
+                0 if effect is ToolEffect.READ else self._others(tool, arguments),
                 self._same(tool, arguments),
             ),
             said=self.wish.stems,
@@ -191,6 +195,10 @@ class Ledger:
         approved: bool = False,
     ) -> None:
         """The call was made and this came back."""
+        again = self._told_again(tool, arguments, result) if not approved else None
+        if again is not None and again in self._lately:
+            self._note_made(tool, arguments, result)
+            return
         made = list(slots(arguments, tool.sinks))[:MAX_SLOTS]
         if approved:
             for pointer, kind, value in made:
@@ -201,22 +209,72 @@ class Ledger:
         bidden = any(_bids(one) for one in traced)
         echoes = {normal(one.value): one.label for one in traced if one.label > Label.TRUSTED}
         content = tool.returns_content
-        fields, complete = read_result(result, tool.results, content=content)
-        self._calls.append((tool.name, arguments if len(str(arguments)) <= _KEPT else {}))
-        self.index.add(
-            len(self._calls),
-            tool.name,
-            fields,
-            keyed=keyed,
-            content=content,
-            complete=complete,
-            echoes=echoes,
-            bidden=bidden,
-        )
+        if self._is_news(tool, arguments, result, traced):
+            fields, complete = read_result(result, tool.results, content=content)
+            self.index.add(
+                self._numbered(tool, arguments),
+                tool.name,
+                fields,
+                keyed=keyed,
+                content=content,
+                complete=complete,
+                echoes=echoes,
+                bidden=bidden,
+            )
+        if again is not None:
+            if len(self._lately) >= _MOST_CALLS:
+                self._lately.clear()
+            self._lately.add((*again[:-1], len(self.index.items)))
+        self._note_made(tool, arguments, result)
+
+    def _told_again(
+        self, tool: KnownTool, arguments: JsonObject, result: JsonValue | str
+    ) -> tuple[object, ...] | None:
+        """What tells that nothing was learned since the same call told the same; None: no telling.
+
+        Nothing but the words and what was read decides how a result is labelled.
+        """
+        try:
+            said = digest(arguments), digest(result)
+        except Refused:
+            return None
+        return tool.name, *said, self.index.version, self.index.full, len(self.index.items)
+
+    def _note_made(self, tool: KnownTool, arguments: JsonObject, result: JsonValue | str) -> None:
         if not _failed(result):
             self._count(self._made.setdefault(tool.name, Counter()), digest(arguments))
             if key := _reached(tool, arguments):
                 self._reached.setdefault(tool.name, set()).add(key)
+
+    def _is_news(
+        self,
+        tool: KnownTool,
+        arguments: JsonObject,
+        result: JsonValue | str,
+        traced: list[SlotTrace],
+    ) -> bool:
+        """Whether the same call has not told the same before, as far as labels go, too.
+
+        An agent that asks again and again fills no memory, and makes nothing slower.
+        """
+        labels = tuple(slot.label for slot in traced)
+        try:
+            told = (tool.name, digest(arguments), digest(result), self.index.version, labels)
+        except Refused:
+            return True  # no canonical form, so nothing to compare
+        if told in self._told:
+            return False
+        if len(self._told) >= _MOST_CALLS:
+            self._told.clear()
+        self._told.add(told)
+        return True
+
+    def _numbered(self, tool: KnownTool, arguments: JsonObject) -> int:
+        """The number under which a call is remembered; 0 once there is no more room."""
+        if len(self._calls) > _MOST_CALLS:
+            return 0
+        self._calls.append((tool.name, arguments if len(str(arguments)) <= _KEPT else {}))
+        return len(self._calls) - 1
 
     # -- what is found out ----------------------------------------------------------------------
 

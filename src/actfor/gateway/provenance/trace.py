@@ -265,7 +265,7 @@ def _segments(text: str) -> list[str]:
     for mark in (". ", ": ", "; ", "! ", "? ", ", "):
         pieces = [part for piece in pieces for part in piece.split(mark)]
     kept = [piece.strip(" .'\"") for piece in pieces if len(piece) >= _SEGMENT]
-    return kept[:64] or [text]
+    return list(dict.fromkeys(kept))[:64] or [text]
 
 
 def inside(value: str) -> Iterator[tuple[SinkType, str]]:
