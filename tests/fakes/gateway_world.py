@@ -25,7 +25,12 @@ from tests.fakes.gateway_mcp import journal_lines
 from actfor import console
 from actfor.approval import Answer
 from actfor.approval.endorsing import endorsing
-from actfor.authorization.service import AuthorizationService
+from actfor.authorization.service import (
+    AuthorizationService,
+    PolicyChanges,
+    Rehearsal,
+    Trials,
+)
 from actfor.delegation import DelegationService, Mandate, MandateDraft
 from actfor.gateway.calls import Settings
 from actfor.gateway.catalog import Catalog
@@ -314,10 +319,18 @@ async def served(
 
 def pages(world: World) -> list[BaseRoute]:
     """The console over the world's services."""
+    rooms = (world.database, world.house.audit, world.house.clock)
+    policies = console.Policies(
+        world.authorization,
+        PolicyChanges(world.authorization, *rooms, four_eyes=False),
+        Rehearsal(world.authorization, world.house.audit, world.house.clock),
+        Trials(world.authorization, *rooms, four_eyes=False),
+    )
     services = console.Services(
         people=world.house.people, agents=world.agents, delegation=world.delegation,
         approvals=world.house.approvals, audit=world.house.audit, catalog=world.catalog,
-        proposals=Proposals(world.catalog), issuer=world.issuer, clock=world.house.clock,
+        proposals=Proposals(world.catalog), policies=policies,
+        issuer=world.issuer, clock=world.house.clock,
     )  # fmt: skip
     return list(console.routes(services))
 

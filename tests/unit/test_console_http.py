@@ -19,8 +19,8 @@ from actfor.server.settings import load
 from actfor.server.wiring import Application, build
 
 HOME = "http://localhost:8711"
-PAGES = ["/", "/approvals", "/agents", "/mandates", "/mandates/new", "/decisions", "/log",
-         "/people", "/device"]  # fmt: skip
+PAGES = ["/", "/approvals", "/agents", "/mandates", "/mandates/new", "/decisions", "/policies",
+         "/policies/versions/1", "/log", "/people", "/device"]  # fmt: skip
 TRACE = "dec_" + "e" * 26
 
 
@@ -125,7 +125,9 @@ async def test_every_page_is_sealed(server: Server, olivia: User, path: str) -> 
 
 @pytest.mark.parametrize(
     "path", ["/signout", "/approvals/{}/deny", "/agents/x/quarantine", "/mandates/new",
-             "/mandates/x/revoke", "/device", "/people"],
+             "/mandates/x/revoke", "/device", "/people", "/policies/versions/1/rollback",
+             "/policies/proposals/x/approve", "/policies/proposals/x/reject",
+             "/policies/trials/x/stop"],
 )  # fmt: skip
 async def test_no_form_works_without_session_token_and_origin(
     server: Server, olivia: User, path: str

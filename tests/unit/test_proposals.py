@@ -193,4 +193,3 @@ async def test_without_a_model_nobody_is_asked(world: World) -> None:
 def test_a_model_is_not_asked_in_the_clear_over_a_network(url: str) -> None:
     with pytest.raises(ValueError, match="https"):
         ModelProposer(url, "m")
-

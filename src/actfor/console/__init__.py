@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from actfor.approval.http import browser_routes
 from actfor.console import static
-from actfor.console.desk import Desk, Services
+from actfor.console.desk import Desk, Policies, Services
 from actfor.console.guard import Guard
 from actfor.console.views import (
     account,
@@ -23,10 +23,11 @@ from actfor.console.views import (
     log,
     mandates,
     people,
+    policies,
 )
 from actfor.identity.http import SessionCookie
 
-__all__ = ["Services", "routes"]
+__all__ = ["Policies", "Services", "routes"]
 
 
 def routes(services: Services) -> list[Route]:
@@ -36,7 +37,9 @@ def routes(services: Services) -> list[Route]:
     """
     guard = Guard(services.people, SessionCookie.for_url(services.issuer))
     desk = Desk(services, guard)
-    views = (home, approvals, agents, drafts, mandates, decisions, log, people, account)
+    views = (
+        home, approvals, agents, drafts, mandates, decisions, policies, log, people, account,
+    )  # fmt: skip
     return [
         static.ROUTE,
         *browser_routes(services.approvals, guard.acting_json),

@@ -18,6 +18,7 @@ from starlette.responses import RedirectResponse, Response
 
 from actfor.approval import ApprovalService
 from actfor.audit import AuditLog, LoggedEvent
+from actfor.authorization import AuthorizationService, PolicyChanges, Rehearsal, Trials
 from actfor.console.forms import Form
 from actfor.console.guard import Guard, Visitor
 from actfor.console.html import HEADERS, page
@@ -48,7 +49,21 @@ _NOTICES = {
     "revoked": "The mandate is revoked: no call under it is permitted any more.",
     "committed": "The mandate is given.",
     "withdrawn": "Taken back: from now on this value is asked about again.",
+    "published": "In force: every call from now on is decided by it.",
+    "proposed": "Proposed. Another administrator must agree.",
+    "closed": "The proposal is closed; nothing has changed.",
+    "stopped": "The trial is over.",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """What is decided by, how it is changed, and what a change would do."""
+
+    authorization: AuthorizationService
+    changes: PolicyChanges
+    rehearsal: Rehearsal
+    trials: Trials
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +77,7 @@ class Services:
     audit: AuditLog
     catalog: Catalog
     proposals: Proposals
+    policies: Policies
     issuer: str
     clock: Callable[[], datetime]
 

@@ -94,6 +94,12 @@ def asgi(services: Services) -> ASGIApp:
                 audit=services.audit,
                 catalog=services.catalog,
                 proposals=services.proposals,
+                policies=console.Policies(
+                    services.authorization,
+                    services.policy_changes,
+                    services.rehearsal,
+                    services.trials,
+                ),
                 issuer=settings.public_url,
                 clock=services.clock,
             )

@@ -27,8 +27,8 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _ROUTES = frozenset(
     {
         "token", "device_authorization", "access", "mcp", "v1", "log", "webauthn", "approvals",
-        "agents", "mandates", "decisions", "people", "signin", "signout", "setup", "device",
-        "static", "livez", "readyz", "metrics", ".well-known", "",
+        "agents", "mandates", "policies", "decisions", "people", "signin", "signout", "setup",
+        "device", "static", "livez", "readyz", "metrics", ".well-known", "",
     }
 )  # fmt: skip
 _OF_THE_NODE = frozenset({"/livez", "/readyz", "/metrics"})
