@@ -148,3 +148,40 @@ def test_policies_are_tested_without_a_server(stage: Stage, tmp_path: Path) -> N
     never = tmp_path / "never.cedar"
     never.write_text('@id("never") @reason("never") forbid(principal, action, resource);')
     stage.actfor("policy", "test", str(table), "--policies", str(never), code=1)
+
+
+def test_keys_are_listed_rotated_and_wrapped_again(stage: Stage) -> None:
+    before = {key["purpose"]: key["kid"] for key in stage.json("keys", "list")}
+    assert {"access-token", "svid", "seal", "log"} <= before.keys()
+    assert len(stage.json("keys", "rotate", "--purpose", "svid")) == 2  # a successor is published
+    stage.actfor("keys", "rotate", "--purpose", "log", code=7)
+    stage.actfor("keys", "rotate", "--purpose", "svid", "--emergency", code=2)
+    stage.actfor("keys", "rotate", "--purpose", "seal", "--cause", "x", code=2)
+    stage.actfor("keys", "rotate", "--purpose", "nothing", code=2)
+    why = ("--emergency", "--cause", "a drill")
+    after = stage.json("keys", "rotate", "--purpose", "seal", *why)
+    assert {key["kid"]: key["state"] for key in after}[before["seal"]] == "dead"
+    stage.actfor("keys", "rewrap", "--new-kek")
+    revoked = stage.json("audit", "search", "--type", "revoke", "--limit", "5")
+    assert any(event["trace"] == before["seal"] for event in revoked)
+
+
+def test_a_backup_is_made_while_the_server_serves_and_verifies(
+    stage: Stage, tmp_path: Path
+) -> None:
+    data, file, key = str(stage.world.data), tmp_path / "b", tmp_path / "log.vkey"
+    key.write_text(stage.actfor("audit", "key"))
+    stage.actfor("backup", str(file), "--data", data)
+    said = stage.actfor("backup", "verify", str(file), "--key", str(key), "--data", data)
+    assert "by the key you gave" in said
+    stage.actfor("backup", str(file), "--data", data, code=7)
+    stage.actfor("restore", str(file), "--data", data, code=7)
+    with file.open("r+b") as raw:
+        raw.truncate(file.stat().st_size - 10)
+    stage.actfor("backup", "verify", str(file), "--data", data, code=2)
+
+
+def test_only_somebody_who_is_there_is_erased(stage: Stage) -> None:
+    stage.actfor("audit", "erase", "Nobody At All", "--yes", code=3)
+    refused = stage.actfor("audit", "erase", "Olivia Operator", "--yes", code=7)
+    assert refused == ""  # the last admin

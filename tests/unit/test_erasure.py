@@ -270,3 +270,22 @@ async def test_a_ledger_that_a_crash_cut_short_is_completed(scene: Scene) -> Non
     ledger.write_text("nonsense\n")
     with pytest.raises(Refused, match="not a ledger"):
         read_ledger(ledger)
+
+
+async def test_old_payloads_expire_and_the_log_says_up_to_where(scene: Scene, clock: Clock) -> None:
+    await scene.live()
+    audit = scene.world.house.audit
+    half_a_year = timedelta(days=184)
+    assert await audit.expire_payloads(half_a_year) == 0
+    old = (await audit.head()).size
+    clock.advance(half_a_year.total_seconds())
+    event = Event(EventType.OUTCOME, "dec_new", {}, {"kept": "yes"})
+    new = await scene.world.database.write(lambda tx: audit.append(tx, event))
+    assert await audit.expire_payloads(half_a_year - timedelta(seconds=1)) > 10
+    assert (await audit.event(new)).private == {"kept": "yes"}
+    assert not [one for one in await audit.events(0, old) if one.private]
+    (told,) = [e for e in await audit.search() if e.type == EventType.ERASE]
+    assert told.facts["below"] == new
+    report = await audit.verify()
+    assert (report.problems, report.opened) == ((), 1)
+    assert await audit.expire_payloads(half_a_year - timedelta(seconds=1)) == 0

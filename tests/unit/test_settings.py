@@ -96,3 +96,14 @@ def test_settings_do_not_change(tmp_path: Path) -> None:
     settings: Settings = load(data=tmp_path)
     with pytest.raises(ValueError, match="frozen"):
         settings.mode = "serve"
+
+
+def test_details_of_the_log_are_kept_for_six_months_unless_somebody_says_otherwise(
+    tmp_path: Path,
+) -> None:
+    assert load(mode="dev", data=tmp_path).payload_days == 0
+    for days in (1, 30, 183):
+        with pytest.raises(Refused, match="payload_days"):
+            load(mode="dev", data=tmp_path, payload_days=days)
+        assert load(mode="dev", data=tmp_path, payload_days=days, short_retention=True)
+    assert load(mode="dev", data=tmp_path, payload_days=184).payload_days == 184

@@ -155,6 +155,8 @@ _OLD_PAYLOADS = (
     .order_by(log_payload.c.idx)
     .limit(bindparam("most"))
 )
+_OLDEST_PAYLOAD = select(func.min(log_sealed.c.idx))
+_DROP_BELOW = delete(log_sealed).where(log_sealed.c.idx < bindparam("below"))
 _DROP_OLD_PAYLOAD = delete(log_payload).where(log_payload.c.idx == bindparam("of"))
 _ADD_REF = insert_ignore(log_ref).values(ref=bindparam("ref"), idx=bindparam("idx"))
 _HASHES = (
@@ -341,6 +343,17 @@ def add_sealed(tx: Tx, index: int, body: bytes) -> None:
 def old_payloads(tx: Tx, most: int) -> list[tuple[int, bytes, str]]:
     """What a release before encryption left, as many as there are, at most ``most``."""
     return [(index, salt, body) for index, salt, body in tx.run(_OLD_PAYLOADS, most=most)]
+
+
+def oldest_payload(tx: Tx) -> int | None:
+    """The first entry of which anything private is kept."""
+    row = tx.one(_OLDEST_PAYLOAD)
+    return row[0] if row else None
+
+
+def drop_payloads(tx: Tx, below: int) -> int:
+    """Delete what is kept of entries below an index; of how many."""
+    return tx.changed(_DROP_BELOW, below=below)
 
 
 def drop_old_payload(tx: Tx, index: int) -> None:

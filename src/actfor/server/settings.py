@@ -62,6 +62,10 @@ class ExportSetting(BaseModel):
         return Destination.parse(**self.model_dump())
 
 
+MIN_PAYLOAD_DAYS = 184
+"""Six months, the longest."""
+
+
 class Settings(BaseSettings):
     """The server's settings. Build it with ``load``; a wrong one is a ``Refused`` that names it."""
 
@@ -120,6 +124,12 @@ class Settings(BaseSettings):
     proposer_token_file: Path | None = Field(
         None, description="file with the proposer's bearer token"
     )
+    payload_days: int = Field(
+        0, ge=0, description="days after which what opens the log's commitments goes; 0: never"
+    )
+    short_retention: bool = Field(
+        False, description="allow payload_days below six months; know the law that allows it"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     export: tuple[ExportSetting, ...] = Field(
         (), description="where the log is sent on to; only here, never by the API"
@@ -147,6 +157,12 @@ class Settings(BaseSettings):
             raise ValueError("issuer: `serve` needs the public URL of this server")
         if bool(self.proposer_url) != bool(self.proposer_model):
             raise ValueError("proposer_model: a proposer has a `proposer_url` and a model")
+        if 0 < self.payload_days < MIN_PAYLOAD_DAYS and not self.short_retention:
+            # Regulation (EU) 2024/1689 Art. 26(6): logs are kept for at least six months.
+            raise ValueError(
+                f"payload_days: below {MIN_PAYLOAD_DAYS} the log's details are kept for less than"
+                " six months; set short_retention if you may"
+            )
         parts = urlsplit(self.public_url)
         if (
             parts.scheme not in {"http", "https"}

@@ -363,6 +363,7 @@ def _loops(services: Services) -> dict[str, Loop]:
     return {
         "changes": services.database.feed.run,
         "keys": services.keys.run,
+        "retention": lambda: services.audit.retain(_payloads_for(services.settings)),
         "checkpoints": services.audit.run,
         "witnesses": services.witnessing.run,
         "agents": services.agents.watch,
@@ -395,6 +396,10 @@ def _proposer(settings: Settings) -> ModelProposer | None:
         )
     except ValueError as cause:
         raise Refused(Kind.MALFORMED, f"proposer_url: {cause}") from cause
+
+
+def _payloads_for(settings: Settings) -> timedelta | None:
+    return timedelta(days=settings.payload_days) if settings.payload_days else None
 
 
 def _origins(settings: Settings) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from actfor.errors import Kind, Refused
 from actfor.keys import Vault
 from actfor.store import Database, Tx, new_id
 from actfor.wire import merkle
-from actfor.wire.canonical import JsonValue
+from actfor.wire.canonical import JsonObject, JsonValue
 from actfor.wire.checkpoint import Checkpoint, LogProof
 from actfor.wire.log_entry import LogEntry
 from actfor.wire.note import Cosigner, Note, NoteSigner, NoteVerifier
@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 1.0
 CHECKPOINT_LEAVES = 256
+_RETENTION_SECONDS = 3600.0
 _PAUSE_SECONDS = 0.05  # at most twenty checkpoints a second, however many leaves
 
 
@@ -218,6 +219,36 @@ class AuditLog:
             except Refused as refused:
                 logger.warning("no last checkpoint: %s", refused.detail)
             raise
+
+    async def expire_payloads(self, older_than: timedelta) -> int:
+        """Delete what opens the commitments of old entries, for good; of how many entries.
+
+        Leaves, proofs and checkpoints stay. A leaf of type `erase` says up to which entry.
+        """
+        return await self._database.write(lambda tx: self._expired(tx, tx.now - older_than))
+
+    def _expired(self, tx: Tx, before: datetime) -> int:
+        oldest, size = repository.oldest_payload(tx), repository.head(tx).size
+        if oldest is None:
+            return 0
+        first = repository.first_since(tx, oldest, before)
+        below = size if first is None else first
+        gone = repository.drop_payloads(tx, below)
+        if gone:
+            facts: JsonObject = {"action": "retention", "below": below, "entries": gone}
+            self.append(tx, Event(EventType.ERASE, "retention", facts))
+        return gone
+
+    async def retain(self, payloads_for: timedelta | None) -> None:
+        """Background loop: once an hour, delete payloads that are older (None: none are)."""
+        while True:
+            await asyncio.sleep(_RETENTION_SECONDS)
+            if payloads_for is None:
+                continue
+            try:
+                await self.expire_payloads(payloads_for)
+            except Refused as refused:
+                logger.warning("old payloads were not deleted: %s", refused.detail)
 
     async def head(self) -> Head:
         """Size and root of all that is committed, checkpointed or not."""
