@@ -1,13 +1,17 @@
 """Cosignatures, policies and the add-checkpoint exchange: C2SP, from the attacker's side too."""
 
+import json
 from base64 import b64decode, b64encode
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.fakes.oracle import ask, independent
+from tests.vectors import make_witness_vectors
 
 from actfor.errors import Kind, Refused
+from actfor.sdk.receipt import verify_proof
 from actfor.wire import merkle
 from actfor.wire.checkpoint import Checkpoint
 from actfor.wire.note import Cosigner, Note, NoteSigner, NoteVerifier
@@ -294,3 +298,47 @@ def test_of_an_answer_only_the_witness_we_asked_is_believed() -> None:
     for bad in ("", "nonsense\n", other.cosign(text, NOW), ours.cosign(head(6).text(), NOW)):
         with pytest.raises(Refused):
             cosignatures(bad, text, ours.verifier)
+
+
+# -- golden vectors ----------------------------------------------------------------------------
+
+VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "witness.json").read_text())
+
+
+def test_the_golden_vectors_are_made_again_to_the_byte() -> None:
+    again = make_witness_vectors.make()
+    for name, expected in VECTORS["cosigners"].items():
+        made = again["cosigners"][name]  # type: ignore[index] # as it was made
+        same = {"key", "message"} if "ml-dsa" in name else expected.keys()  # those are random
+        assert {part: made[part] for part in same} == {part: expected[part] for part in same}
+    for name in VECTORS.keys() - {"cosigners"}:
+        assert again[name] == VECTORS[name]
+
+
+def test_the_golden_vectors_verify() -> None:
+    policy = Policy.parse(
+        "\n".join(
+            [f"log {VECTORS['log_key']}"]
+            + [f"witness {name} {one['key']}" for name, one in VECTORS["cosigners"].items()]
+            + ["group all all " + " ".join(VECTORS["cosigners"]), "quorum all"]
+        )
+    )
+    lines = "".join(one["line"] for one in VECTORS["cosigners"].values())
+    seen = policy.verify(VECTORS["checkpoint"] + lines)
+    assert set(seen.cosigned.values()) == {VECTORS["at"]}
+    proved = verify_proof(VECTORS["tlog_proof"], VECTORS["log_key"])
+    assert proved.entry.encode().decode() == VECTORS["leaves"][5]
+    asked = AddCheckpoint.parse(VECTORS["add_checkpoint"])
+    six = merkle.root(merkle.leaf_hash(leaf.encode()) for leaf in VECTORS["leaves"][:6])
+    require_growth(asked, seen.checkpoint, Checkpoint("log.example/vectors", 6, six))
+
+
+@independent
+def test_an_independent_implementation_accepts_the_golden_vectors() -> None:
+    keys = [VECTORS["log_key"], *(one["key"] for one in VECTORS["cosigners"].values())]
+    lines = "".join(one["line"] for one in VECTORS["cosigners"].values())
+    answer = ask(do="note", note=VECTORS["checkpoint"] + lines, keys=keys)
+    assert len(answer["signed"]) == 4
+    leaf = VECTORS["leaves"][5].encode().hex()
+    proved = ask(do="proof", proof=VECTORS["tlog_proof"], leaf=leaf, key=VECTORS["log_key"])
+    assert proved == {"index": 5, "size": 9}
