@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from queue import Empty, SimpleQueue
@@ -33,6 +34,10 @@ logger = logging.getLogger(__name__)
 
 MAX_BATCH = 512
 """Units in one transaction: bounds how long the first of them waits."""
+
+BATCH_SECONDS = 0.2
+"""How long units are added to one transaction. On a slow database fewer share one, so that none is
+refused for its neighbours' sake, and other nodes get their turn."""
 
 MAX_WAITING = 20_000
 """Units in the queue; beyond that callers are refused rather than kept."""
@@ -127,6 +132,7 @@ class Sequencer:
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._closing = threading.Lock()  # held while a job is queued and while closing
         self._closed = False
+        self._left: list[Job] = []  # taken from the queue, not yet begun; the thread's
         self.commits = 0  # written by the thread; others may read a slightly old value
         self.units = 0
         self._thread = threading.Thread(target=self._run, name="actfor-sequencer", daemon=True)
@@ -159,20 +165,26 @@ class Sequencer:
 
     def _run(self) -> None:
         going = True
-        while going:
-            batch, going = self._take()
+        while going or self._left:
+            batch, going = self._take(going)
             units = [job for job in batch if job.compacts is None]
             if units:
                 self._commit(units)
             for job in batch:
                 if job.compacts is not None:
                     self._compact(job, job.compacts)
-            _answer(batch)
+            left = set(map(id, self._left))
+            _answer([job for job in batch if id(job) not in left])
 
-    def _take(self) -> tuple[list[Job], bool]:
-        """Wait for one job, then take whatever else is there."""
-        batch: list[Job] = []
-        job = self._queue.get()
+    def _take(self, going: bool) -> tuple[list[Job], bool]:  # noqa: FBT001 - called once, above
+        """Wait for one job, then take whatever else is there; first what was left before."""
+        batch, self._left = self._left, []
+        if not going or len(batch) >= MAX_BATCH:
+            return batch, going
+        try:
+            job = self._queue.get_nowait() if batch else self._queue.get()
+        except Empty:
+            return batch, True
         while job is not None:
             batch.append(job)
             if len(batch) == MAX_BATCH:
@@ -187,8 +199,12 @@ class Sequencer:
         participants: dict[object, Participant] = {}
         try:
             self._writer.begin()
-            for job in batch:
+            until = time.monotonic() + BATCH_SECONDS
+            for count, job in enumerate(batch, start=1):
                 self._apply(job, participants)
+                if time.monotonic() > until:
+                    self._left = batch[count:]
+                    del batch[count:]  # ends the loop: they are the next transaction's
             flush = Tx(self._writer, self._clock(), participants)
             for participant in list(participants.values()):
                 participant.flush(flush)
