@@ -29,6 +29,7 @@ RIGS = {
     "R10": "network",
     "R11": "resources",
     "R14": "tamper",
+    "R15": "rollback",
     "R16": "key_rotation",
 }
 
