@@ -1,10 +1,12 @@
 """Authority: what it covers, and that nothing derived from it ever covers more."""
 
 import json
+import re
 import time
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,6 +53,7 @@ from actfor.wire.rar import (
     constraint_from_json,
     constraint_narrows,
     draft_of,
+    explain,
     flow_decision,
     from_authorization_details,
     intent_hash,
@@ -1169,3 +1172,14 @@ def test_hours_over_midnight_belong_to_the_day_on_which_they_begin() -> None:
     assert night.includes(sunday + timedelta(hours=28, minutes=59))
     assert not night.includes(sunday + timedelta(hours=29))
     assert not night.includes(sunday + timedelta(hours=2))
+
+
+def test_the_mandate_in_the_guide_is_one() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "mandates.md").read_text()
+    first, second = re.findall(r"```json\n(.*?)```", guide, re.DOTALL)
+    authority = authority_from_draft(json.loads(first))
+    assert narrows(authority, authority) is None
+    assert "DE02120300000000202051" in second
+    said = "\n".join(explain(authority))
+    assert "must be an IBAN seen in what read_file of files returned" in said
+    assert "Everything else is denied." in said

@@ -55,6 +55,10 @@ class Api:
         """Send JSON, get JSON (None where the answer has no body)."""
         return self._json("POST", path, json=body)
 
+    def put(self, path: str, body: Any) -> Any:
+        """Send JSON to be kept under ``path``."""
+        return self._json("PUT", path, json=body)
+
     def text(self, path: str) -> bytes:
         """The bytes at ``path``."""
         return self._send("GET", path).content

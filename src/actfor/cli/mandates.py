@@ -24,6 +24,8 @@ from actfor.wire.rar import DRAFT_MEMBERS, authority_from_draft, explain
 app = typer.Typer(
     no_args_is_help=True, help="What a person wants done: commit it, look at it, revoke it."
 )
+templates = typer.Typer(no_args_is_help=True, help="Mandates written once, to be filled in.")
+app.add_typer(templates, name="template")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -130,10 +132,7 @@ def commit(
 
     Example: actfor mandate commit december.json --agent bookkeeper --hours 24
     """
-    try:
-        body = dict(strict_json.load_object(draft.read_bytes()))
-    except OSError as cause:
-        raise Refused(Kind.NOT_FOUND, f"`{draft}` cannot be read") from cause
+    body = _read(draft)
     if goal:
         body["goal"] = goal
     _commit(body, agent, hours, four_eyes=four_eyes, edit=False, yes=yes)
@@ -199,6 +198,72 @@ def withdraw(
     note(f"{endorsement} is taken back")
 
 
+@app.command()
+def wishes(as_json: JsonOption = False) -> None:
+    """List what agents wish they might do. Nothing is granted by it."""
+    found = api().get("/v1/mandates/wishes")["wishes"]
+    rows = [{**one, "wishes": " ".join(one["words"][:-2])} for one in found]
+    table(rows, ("id", "agent", "wishes", "expires_at"), as_json=as_json)
+
+
+@app.command("take-wish")
+def take_wish(
+    wish: Annotated[str, typer.Argument(help="Id of the wish, as `wishes` lists it.")],
+    goal: Annotated[str, typer.Option(help="What you want, in your own words.")],
+    hours: Annotated[float, typer.Option(min=0.01, help="For how long.")] = 8,
+    edit: Annotated[bool, typer.Option("--edit", help="Open it in your editor.")] = False,
+    four_eyes: Annotated[bool, typer.Option(help="Somebody else must approve.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+) -> None:
+    """Take an agent's wish as a draft; narrow it, and commit it in your own words."""
+    found = [one for one in api().get("/v1/mandates/wishes")["wishes"] if one["id"] == wish]
+    if not found:
+        raise Refused(Kind.NOT_FOUND, f"there is no wish `{wish}`")
+    agent = str(found[0]["agent"]).rpartition("/agent/")[2]
+    draft = {**found[0]["draft"], "goal": goal}
+    _commit(draft, agent, hours, four_eyes=four_eyes, edit=edit, yes=yes)
+    api().post(f"/v1/mandates/wishes/{wish}/dismiss", {})
+
+
+@templates.command("ls")
+def list_templates(as_json: JsonOption = False) -> None:
+    """List the templates of the server."""
+    found = api().get("/v1/mandates/templates")["templates"]
+    rows = [{**one, "fill in": ", ".join(one["parameters"])} for one in found]
+    table(rows, ("name", "version", "title", "fill in"), as_json=as_json)
+
+
+@templates.command("keep")
+def keep_template(
+    name: Annotated[str, typer.Argument(help="Name of the template.")],
+    file: Annotated[Path, typer.Argument(help="File with the template as JSON; see the guide.")],
+) -> None:
+    """Keep a new version of a template (administrators)."""
+    kept = api().put(f"/v1/mandates/templates/{name}", _read(file))
+    note(f"{kept['name']} version {kept['version']} is kept")
+
+
+@templates.command("use")
+def use_template(
+    name: Annotated[str, typer.Argument(help="Name of the template.")],
+    agent: Annotated[str, typer.Option(help="Name of the agent that may act.")],
+    value: Annotated[
+        list[str] | None, typer.Option("--set", help="PARAMETER=VALUE; may be repeated.")
+    ] = None,
+    hours: Annotated[float, typer.Option(min=0.01, help="For how long.")] = 8,
+    edit: Annotated[bool, typer.Option("--edit", help="Open the draft in your editor.")] = False,
+    four_eyes: Annotated[bool, typer.Option(help="Somebody else must approve.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+) -> None:
+    """Fill in a template, see the mandate, commit it.
+
+    Example: actfor mandate template use pay-invoice --agent bookkeeper --set invoice=bill.txt
+    """
+    values = dict(_pair(text) for text in value or [])
+    filled = api().post(f"/v1/mandates/templates/{name}/draft", {"values": values})
+    _commit(filled["draft"], agent, hours, four_eyes=four_eyes, edit=edit, yes=yes)
+
+
 def parse_grant(text: str, *, always_ask: bool = False) -> dict[str, Any]:
     """``crm:read_query,list_tables:read`` as the JSON of one grant."""
     parts = text.split(":")
@@ -256,6 +321,20 @@ def _edited(body: dict[str, Any]) -> dict[str, Any]:
         if done.returncode != 0:
             raise Refused(Kind.DENIED, "not committed: the editor failed")
         return dict(strict_json.load_object(draft.read_bytes()))
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return dict(strict_json.load_object(file.read_bytes()))
+    except OSError as cause:
+        raise Refused(Kind.NOT_FOUND, f"`{file}` cannot be read") from cause
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, mark, value = text.partition("=")
+    if not mark or not name:
+        raise Refused(Kind.MALFORMED, f"`{text}` is not PARAMETER=VALUE")
+    return name, value
 
 
 def _until(hours: float) -> str:

@@ -2,6 +2,7 @@
 
     POST /token                                     RFC 8693 exchange, RFC 8628 device grant
     POST /device_authorization                      RFC 8628 §3.1
+    POST /mandate_request                           an agent's wish, for people to look at (ours)
     GET  /.well-known/oauth-authorization-server    RFC 8414
     GET  /.well-known/jwks.json                     RFC 7517
 
@@ -21,16 +22,24 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from actfor.delegation.model import Endorsement, IssuedGrant, Mandate, MandateDraft
+from actfor.delegation.model import Endorsement, IssuedGrant, Mandate, MandateDraft, Wish
 from actfor.delegation.service import DelegationService
+from actfor.delegation.templates import Template
 from actfor.errors import Kind, Refused
 from actfor.identity import Person, Role
-from actfor.wire import token_exchange
+from actfor.wire import strict_json, token_exchange
 from actfor.wire.canonical import JsonValue
 from actfor.wire.dpop import INVALID_PROOF, DpopProof, verify_proof
 from actfor.wire.jose import ALGORITHM
 from actfor.wire.problem import oauth_error
-from actfor.wire.rar import DETAIL_TYPE, Money, draft_of, to_authorization_details
+from actfor.wire.rar import (
+    DETAIL_TYPE,
+    Money,
+    authority_from_draft,
+    draft_of,
+    explain,
+    to_authorization_details,
+)
 from actfor.wire.timestamps import rfc3339
 from actfor.wire.token_exchange import parameters
 
@@ -68,6 +77,16 @@ def delegation_routes(delegation: DelegationService) -> list[Route]:
             proof = _proof(request, delegation, "/device_authorization")
         return (await delegation.start_device(proof)).to_json()
 
+    async def wish(request: Request) -> dict[str, JsonValue]:
+        params = parameters(await _form(request))
+        token, details = params.get("actor_token"), params.get("authorization_details")
+        if token is None or details is None:
+            raise _malformed("`actor_token` and `authorization_details` are required")
+        proof = _proof(request, delegation, "/mandate_request")
+        wanted = strict_json.loads(details.encode())
+        kept = await delegation.wish(token, proof, wanted, params.get("says"))
+        return {"id": kept.id, "expires_at": rfc3339(kept.expires_at)}
+
     async def metadata(request: Request) -> JSONResponse:
         return JSONResponse(as_metadata(delegation.issuer), headers=_CACHED)
 
@@ -77,6 +96,7 @@ def delegation_routes(delegation: DelegationService) -> list[Route]:
     return [
         Route("/token", _oauth(token), methods=["POST"]),
         Route("/device_authorization", _oauth(device), methods=["POST"]),
+        Route("/mandate_request", _oauth(wish), methods=["POST"]),
         Route("/.well-known/oauth-authorization-server", metadata, methods=["GET"]),
         Route("/.well-known/jwks.json", jwks, methods=["GET"]),
     ]
@@ -116,6 +136,13 @@ class Revocation(BaseModel):
     reason: str = Field("", max_length=300)
 
 
+class Filling(BaseModel):
+    """A value for each parameter of a template."""
+
+    model_config = ConfigDict(extra="forbid")
+    values: dict[str, str] = Field(default_factory=dict, max_length=16)
+
+
 def mandates_router(delegation: DelegationService, current_person: CurrentPerson) -> APIRouter:
     """``/v1/mandates``; refusals leave as ``Refused`` for the application's handler."""
     routes = APIRouter(prefix="/v1/mandates", tags=["mandates"])
@@ -135,6 +162,35 @@ def mandates_router(delegation: DelegationService, current_person: CurrentPerson
             raise Refused(Kind.DENIED, "only admins and approvers see everyone's mandates")
         found = await delegation.mandates(None if everyone else person)
         return {"mandates": [mandate_view(one, resources) for one in found]}
+
+    @routes.get("/templates")
+    async def list_templates(person: Who) -> dict[str, Any]:
+        """The templates of this server, with what is to be filled in."""
+        return {"templates": [template_view(one) for one in await delegation.templates()]}
+
+    @routes.get("/wishes")
+    async def list_wishes(person: Who) -> dict[str, Any]:
+        """What agents wish they might do. Unchecked, and nothing is granted by it."""
+        return {"wishes": [wish_view(one) for one in await delegation.wishes()]}
+
+    @routes.post("/wishes/{wish_id}/dismiss")
+    async def dismiss(wish_id: str, person: Who) -> dict[str, Any]:
+        """Put a wish away."""
+        await delegation.dismiss_wish(person, wish_id)
+        return {"id": wish_id, "state": "dismissed"}
+
+    @routes.put("/templates/{name}", status_code=201)
+    async def keep_template(
+        name: str, body: Annotated[dict[str, Any], Body()], person: Who
+    ) -> dict[str, Any]:
+        """Keep a new version of a template (administrators). See docs/guides/mandates."""
+        return template_view(await delegation.keep_template(person, name, body))
+
+    @routes.post("/templates/{name}/draft")
+    async def fill_template(name: str, body: Filling, person: Who) -> dict[str, Any]:
+        """The draft with these values: to look at, narrow, and commit."""
+        draft = await delegation.fill_template(name, body.values)
+        return {"draft": draft, "words": explain(authority_from_draft(draft))}
 
     @routes.get("/{mandate_id}")
     async def show(mandate_id: str, person: Who) -> dict[str, Any]:
@@ -222,6 +278,34 @@ def grant_view(grant: IssuedGrant) -> dict[str, Any]:
         "created_at": rfc3339(grant.created_at),
         "expires_at": rfc3339(grant.expires_at),
         "calls_used": grant.calls_used,
+    }
+
+
+def wish_view(one: Wish) -> dict[str, Any]:
+    """A wish as the management API shows it."""
+    return {
+        "id": one.id,
+        "agent": one.agent,
+        "draft": draft_of(one.authority),
+        "words": explain(one.authority),
+        "agent_says_unchecked": one.says,
+        "created_at": rfc3339(one.created_at),
+        "expires_at": rfc3339(one.expires_at),
+    }
+
+
+def template_view(one: Template) -> dict[str, Any]:
+    """A template as the management API shows it."""
+    return {
+        "name": one.name,
+        "version": one.version,
+        "title": one.title,
+        "parameters": {
+            name: {"type": given.type, "label": given.label, "example": given.example}
+            for name, given in one.parameters.items()
+        },
+        "draft": one.body["draft"],
+        "created_at": rfc3339(one.created_at),
     }
 
 

@@ -224,6 +224,18 @@ class Endorsement:
 
 
 @dataclass(frozen=True, slots=True)
+class Wish:
+    """What an agent wishes it might do. It grants nothing; ``says`` is the agent speaking."""
+
+    id: str
+    agent: str
+    authority: Authority
+    says: str | None
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Proved:
     """A delegation together with the proof it came with, which is to be spent once.
 

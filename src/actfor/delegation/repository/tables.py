@@ -108,6 +108,29 @@ endorsement = Table(
 )
 Index("ix_mandate_endorsement_mandate", endorsement.c.mandate_id)
 
+template = Table(
+    "mandate_template",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("body", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", Integer, nullable=False),
+)
+
+# What agents wish for: never authority, forgotten after a day.
+wish = Table(
+    "mandate_wish",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("agent", Text, nullable=False),
+    Column("details", Text, nullable=False),
+    Column("says", Text),
+    Column("created_at", Integer, nullable=False),
+    Column("expires_at", Integer, nullable=False),
+)
+Index("ix_mandate_wish_expires", wish.c.expires_at)
+
 # A DPoP proof is spent by being here; it may be forgotten once it is stale by itself.
 proof = Table(
     "spent_proof",

@@ -6,9 +6,11 @@ from actfor.delegation.service.access import Access
 from actfor.delegation.service.endorsements import Endorsements
 from actfor.delegation.service.exchange import Exchange
 from actfor.delegation.service.logins import Logins
+from actfor.delegation.service.templates import Templates
+from actfor.delegation.service.wishes import Wishes
 
 __all__ = ["DelegationService"]
 
 
-class DelegationService(Endorsements, Exchange, Access, Logins):
+class DelegationService(Endorsements, Templates, Wishes, Exchange, Access, Logins):
     """Mandates, exchange, access and logins over one database; see each for its use cases."""

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from actfor.delegation.model import Delegation, Proved
-from actfor.delegation.repository import grants, usage
+from actfor.delegation.repository import grants, usage, wishes
 from actfor.delegation.repository import mandates as rows
 from actfor.delegation.service import spending, tokens
 from actfor.delegation.service.context import Context
@@ -170,6 +170,7 @@ class Access(Context):
 
         def unit(tx: Tx) -> int:
             usage.forget(tx, now - _KEPT)
+            wishes.forget(tx, now)
             return grants.forget(tx, now, now - _KEPT)
 
         return await self._database.write(unit)

@@ -1,0 +1,72 @@
+"""SQL of what agents wish for: kept a while, looked at by people, never authority."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import bindparam, delete, desc, func, insert, select
+
+from actfor.delegation.model import Wish
+from actfor.delegation.repository.tables import wish as _table
+from actfor.store import Row, Tx
+from actfor.wire import strict_json
+from actfor.wire.canonical import canonical
+from actfor.wire.rar import from_authorization_details, to_authorization_details
+from actfor.wire.timestamps import from_ms, to_ms
+
+_t = _table.c
+_ADD = insert(_table).values({column.name: bindparam(column.name) for column in _table.columns})
+_PENDING = (
+    select(*_table.columns)
+    .where(_t.expires_at > bindparam("now"))
+    .order_by(desc(_t.created_at), desc(_t.id))
+    .limit(bindparam("most"))
+)
+_COUNT = (
+    select(func.count())
+    .select_from(_table)
+    .where(_t.agent == bindparam("by"), _t.expires_at > bindparam("now"))
+)
+_DISMISS = delete(_table).where(_t.id == bindparam("of"))
+_FORGET = delete(_table).where(_t.expires_at <= bindparam("until"))
+
+
+def add(tx: Tx, new: Wish, resources: str) -> None:
+    """Keep a wish."""
+    details = to_authorization_details(new.authority, resources=resources)
+    tx.changed(
+        _ADD,
+        id=new.id,
+        agent=new.agent,
+        details=canonical(details).decode(),
+        says=new.says,
+        created_at=to_ms(new.created_at),
+        expires_at=to_ms(new.expires_at),
+    )
+
+
+def pending(tx: Tx, now: datetime, resources: str, most: int) -> list[Wish]:
+    """The wishes that are not too old, newest first."""
+    return [_wish(row, resources) for row in tx.run(_PENDING, now=to_ms(now), most=most)]
+
+
+def count(tx: Tx, agent: str, now: datetime) -> int:
+    """How many wishes an agent has open."""
+    row = tx.one(_COUNT, by=agent, now=to_ms(now))
+    return int(row[0]) if row else 0
+
+
+def dismiss(tx: Tx, wish_id: str) -> bool:
+    """Put a wish away. False if there is none."""
+    return tx.changed(_DISMISS, of=wish_id) == 1
+
+
+def forget(tx: Tx, expired_before: datetime) -> None:
+    """Delete what is too old."""
+    tx.changed(_FORGET, until=to_ms(expired_before))
+
+
+def _wish(row: Row, resources: str) -> Wish:
+    id_, agent, details, says, created, expires = row
+    authority = from_authorization_details(strict_json.loads(details.encode()), resources=resources)
+    return Wish(id_, agent, authority, says, from_ms(created), from_ms(expires))
