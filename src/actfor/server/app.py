@@ -30,6 +30,7 @@ from actfor.delegation.http import delegation_routes, mandates_router
 from actfor.delegation.http_rehearsal import mandate_rehearsal_router
 from actfor.delegation.service.rehearsal import MandateRehearsal
 from actfor.errors import Kind, Refused
+from actfor.gateway.access_http import access_request_routes
 from actfor.gateway.http import proposals_router, servers_router
 from actfor.gateway.mcp import McpFront
 from actfor.identity import Person, Role
@@ -75,13 +76,24 @@ def asgi(services: Services) -> ASGIApp:
         services.clock,
         hosts=hosts(services),
     )
+    pep = _pep(with_token)
     decisions = authzen_routes(
-        services.pdp, authenticate_pep=_pep(with_token), base_url=settings.public_url
+        services.pdp,
+        authenticate_pep=pep,
+        base_url=settings.public_url,
+        offers=services.clock,
+    )
+    requests = access_request_routes(
+        services.access_requests,
+        authenticate_pep=pep,
+        base_url=settings.public_url,
+        ticket=services.approvals.url,
     )
     routes: list[BaseRoute] = [
         *front.routes,
         *delegation_routes(services.delegation),
         *decisions,
+        *requests,
         *webauthn_routes(services.people, cookie),
         *audit_http.log_routes(services.audit),
         *health.routes(services.metrics, _checks(services)),

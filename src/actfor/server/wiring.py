@@ -35,6 +35,8 @@ from actfor.delegation import DelegationService
 from actfor.errors import Kind, Refused
 from actfor.gateway import Catalog, Enforcer, ModelProposer, Proposals
 from actfor.gateway import Settings as GatewaySettings
+from actfor.gateway.access_requests import AccessRequests
+from actfor.gateway.foreign import ForeignCalls, Parts
 from actfor.identity import AgentService, AttestationSocket, LocalProcessAttestor, PeopleService
 from actfor.keys import KeyService, Purpose, Vault
 from actfor.server.app import asgi
@@ -66,6 +68,7 @@ class Services:
     exporter: Exporter
     authorization: AuthorizationService
     pdp: Pdp
+    access_requests: AccessRequests
     policy_changes: PolicyChanges
     rehearsal: Rehearsal
     trials: Trials
@@ -300,6 +303,7 @@ async def _services(
         settings=gateway,
         clock=clock,
     )
+    foreign = ForeignCalls(Parts(agents, delegation, catalog, approvals, clock))
     await catalog.start()
     await attestation.start()
     follow_others(
@@ -331,6 +335,7 @@ async def _services(
         witnessing=witnessing,
         exporter=exporter,
         authorization=authorization,
+        access_requests=AccessRequests(foreign, authorization, approvals, audit, clock),
         pdp=Pdp(
             authorization,
             database,
@@ -340,6 +345,7 @@ async def _services(
                 domains=domains,
                 populations=_populations(agents, catalog),
                 record=settings.authzen_record,
+                look=foreign,
             ),
         ),
         policy_changes=policy_changes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from functools import partial
 
 import orjson
@@ -16,6 +17,7 @@ from actfor.authorization.service import Answer, Pdp
 from actfor.errors import Kind, Refused
 from actfor.wire import (
     authzen,
+    authzen_access,
     authzen_batch,
     authzen_obligations,
     authzen_search,
@@ -30,26 +32,39 @@ _REQUEST_ID = authzen.REQUEST_ID.encode()
 _ANSWERED = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 Authenticate = Callable[[Request], Awaitable[str]]
 """The name of the enforcement point that sends a request; raises Refused if it proves none."""
+Say = Callable[[Answer], JsonObject]
 Ask = Callable[[str, JsonValue], Awaitable[JsonObject]]
 """An answer to what an enforcement point sent, as JSON."""
 
 
-def authzen_routes(pdp: Pdp, *, authenticate_pep: Authenticate, base_url: str) -> list[Route]:
-    """The endpoints and the metadata. ``base_url`` is the public address of this PDP."""
+def authzen_routes(
+    pdp: Pdp,
+    *,
+    authenticate_pep: Authenticate,
+    base_url: str,
+    offers: Callable[[], datetime] | None = None,
+) -> list[Route]:
+    """The endpoints and the metadata. ``base_url`` is the public address of this PDP.
+
+    With ``offers`` (the clock), a denial that a person can turn says so: access requests are served
+    beside these routes.
+    """
     base = base_url.rstrip("/")
     offered: dict[str, JsonValue] = {
         "access_evaluations_endpoint": base + authzen_batch.EVALUATIONS_PATH,
         **authzen_search.endpoints(base),
         **authzen_obligations.metadata(),
+        **({} if offers is None else authzen_access.metadata(base)),
     }
+    say = partial(_answered, base, offers)
     document = orjson.dumps(authzen.metadata(base_url, offered))
 
     async def configuration(request: Request) -> Response:
         return Response(document, media_type="application/json", headers=_echo(request))
 
     asks: dict[str, Ask] = {
-        authzen.EVALUATION_PATH: partial(_evaluation, pdp),
-        authzen_batch.EVALUATIONS_PATH: partial(_evaluations, pdp),
+        authzen.EVALUATION_PATH: partial(_evaluation, pdp, say),
+        authzen_batch.EVALUATIONS_PATH: partial(_evaluations, pdp, say),
         **{
             f"{authzen_search.SEARCH_PATH}/{sought}": partial(_search, pdp, sought)
             for sought in Sought
@@ -64,17 +79,17 @@ def authzen_routes(pdp: Pdp, *, authenticate_pep: Authenticate, base_url: str) -
     ]
 
 
-async def _evaluation(pdp: Pdp, pep: str, document: JsonValue) -> JsonObject:
-    return _answered(await pdp.evaluate(pep, authzen.parse_evaluation(document)))
+async def _evaluation(pdp: Pdp, say: Say, pep: str, document: JsonValue) -> JsonObject:
+    return say(await pdp.evaluate(pep, authzen.parse_evaluation(document)))
 
 
-async def _evaluations(pdp: Pdp, pep: str, document: JsonValue) -> JsonObject:
+async def _evaluations(pdp: Pdp, say: Say, pep: str, document: JsonValue) -> JsonObject:
     asked = authzen_batch.parse_evaluations(document)
     if isinstance(asked, authzen.Evaluation):
-        return _answered(await pdp.evaluate(pep, asked))
+        return say(await pdp.evaluate(pep, asked))
     answers = await pdp.evaluate_all(pep, asked)
     return authzen_batch.batch_response(
-        [each if isinstance(each, Refused) else _answered(each) for each in answers]
+        [each if isinstance(each, Refused) else say(each) for each in answers]
     )
 
 
@@ -83,9 +98,9 @@ async def _search(pdp: Pdp, sought: Sought, pep: str, document: JsonValue) -> Js
     return authzen_search.search_response(query, await pdp.search(pep, query))
 
 
-def _answered(answer: Answer) -> JsonObject:
+def _answered(base: str, offers: Callable[[], datetime] | None, answer: Answer) -> JsonObject:
     decision = answer.decision
-    body = authzen.response(
+    body: JsonObject = authzen.response(
         decision=decision.permitted,
         id_=answer.id,
         reasons=decision.reasons,
@@ -94,7 +109,13 @@ def _answered(answer: Answer) -> JsonObject:
         step_up=decision.effect is Effect.STEP_UP,
         ignored=answer.ignored,
     )
-    return with_obligations(body, answer.obligations)
+    body = with_obligations(body, answer.obligations)
+    if offers is None:
+        return body
+    if (why := answer.unapproved) is not None:
+        body = authzen_access.unapproved(body, why.reason, why.next_action, why.retry_after)
+    asks = answer.requestable and decision.effect is Effect.STEP_UP
+    return authzen_access.offer(body, base, offers()) if asks else body
 
 
 class _Endpoint:

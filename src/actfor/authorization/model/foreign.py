@@ -64,6 +64,8 @@ def facts_for(pep: str, evaluation: Evaluation, gathered: CallFacts) -> CallFact
     """
     server, _, tool = evaluation.resource.id.partition("/")
     amount, currency = (evaluation.context.get(name) for name in REPORTED)
+    if gathered.amount_minor is not None:  # judged from the arguments: no report replaces it
+        amount, currency = gathered.amount_minor, gathered.amount_currency
     if amount is not None and type(amount) is not int:
         raise Refused(Kind.MALFORMED, "`context.amount_minor` must be an integer of minor units")
     if currency is not None and not isinstance(currency, str):

@@ -5,8 +5,12 @@ from __future__ import annotations
 from actfor.authorization.service.authorization import (
     SYSTEM,
     Answer,
+    Approved,
     AuthorizationService,
     Gather,
+    Look,
+    Looked,
+    Unapproved,
 )
 from actfor.authorization.service.changes import PolicyChanges
 from actfor.authorization.service.pages import Pages
@@ -17,8 +21,11 @@ from actfor.authorization.service.trials import Trials
 __all__ = [
     "SYSTEM",
     "Answer",
+    "Approved",
     "AuthorizationService",
     "Gather",
+    "Look",
+    "Looked",
     "Options",
     "Pages",
     "Pdp",
@@ -26,4 +33,5 @@ __all__ = [
     "Population",
     "Rehearsal",
     "Trials",
+    "Unapproved",
 ]

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from typing import Protocol
 
 from actfor.audit import AuditLog, Event, EventType
 from actfor.authorization.model import (
@@ -51,6 +52,47 @@ _FORMER = 8
 
 
 @dataclass(frozen=True, slots=True)
+class Approved:
+    """A person's yes to exactly this call, not yet spent."""
+
+    id: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unapproved:
+    """Why an approval that a PEP names does not help (ARAP: reason and next action)."""
+
+    reason: str
+    next_action: str
+    retry_after: int | None = None
+
+
+class Looked(Protocol):
+    """A foreign PEP's question about a call under a mandate, looked up in our own records."""
+
+    @property
+    def facts(self) -> CallFacts:
+        """All that is known of it."""
+        ...
+
+    async def approval(self, version: str) -> Approved | Unapproved | None:
+        """The approval that the question names, under these policies; None if it names none."""
+        ...
+
+    def check(self, tx: Tx, approved: Approved | None) -> JsonObject:
+        """Refuse, in the recording transaction, what was taken back meanwhile; spend the approval.
+
+        Gives what the record says beyond the decision: mandate, epochs, approval.
+        """
+        ...
+
+
+Look = Callable[[str, Evaluation], Awaitable[Looked | None]]
+"""Look a question up; None if it names no mandate. Raises Refused to deny it with a reason."""
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a foreign PEP is told: a decision that is already in the log under ``id``."""
 
@@ -59,6 +101,9 @@ class Answer:
     ignored: tuple[str, ...]
     obligations: tuple[JsonObject, ...] = ()
     """What its sender must also do (AuthZEN obligations profile)."""
+    unapproved: Unapproved | None = None
+    requestable: bool = False
+    """Whether a person may be asked to permit it (ARAP)."""
 
 
 class AuthorizationService:
@@ -149,6 +194,7 @@ class AuthorizationService:
         gather: Gather | None = None,
         *,
         record: bool = True,
+        look: Look | None = None,
     ) -> Answer:
         """Answer a foreign enforcement point; recorded durably before this returns.
 
@@ -157,7 +203,8 @@ class AuthorizationService:
         or simulated, and a publication takes effect on this node when it hears of it.
 
         ``pep`` is the authenticated name of who asks. Without ``gather`` the server knows nothing
-        about the call, and only a policy written for that PEP can permit it.
+        about the call, and only a policy written for that PEP can permit it. ``look`` finds what it
+        knows of a call under a mandate that the question names, and a person's approval of it.
 
         Raises:
             Refused: MALFORMED for a reported fact of the wrong type; BUSY when the answer could
@@ -165,25 +212,46 @@ class AuthorizationService:
         """
         for _ in range(_ATTEMPTS):
             # 1. Gather facts. What only the server may say is dropped from what the caller said.
-            facts, refusal = await gathered(pep, evaluation, gather)
+            looked, refusal = await _looked(pep, evaluation, look)
+            if looked is None and refusal is None:
+                facts, refusal = await gathered(pep, evaluation, gather)
+            else:
+                known = stranger(evaluation) if looked is None else looked.facts
+                facts = facts_for(pep, evaluation, known)
             request = to_request(facts)
-            # 2. Decide.
+            # 2. Decide; and again, if a person has approved what would need it.
             decision = self._judge(request, refusal)
+            approved, unapproved, requestable = None, None, False
+            if decision.effect is Effect.STEP_UP and looked is not None:
+                requestable = True
+                found = await looked.approval(decision.version)
+                if isinstance(found, Approved):
+                    approved, request = found, to_request(replace(facts, approved=True))
+                    decision = self._judge(request, None)
+                else:
+                    unapproved = found
             obligations = self.obligations(decision)
             decision = obliged(decision, obligations, evaluation)
             told = ignored(evaluation, self.schema)
-            answer = Answer(new_id("dec"), decision, told, obligations)
-            if not record:
+            answer = Answer(new_id("dec"), decision, told, obligations, unapproved, requestable)
+            if not record and looked is None:
                 return answer
             # 3. Record, unless the policies have changed meanwhile.
             try:
                 event = _event(pep, evaluation, request, answer, refused=refusal is not None)
-                await self._database.write(partial(self._record, answer=answer, event=event))
+                checked = looked if decision.permitted else None
+                unit = partial(
+                    self._record, answer=answer, event=event, looked=checked, approved=approved
+                )
+                await self._database.write(unit)
             except Refused as refused:
-                if refused.kind is not Kind.CONFLICT:
+                if refused.kind is Kind.CONFLICT:
+                    await self.follow()
+                    continue
+                if not decision.permitted or refused.kind is Kind.BUSY:
                     raise
-                await self.follow()
-                continue
+                # What was taken back meanwhile, or an approval that another question spent.
+                return await self._taken_back(pep, evaluation, request, answer, refused)
             # 4. Answer.
             return answer
         raise Refused(Kind.BUSY, "the policies are changing, try again")
@@ -194,9 +262,28 @@ class AuthorizationService:
         version = self._snapshot.version if self._snapshot else ""
         return Decision(Effect.DENY, reasons=(refusal,), version=version)
 
-    def _record(self, tx: Tx, *, answer: Answer, event: Event) -> None:
+    async def _taken_back(
+        self, pep: str, evaluation: Evaluation, request: Request, answer: Answer, why: Refused
+    ) -> Answer:
+        decision = replace(answer.decision, effect=Effect.DENY, reasons=(why.detail,))
+        denied = replace(answer, decision=decision, obligations=())
+        event = _event(pep, evaluation, request, denied, refused=True)
+        await self._database.write(partial(self._record, answer=denied, event=event))
+        return denied
+
+    def _record(
+        self,
+        tx: Tx,
+        *,
+        answer: Answer,
+        event: Event,
+        looked: Looked | None = None,
+        approved: Approved | None = None,
+    ) -> None:
         if answer.decision.version:  # without policies in force there are only denials
             self.check_current(tx, answer.decision.version)
+        if looked is not None:
+            event = replace(event, facts={**event.facts, **looked.check(tx, approved)})
         self._audit.append(tx, event)
 
     # -- publishing -------------------------------------------------------------------------
@@ -423,6 +510,19 @@ class AuthorizationService:
 
 def _as_it_was(source: str, schema: str) -> PolicySet:
     return PolicySet.compile(source, RequestSchema.parse(schema))
+
+
+async def _looked(
+    pep: str, evaluation: Evaluation, look: Look | None
+) -> tuple[Looked | None, str | None]:
+    if look is None or unknown(evaluation) is not None:
+        return None, None
+    try:
+        return await look(pep, evaluation), None
+    except Refused as refused:
+        if refused.kind in {Kind.BUSY, Kind.MALFORMED}:
+            raise
+        return None, refused.detail
 
 
 async def gathered(

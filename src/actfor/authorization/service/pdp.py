@@ -20,6 +20,7 @@ from actfor.authorization.service.authorization import (
     Answer,
     AuthorizationService,
     Gather,
+    Look,
     gathered,
 )
 from actfor.authorization.service.pages import Pages
@@ -48,6 +49,7 @@ class Options:
     """
 
     gather: Gather | None = None
+    look: Look | None = None
     domains: tuple[Domain, ...] = ()
     populations: Mapping[str, Population] | None = None
     record: bool = True
@@ -81,7 +83,7 @@ class Pdp:
         if domain is None:
             options = self._options
             return await self._authorization.evaluate(
-                pep, evaluation, options.gather, record=options.record
+                pep, evaluation, options.gather, record=options.record, look=options.look
             )
         decision = domain.decide(evaluation)
         obligations = tuple(domain.obligations(decision.policies))
@@ -172,7 +174,6 @@ def _event(pep: str, domain: Domain, evaluation: Evaluation, answer: Answer) -> 
     decision: Decision = answer.decision
     leaf: dict[str, JsonValue] = {
         "via": "authzen",
-        "pep": pep,
         "domain": domain.name,
         "subject_type": evaluation.subject.type,
         "resource": f"{evaluation.resource.type}:{evaluation.resource.id}",
@@ -182,6 +183,7 @@ def _event(pep: str, domain: Domain, evaluation: Evaluation, answer: Answer) -> 
     # Who it is about may be a person: a commitment. With the whole question, so that it can be
     # decided again.
     private: dict[str, JsonValue] = {
+        "pep": pep,
         "subject": evaluation.subject.id,
         "properties": {
             "subject": dict(evaluation.subject.properties),

@@ -21,10 +21,10 @@ from actfor.delegation.repository import mandates as rows
 from actfor.delegation.service import tokens
 from actfor.delegation.service.context import Context
 from actfor.errors import Kind, Refused
-from actfor.identity import Person, Role
+from actfor.identity import Agent, Person, Role
 from actfor.store import Tx, new_id
 from actfor.wire import jose
-from actfor.wire.canonical import JsonValue, canonical
+from actfor.wire.canonical import JsonObject, JsonValue, canonical
 from actfor.wire.log_entry import pseudonym
 from actfor.wire.rar import Authority, authority_hash, intent_hash, to_authorization_details
 from actfor.wire.timestamps import rfc3339
@@ -187,6 +187,24 @@ class Mandates(Context):
         """
         found = await self._database.read(lambda tx: self._load(tx, mandate_id))
         return found.at(self._now())
+
+    def check_mandate(self, tx: Tx, mandate: Mandate, agent: Agent) -> JsonObject:
+        """Refuse unless person, agent and mandate may act now, unchanged since they were read.
+
+        For the transaction that records a decision about a call that comes without a token. Gives
+        the epochs it rests on, as the log states them.
+
+        Raises:
+            Refused: DENIED with the cause, EXPIRED, NOT_FOUND.
+        """
+        person = self._people.check_live(tx, mandate.person_id)
+        self._agents.check_live(tx, agent.name, agent.epoch)
+        self._standing(tx, mandate).require_active(tx.now, mandate.epoch)
+        return {
+            Revocable.PERSON.value: {pseudonym(person.id): person.epoch},
+            Revocable.AGENT.value: {str(agent.id): agent.epoch},
+            Revocable.MANDATE.value: {mandate.id: mandate.epoch},
+        }
 
     async def subject_token(self, person: Person, mandate_id: str) -> str:
         """The person's token for this mandate (`at+jwt`, at most an hour), to be exchanged.
