@@ -183,7 +183,6 @@ def _event(pep: str, domain: Domain, evaluation: Evaluation, answer: Answer) -> 
     # Who it is about may be a person: a commitment. With the whole question, so that it can be
     # decided again.
     private: dict[str, JsonValue] = {
-        "pep": pep,
         "subject": evaluation.subject.id,
         "properties": {
             "subject": dict(evaluation.subject.properties),
@@ -193,7 +192,7 @@ def _event(pep: str, domain: Domain, evaluation: Evaluation, answer: Answer) -> 
         "context": dict(evaluation.context),
         "reasons": list(decision.reasons),
     }
-    return Event(EventType.DECIDE, answer.id, leaf, private)
+    return Event(EventType.DECIDE, answer.id, leaf, private, {pep: {"pep": pep}})
 
 
 __all__ = ["Options", "Pages", "Pdp", "Population"]
