@@ -26,6 +26,7 @@ RIGS = {
     "R6": "races",
     "R7": "revocation",
     "R8": "disk_full",
+    "R9": "clock",
     "R10": "network",
     "R11": "resources",
     "R14": "tamper",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -18,6 +19,7 @@ from actfor.delegation.repository import grants, usage, wishes
 from actfor.delegation.repository import mandates as rows
 from actfor.delegation.service import spending, tokens
 from actfor.delegation.service.context import Context
+from actfor.delegation.service.steady import Steady
 from actfor.delegation.usage import Remembered, Standing, Use
 from actfor.errors import Kind, Refused
 from actfor.store import Tx
@@ -35,6 +37,8 @@ ONE_CALL: Final = Use()
 
 class Access(Context):
     """The resource server's half: verify, check, consume."""
+
+    _steady: Steady | None = None
 
     async def authenticate(
         self,
@@ -175,11 +179,17 @@ class Access(Context):
 
         return await self._database.write(unit)
 
+    async def tidy(self, passed: float) -> int:
+        """``sweep``, unless the clock was set a while ago; ``passed`` as in ``Steady``."""
+        if self._steady is None:
+            self._steady = Steady(self._now(), passed)
+        return await self.sweep() if self._steady.look(self._now(), passed) else 0
+
     async def run(self) -> None:
         """Sweep once a minute, until cancelled."""
         while True:
             try:
-                await self.sweep()
+                await self.tidy(time.monotonic())
             except Refused as refused:
                 logger.warning("could not sweep spent proofs: %s", refused.detail)
             await asyncio.sleep(_SWEEP_SECONDS)
