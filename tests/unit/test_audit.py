@@ -416,3 +416,23 @@ def test_other_json_is_not_a_log_entry(leaf: bytes) -> None:
     with pytest.raises(Refused) as refused:
         LogEntry.decode(leaf)
     assert refused.value.kind is Kind.MALFORMED
+
+
+async def test_who_does_not_know_yet_that_a_log_was_renounced_signs_nothing_more(
+    database: Database, log: AuditLog, clock: Clock
+) -> None:
+    """Another node, on the same database, while a person recovers it."""
+    grow(database, log, 5)
+    kept = await log.checkpoint()
+    other = NoteSigner.generate("log.example/main/2")
+    await database.write(lambda tx: log.renounce(tx, other, "rolled back", kept))
+    with pytest.raises(Refused, match="another log was signed"):
+        await log.checkpoint()
+    grow(database, log, 1)
+    with pytest.raises(Refused, match="another log was signed"):
+        await log.checkpoint()
+    retained: list[str] = []
+    new = AuditLog(database, other, other.verifier.name, clock.now, retain=retained.append)
+    await new.start()
+    assert retained[-1].startswith("log.example/main/2\n7\n")
+    assert (await new.verify()).ok

@@ -13,7 +13,7 @@ import typer
 
 from actfor.cli import erase, exports
 from actfor.cli.api import api
-from actfor.cli.output import emit, note, out, table
+from actfor.cli.output import emit, key_or_file, note, out, table
 from actfor.errors import Kind, Refused
 
 app = typer.Typer(
@@ -101,7 +101,7 @@ def export_tiles(
     from actfor.cli.tiles import fetch_from
     from actfor.sdk.mirror import mirror
 
-    trust = api().get("/v1/audit/key")["key"] if key is None else _trusted(key)
+    trust = api().get("/v1/audit/key")["key"] if key is None else key_or_file(key)
     fetch = fetch_from(url or f"{api().base_url}/log")
     try:
         done = mirror(fetch, folder, trust)
@@ -151,7 +151,7 @@ def verify(
         kept = checkpoint.read_text() if checkpoint else None
         proved = leaf.read_bytes() if leaf else None
         try:
-            report = _verify(what, _trusted(key), kept, proved)
+            report = _verify(what, key_or_file(key), kept, proved)
         except Refused as refused:
             note(f"NOT VERIFIED: {refused.detail}")
             raise typer.Exit(8) from None
@@ -213,10 +213,6 @@ def _events(trace: str) -> list[dict[str, Any]]:
     if not events:
         raise Refused(Kind.NOT_FOUND, f"no event with trace `{trace}`")
     return events
-
-
-def _trusted(key: str) -> str:
-    return Path(key).read_text() if Path(key).is_file() else key
 
 
 def _server_report() -> dict[str, Any]:

@@ -7,14 +7,18 @@ stripped of control characters before it reaches a terminal (threats-and-faults 
 from __future__ import annotations
 
 import json
+import re
 import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from actfor.errors import Kind, Refused
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -59,3 +63,19 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json:
 def note(message: str) -> None:
     """A line of progress for a person, on stderr."""
     err.print(Text(clean(message)))
+
+
+def key_or_file(given: str) -> str:
+    """A verifier key as it was typed, or the text of the file (key or policy) that was named.
+
+    Raises:
+        Refused: NOT_FOUND where it is neither.
+    """
+    if re.fullmatch(r"\s*\S+\+[0-9a-f]{8}\+\S+\s*", given):
+        return given
+    try:
+        return Path(given).read_text()
+    except (OSError, ValueError):
+        raise Refused(
+            Kind.NOT_FOUND, f"`{given[:80]}` is neither a verifier key nor a file that can be read"
+        ) from None

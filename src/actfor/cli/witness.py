@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from actfor.cli.output import note, out
+from actfor.cli.output import key_or_file, note, out
 from actfor.errors import Kind, Refused
 
 app = typer.Typer(
@@ -54,8 +54,7 @@ def trust(
     """Watch a log: print `actfor audit key` there, and bring the key here by a way you trust."""
     from actfor.sdk.witness import Keeper
 
-    keys = Path(vkey).read_text() if Path(vkey).is_file() else vkey
-    origin = Keeper.open(folder).trust(keys)
+    origin = Keeper.open(folder).trust(key_or_file(vkey))
     note(f"watching {origin}")
 
 

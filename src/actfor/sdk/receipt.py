@@ -291,11 +291,13 @@ class _Walk:
                 self._compare_root()
             self.pruned = self._tree.size
             return
+        kept = -1 if self._retained is None else self._retained.size
         for leaf in decode_entries(_read(self._folder, path), tile.width):
             index = self._tree.size
             self._tree.add(merkle.leaf_hash(leaf))
             self._entry(index, leaf)
-            self._compare_root()
+            if index + 1 == kept:
+                self._compare_root()
 
     def _entry(self, index: int, leaf: bytes) -> None:
         try:

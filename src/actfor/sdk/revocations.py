@@ -12,7 +12,7 @@ What stays in memory is one number for each thing that was ever revoked.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
 from actfor.wire.canonical import JsonObject, JsonValue
@@ -24,6 +24,8 @@ _NAMED: Final = (
     (Revocable.GRANT.value, "grant"),
     (Revocable.APPROVAL.value, "approval"),
 )
+_PERSON: Final = Revocable.PERSON.value
+_TOOL: Final = Revocable.TOOL.value
 _FOREIGN: Final = "authzen"
 """Answers to other enforcement points: they rest on that point's own word about its subject."""
 
@@ -46,11 +48,11 @@ class Revocations:
             yield from self._permit(index, facts)
 
     def _revoke(self, index: int, revoked: JsonValue) -> Iterator[str]:
-        if not isinstance(revoked, Mapping):
+        if type(revoked) is not dict:
             yield f"entry {index} does not say what it revokes"
             return
         for kind, things in revoked.items():
-            for id_, epoch in things.items() if isinstance(things, Mapping) else ():
+            for id_, epoch in things.items() if type(things) is dict else ():
                 if type(epoch) is not int:
                     yield f"entry {index} revokes {kind} `{id_}` without an epoch"
                     continue
@@ -61,12 +63,12 @@ class Revocations:
 
     def _permit(self, index: int, facts: JsonObject) -> Iterator[str]:
         epochs = facts.get("epochs")
-        if not isinstance(epochs, Mapping):
+        if type(epochs) is not dict:
             if facts.get("via") != _FOREIGN:
                 yield f"entry {index} permits without saying under which epochs"
             return
         for kind, things in epochs.items():
-            for id_, epoch in things.items() if isinstance(things, Mapping) else ():
+            for id_, epoch in things.items() if type(things) is dict else ():
                 floor = self._floor.get((kind, id_))
                 if floor is not None and (type(epoch) is not int or epoch < floor[0]):
                     yield (
@@ -74,27 +76,24 @@ class Revocations:
                         f" {floor[1]} revoked"
                     )
         for kind, id_ in _named(facts):
-            if not _states(epochs, kind, id_):
+            stated = epochs.get(kind)
+            if type(stated) is not dict or type(stated.get(id_)) is not int:
                 yield f"entry {index} permits under {kind} `{id_}` without saying its epoch"
-        if "mandate" in facts and not epochs.get(Revocable.PERSON.value):
+        if "mandate" in facts and not epochs.get(_PERSON):
             yield f"entry {index} permits for a person without saying their epoch"
 
 
-def _named(facts: JsonObject) -> Iterator[tuple[str, str]]:
-    for kind, fact in _NAMED:
-        id_ = facts.get(fact)
-        # A subject token names the agent that may use it later; the exchange states its epoch.
-        if isinstance(id_, str) and (fact, facts.get("action")) != ("agent", "subject-token"):
-            yield kind, id_
-    if isinstance(facts.get("server"), str) and isinstance(facts.get("tool"), str):
-        yield Revocable.TOOL.value, f"{facts['server']}/{facts['tool']}"
+def _named(facts: JsonObject) -> list[tuple[str, str]]:
+    named = [(kind, id_) for kind, fact in _NAMED if type(id_ := facts.get(fact)) is str]
+    if facts.get("action") == "subject-token":
+        # It names the agent that may use it later; the exchange states that one's epoch.
+        named = [(kind, id_) for kind, id_ in named if kind != Revocable.AGENT]
+    server, tool = facts.get("server"), facts.get("tool")
+    if type(server) is str and type(tool) is str:
+        named.append((_TOOL, f"{server}/{tool}"))
+    return named
 
 
 def _permits(type_: JsonValue, facts: JsonObject) -> bool:
     decision = facts.get("decision")
     return decision == "permit" if type_ == "decide" else decision != "deny"
-
-
-def _states(epochs: Mapping[str, JsonValue], kind: str, id_: str) -> bool:
-    things = epochs.get(kind)
-    return isinstance(things, Mapping) and type(things.get(id_)) is int

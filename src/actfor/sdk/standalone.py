@@ -18,6 +18,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -427,8 +428,8 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, help="a checkpoint that you kept (for a folder)")
     given = parser.parse_args()
     try:
-        trusted = Path(given.key)
-        policy = Policy(trusted.read_text("utf-8") if trusted.is_file() else given.key)
+        typed = re.fullmatch(r"\S+\+[0-9a-f]{8}\+\S+", given.key)
+        policy = Policy(given.key if typed else Path(given.key).read_text("utf-8"))
         kept = None
         if given.checkpoint:
             kept = policy.kept(given.checkpoint.read_text("utf-8"))

@@ -96,8 +96,8 @@ async def end_everything(
         people = services.people.take_back_all(tx, by)
         mandates = services.delegation.take_back_all(tx, _CAUSE)
         agents = services.agents.take_back_all(tx, by, _CAUSE)
-        services.keys.renew_all(tx, name, cause=_CAUSE)
-        services.audit.renounce(tx, name, cause, kept)
+        signer = services.keys.renew_all(tx, name, cause=_CAUSE)
+        services.audit.renounce(tx, signer, cause, kept)
         return people, agents, mandates
 
     people, agents, mandates = await database.write(unit)

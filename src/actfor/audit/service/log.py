@@ -138,18 +138,24 @@ class AuditLog:
         """
         await self.check(retained)
         await self._seal_old()
-        await self.checkpoint()
+        note = await self.checkpoint()
+        if self._retain is not None:
+            await asyncio.to_thread(self._retain, note)
 
     async def check(self, retained: str | None = None) -> None:
         """What ``start`` checks, and nothing is signed; raises as ``start`` does."""
         await self._database.read(lambda tx: self._check(tx, retained))
 
-    def renounce(self, tx: Tx, name: str, cause: str, kept: str | None) -> None:
-        """Sign nothing more under this name: the log goes on as ``name``, opened anew.
+    def renounce(self, tx: Tx, signer: NoteSigner, cause: str, kept: str | None) -> None:
+        """Sign nothing more under this name: the log goes on under that of ``signer``, opened anew.
+
+        Its first checkpoint is stored in this unit, so that no other node, which does not know yet,
+        finds none and signs one under the old name.
 
         For a database that is an older copy of itself (``server.recovery``). ``kept`` is the last
         note that the log of this name signed, as far as anybody remembers.
         """
+        name = signer.verifier.name
         facts: dict[str, JsonValue] = {
             "action": "recovered",
             "cause": cause,
@@ -165,6 +171,11 @@ class AuditLog:
             }
         self.append(tx, Event(EventType.RECOVER, name, facts))
         repository.forget_checkpoints(tx)
+        head = Growth.of(tx).frontier
+        note = signer.sign(Checkpoint(name, head.size, head.root()).text())
+        repository.replace_checkpoint(
+            tx, None, StoredCheckpoint(head.size, head.root(), note), tx.now
+        )
 
     async def checkpoint(self) -> str:
         """Sign the current tree head, unless it is signed already; return the note.

@@ -231,8 +231,8 @@ class KeyService:
 
         return await self._database.write(unit)
 
-    def renew_all(self, tx: Tx, log_name: str, *, cause: str) -> None:
-        """Every key is dead, the log's too; new ones sign, the log under another name.
+    def renew_all(self, tx: Tx, log_name: str, *, cause: str) -> NoteSigner:
+        """Every key is dead, the log's too; new ones sign, the log under another name: its signer.
 
         For a database that is an older copy of itself (``server.recovery``): a key revoked since is
         alive in it, and its log would sign a second history under the name of the first.
@@ -241,13 +241,16 @@ class KeyService:
             if one.key.is_live:
                 self._move(tx, one.key, one.key.killed(cause, tx.now), None)
         self._log_name = log_name
+        text = material.generate(Purpose.LOG, log_name)
         for purpose in Purpose:
             if purpose in FIXED:
-                made = self._make(tx, purpose, KeyState.PENDING)
+                secret = text if purpose is Purpose.LOG else None
+                made = self._make(tx, purpose, KeyState.PENDING, secret)
                 self._move(tx, made, made.moved(KeyState.ACTIVE, tx.now), None)
             else:
                 self._activated(tx, purpose, None)
         self._swap_on_commit(tx)
+        return NoteSigner.from_text(text.decode())
 
     async def rewrap(self, *, by: str, new_kek: bool = False) -> int:
         """A new root key, every data key wrapped again; how many.
