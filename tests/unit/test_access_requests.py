@@ -121,6 +121,16 @@ async def test_a_read_in_the_mandate_is_permitted_and_recorded_with_its_epochs(d
     assert desk.mandate.id in record["facts"]["epochs"]["mandate"]
 
 
+async def test_a_search_finds_what_an_evaluation_would_permit(desk: Desk) -> None:
+    question = desk.question("echo", "read")
+    actions = {name: question[name] for name in ("subject", "resource", "context")}
+    told = (await desk.client.post("/access/v1/search/action", json=actions)).json()
+    assert told["results"] == [{"name": "read"}]
+    del actions["context"]
+    told = (await desk.client.post("/access/v1/search/action", json=actions)).json()
+    assert told["results"] == []
+
+
 async def test_the_metadata_says_that_access_can_be_requested(desk: Desk) -> None:
     told = (await desk.client.get("/.well-known/authzen-configuration")).json()
     assert told["access_request_endpoint"] == f"{BASE}/access/v1/access-request"

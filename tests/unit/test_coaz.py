@@ -1,6 +1,8 @@
 """COAZ-MCP: which question a message asks, and that nothing gets by unasked."""
 
+import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from actfor.errors import Kind, Refused
 from actfor.gateway.coaz import DEFAULTS, Pep, map_message
 from actfor.gateway.coaz.expressions import ABSENT, evaluate
 
+VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "coaz.json").read_text())
 CLAIMS: dict[str, Any] = {
     "sub": "alice@example.com",
     "client_id": "http://agentprovider.com/agent-app-id",
@@ -62,6 +65,14 @@ def message(method: str, **params: Any) -> dict[str, Any]:
 
 
 # -- what is asked ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("vector", VECTORS["vectors"], ids=lambda vector: vector["name"])
+def test_a_message_asks_what_the_vector_says(vector: dict[str, Any]) -> None:
+    schema = declares(vector["mapping"]) if "mapping" in vector else None
+    mapped = map_message(vector["method"], vector["params"], VECTORS["claims"], input_schema=schema)
+    assert mapped.envelope == vector["envelope"]
+    assert mapped.request == vector["request"]
 
 
 def test_a_tool_call_asks_for_the_person_about_the_tool() -> None:

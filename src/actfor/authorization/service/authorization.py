@@ -212,12 +212,7 @@ class AuthorizationService:
         """
         for _ in range(_ATTEMPTS):
             # 1. Gather facts. What only the server may say is dropped from what the caller said.
-            looked, refusal = await _looked(pep, evaluation, look)
-            if looked is None and refusal is None:
-                facts, refusal = await gathered(pep, evaluation, gather)
-            else:
-                known = stranger(evaluation) if looked is None else looked.facts
-                facts = facts_for(pep, evaluation, known)
+            looked, facts, refusal = await found_out(pep, evaluation, gather, look)
             request = to_request(facts)
             # 2. Decide; and again, if a person has approved what would need it.
             decision = self._judge(request, refusal)
@@ -227,7 +222,9 @@ class AuthorizationService:
                 found = await looked.approval(decision.version)
                 if isinstance(found, Approved):
                     approved, request = found, to_request(replace(facts, approved=True))
-                    decision = self._judge(request, None)
+                    version, decision = decision.version, self._judge(request, None)
+                    if decision.version != version:
+                        continue  # the person approved under other policies
                 else:
                     unapproved = found
             obligations = self.obligations(decision)
@@ -512,34 +509,27 @@ def _as_it_was(source: str, schema: str) -> PolicySet:
     return PolicySet.compile(source, RequestSchema.parse(schema))
 
 
-async def _looked(
-    pep: str, evaluation: Evaluation, look: Look | None
-) -> tuple[Looked | None, str | None]:
-    if look is None or unknown(evaluation) is not None:
-        return None, None
-    try:
-        return await look(pep, evaluation), None
-    except Refused as refused:
-        if refused.kind in {Kind.BUSY, Kind.MALFORMED}:
-            raise
-        return None, refused.detail
+async def found_out(
+    pep: str, evaluation: Evaluation, gather: Gather | None, look: Look | None
+) -> tuple[Looked | None, CallFacts, str | None]:
+    """What is known of a question, its facts, and why no policy needs to be asked.
 
-
-async def gathered(
-    pep: str, evaluation: Evaluation, gather: Gather | None
-) -> tuple[CallFacts, str | None]:
-    """The facts, and why no policy needs to be asked: a question about something unknown, or
-    what the server refuses to know more about (a revoked agent, an expired mandate).
+    That is a question about something unknown, or what the server refuses to know more about (a
+    revoked agent, an expired mandate).
     """
-    known, refusal = stranger(evaluation), unknown(evaluation)
-    if gather is not None and refusal is None:
+    looked, known, refusal = None, stranger(evaluation), unknown(evaluation)
+    if refusal is None:
         try:
-            known = await gather(pep, evaluation)
+            looked = None if look is None else await look(pep, evaluation)
+            if looked is not None:
+                known = looked.facts
+            elif gather is not None:
+                known = await gather(pep, evaluation)
         except Refused as refused:
             if refused.kind in {Kind.BUSY, Kind.MALFORMED}:
                 raise
             refusal = refused.detail
-    return facts_for(pep, evaluation, known), refusal
+    return looked, facts_for(pep, evaluation, known), refusal
 
 
 def _event(

@@ -21,7 +21,7 @@ from actfor.authorization.service.authorization import (
     AuthorizationService,
     Gather,
     Look,
-    gathered,
+    found_out,
 )
 from actfor.authorization.service.pages import Pages
 from actfor.errors import Kind, Refused
@@ -147,7 +147,8 @@ class Pdp:
         domain = self._domain(evaluation)
         if domain is not None:
             return domain.decide(evaluation).permitted
-        facts, refusal = await gathered(pep, evaluation, self._options.gather)
+        options = self._options
+        _, facts, refusal = await found_out(pep, evaluation, options.gather, options.look)
         if refusal is not None:
             return False
         return self._authorization.decide(to_request(facts)).permitted
