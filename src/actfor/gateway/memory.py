@@ -190,11 +190,9 @@ def _says(structured: JsonValue, text: JsonValue) -> bool:
     """Whether a text only repeats the structured content, as MCP asks servers to do."""
     if structured is None or not isinstance(text, str):
         return False
-    plain = canonical(structured).decode()
-    if text == plain:
+    if isinstance(structured, Mapping) and structured.get("result") == text:
         return True
-    wrapped = structured.get("result") if isinstance(structured, Mapping) else None
-    return isinstance(wrapped, str) and wrapped == text
+    return text == canonical(structured).decode()
 
 
 def _text(body: JsonObject, name: str) -> str:

@@ -13,7 +13,7 @@ from actfor.authorization.model import Decision, to_request
 from actfor.delegation import Delegation
 from actfor.errors import Refused
 from actfor.gateway.calls import Attempt, Denied
-from actfor.gateway.case import Caller, Case
+from actfor.gateway.case import MAX_SHOWN, Caller, Case
 from actfor.gateway.provenance import Label
 from actfor.wire.canonical import JsonObject, JsonValue, digest
 
@@ -124,9 +124,26 @@ def _private(case: Case, decision: Decision) -> dict[str, JsonValue]:
         "arguments_digest": case.arguments_digest,
         # The whole question as it was decided, so that it can be decided again from the record.
         "context": dict(to_request(case.facts).context),
-        "origins": [origin.to_json() for origin in case.origins],
         "reasons": list(decision.reasons),
+        **_origins(case),
     }
+
+
+def _origins(case: Case) -> dict[str, JsonValue]:
+    """Where the values come from that somebody said; the values stand among the arguments."""
+    told: list[JsonValue] = [
+        {
+            "argument": slot.pointer,
+            "label": slot.label.word,
+            "how": slot.how,
+            "source": slot.origin.tool,
+            "field": slot.origin.field,
+            "author": slot.origin.author,
+        }
+        for slot in case.traced.slots[:MAX_SHOWN]
+        if slot.how != "none"
+    ]
+    return {"origins": told} if told else {}
 
 
 def _digest(result: JsonObject) -> str | None:

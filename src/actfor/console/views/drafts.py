@@ -72,7 +72,7 @@ async def _asking(
         visitor,
         "mandate_propose.html",
         "mandates",
-        said=said,
+        said={**dict.fromkeys(_FIELDS, ""), **said},
         problem=problem,
         has_model=desk.services.proposals.has_model,
         agents=[agent for agent in agents if agent.state is not AgentState.RETIRED],
