@@ -96,6 +96,11 @@ def calls() -> list[CallFacts]:
         "over_count": False,
         "unusual_order": False,
         "value_endorsed": False,
+        "recipients_fit": True,
+        "recipient_new": False,
+        "unasked_minor": 0,
+        "calls_this_hour": 3,
+        "flow": "permit",
     }
     make: Callable[..., CallFacts] = CallFacts
     asks = {**usual, "requires_approval": True}

@@ -185,3 +185,52 @@ def test_only_somebody_who_is_there_is_erased(stage: Stage) -> None:
     stage.actfor("audit", "erase", "Nobody At All", "--yes", code=3)
     refused = stage.actfor("audit", "erase", "Olivia Operator", "--yes", code=7)
     assert refused == ""  # the last admin
+
+
+def test_policies_are_tried_published_and_taken_back(stage: Stage, tmp_path: Path) -> None:
+    before = stage.json("policy", "ls")[0]
+    candidate = tmp_path / "new.cedar"
+    forbid = '@id("closed") @reason("not now") forbid (principal, action, resource);'
+    candidate.write_text(stage.actfor("policy", "show") + forbid + "\n")
+    stage.actfor("policy", "check", str(candidate))
+    told = stage.json("policy", "diff", "--file", str(candidate))
+    assert [(each["id"], each["kind"]) for each in told["changes"]] == [("closed", "added")]
+    assert stage.json("policy", "simulate", str(candidate), "--last", "7d")["complete"] is True
+    shadow = stage.json("policy", "shadow", "start", str(candidate), "--for", "1h")
+    assert stage.json("policy", "shadow", "report")["id"] == shadow["id"]
+    stage.actfor("policy", "shadow", "stop", shadow["id"])
+    stage.actfor("policy", "shadow", "stop", shadow["id"], code=7)
+    made = stage.json("policy", "publish", str(candidate), "--note", "a trial of closing")
+    assert stage.json("policy", "ls")[0]["note"] == "a trial of closing"
+    back = stage.json("policy", "rollback")
+    assert (back["version"], back["seq"]) == (before["version"], made["seq"] + 1)
+    used = stage.json("policy", "use", "support", "--set", "refund_above=100")
+    assert used["cause"] == "pack support"
+    stage.actfor("policy", "use", "support", "--set", "refund_over=1", code=2)
+    stage.actfor("policy", "rollback", f"#{before['seq']}")
+    candidate.write_text("permit (principal, action, resource);")
+    stage.actfor("policy", "check", str(candidate), code=1)
+    stage.actfor("policy", "publish", str(candidate), code=2)
+    stage.actfor("policy", "approve", "prp_nothing", "--no-browser", code=3)
+
+
+def test_a_call_that_nobody_makes_is_explained(stage: Stage, tmp_path: Path) -> None:
+    request = tmp_path / "call.yaml"
+    request.write_text(
+        "facts: {agent: spiffe://localhost/agent/clerk, server: crm, tool: drop, effect: delete,"
+        " in_mandate: true, tool_pinned: true, tier: low, requires_approval: false}\n"
+    )
+    (told,) = stage.json("policy", "explain", "--request", str(request))
+    assert told["decision"] == "step-up"
+    assert told["remedies"][0]["words"] == "a person approves exactly this call"
+    stage.actfor("policy", "explain", code=2)
+    stage.actfor("policy", "explain", "dec_" + "a" * 26, code=3)
+
+
+def test_a_mandate_that_was_not_used_is_not_narrowed(stage: Stage, tmp_path: Path) -> None:
+    made = mandate(stage)
+    assert stage.json("mandate", "suggest", made)["findings"] == []
+    draft = tmp_path / "draft.json"
+    draft.write_text(json.dumps(stage.json("mandate", "suggest", made)["draft"]))
+    told = stage.json("mandate", "simulate", made, "--draft", str(draft))
+    assert (told["calls"], told["narrower"]) == (0, True)

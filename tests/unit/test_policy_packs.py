@@ -1,12 +1,14 @@
 """Packs for common agents, and policies made from data that attacks them."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import cedarpy
 import pytest
+import typer
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -246,3 +248,39 @@ def test_policy_rule_prints_what_can_be_published(tmp_path: Path) -> None:
     )
     assert code == 0
     assert [policy.id for policy in compile_policies(said).policies] == ["no-x"]
+
+
+# -- the guides -----------------------------------------------------------------------------------
+
+GUIDES = Path(__file__).parents[2] / "docs/guides"
+
+
+def snippets(guide: str, language: str) -> list[str]:
+    parts = (GUIDES / guide).read_text().split(f"```{language}\n")[1:]
+    return [part.partition("```")[0] for part in parts]
+
+
+def test_the_policies_in_the_guide_can_be_published() -> None:
+    found = snippets("policies.md", "cedar")
+    assert len(found) == 2
+    for text in found:
+        assert not list(problems(compile_policies(text).policies))
+
+
+def test_the_table_in_the_guide_is_decided_as_it_says() -> None:
+    (table,) = snippets("policy-testing.md", "yaml")
+    ((_, outcomes),) = decide_scenarios([("guide", table)])
+    assert [outcome.failure for outcome in outcomes] == [None, None, None]
+
+
+def test_every_command_in_the_guides_exists() -> None:
+    root = typer.main.get_command(app)
+    for guide in ("policies.md", "policy-testing.md", "rehearse.md"):
+        for words in re.findall(r"^actfor ([a-z -]+)", (GUIDES / guide).read_text(), re.MULTILINE):
+            command = root
+            for word in words.split():
+                inner = getattr(command, "commands", {})
+                if word not in inner:
+                    break
+                command = inner[word]
+            assert not getattr(command, "commands", None), f"{guide}: actfor {words}"

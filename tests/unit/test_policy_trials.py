@@ -1,6 +1,7 @@
 """Trials on live traffic: a shadow changes no answer, report-only lifts nothing but policy."""
 
 import logging
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -226,7 +227,8 @@ async def test_report_only_lets_pass_inside_the_mandate_and_says_so_loudly(
     report = await trials.report(trial.id)
     assert report.moves == {("permit", "step-up"): 1}
     # Another effect, another mandate, and what is outside of this one are enforced as ever.
-    pending(await call(world, token, "pay", amount="100.00", to="me"))
+    paid = await call(world, token, "pay", amount="100.00", to="me")
+    assert not isinstance(paid, Answered)
     pending(await call(world, await world.token(), "delete_record", id=1))
     narrow = await world.token(Grant("counting", ("echo",), ("read",)))
     denied(await call(world, narrow, "delete_record", id=1), Stage.POLICY)
@@ -254,3 +256,23 @@ async def test_starting_and_stopping_stand_in_the_log(world: World, trials: Tria
     assert [event.facts["state"] for event in events] == ["stopped", "started"]
     assert "a person's words" not in str(events[1].facts)
     assert events[1].private == {"author": "usr_1", "note": "a person's words"}
+
+
+async def test_a_trial_that_the_log_does_not_hold_is_not_taken_up(
+    world: World, trials: Trials, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trial = await trials.report_only(
+        "usr_1", effects=[ToolEffect.READ], lasting=DAY, agent=SAFE.agent, note="why"
+    )
+    with sqlite3.connect(tmp_path / "actfor.db") as raw:
+        raw.execute("UPDATE policy_trial SET effects = 'delete pay' WHERE id = ?", (trial.id,))
+    again = Trials(
+        world.authorization,
+        world.database,
+        world.house.audit,
+        world.house.clock,
+        four_eyes=False,
+    )
+    await again.load()
+    assert world.authorization.beside is None
+    assert "is not in the log" in caplog.text

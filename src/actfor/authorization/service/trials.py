@@ -154,7 +154,11 @@ class Trials:
         known = {live.run.id: live for live in self._live}
         found: list[_Live] = []
         for run, source in await self._database.read(trials.live):
-            live = known.get(run.id) or await self._prepared(run, source)
+            live = known.get(run.id)
+            if live is None and not await self._was_started(run):
+                logger.critical("trial %s is not in the log: it is not taken up", run.id)
+                continue
+            live = live or await self._prepared(run, source)
             found.append(live)
             if run.kind is Trial.REPORT_ONLY and run.id not in known:
                 logger.warning(
@@ -294,6 +298,14 @@ class Trials:
         await self._database.write(unit)
         await self.load()
         return run
+
+    async def _was_started(self, run: Run) -> bool:
+        """Whether the log says so, as it is: a row that somebody wrote beside us lifts nothing."""
+        said = _event(run, "started", {}).facts
+        return any(
+            event.trace == run.id and event.facts == said
+            for event in await self._audit.trace(run.id)
+        )
 
     async def _prepared(self, run: Run, source: str) -> _Live:
         if run.kind is Trial.REPORT_ONLY:
