@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from actfor.errors import Kind, Refused
-from actfor.keys import Place, Vault, open_kek
+from actfor.keys import Place, Purpose, Vault, open_kek
 from actfor.keys.kek.pkcs11 import Pkcs11Kek
+from actfor.server import load
+from actfor.server.wiring import build
 from actfor.store import Database
 
 ROOT = Path(__file__).parent.parent.parent
@@ -121,3 +123,20 @@ def test_a_wrong_pin_is_refused(token: str, tmp_path: Path) -> None:
     )
     assert "PinIncorrect" in done.stderr
     assert "654321" not in done.stderr
+
+
+async def test_a_server_starts_under_an_hsm_and_finds_its_keys_again(
+    token: str, tmp_path: Path
+) -> None:
+    settings = load(mode="dev", data=tmp_path / "data", kek=token)
+    first = await build(settings, with_default_policies=True)
+    kid = first.services.keys.signers(Purpose.SVID)[0].kid
+    await first.services.keys.rewrap(by="usr_1")
+    with pytest.raises(Refused, match="rotate this KEK at its provider"):
+        await first.services.keys.rewrap(by="usr_1", new_kek=True)
+    await first.close()
+    assert not list((tmp_path / "data" / "keys").iterdir())  # nothing is in a file
+    again = await build(settings, with_default_policies=True)
+    assert again.services.keys.signers(Purpose.SVID)[0].kid == kid
+    assert (await again.services.audit.verify()).ok
+    await again.close()

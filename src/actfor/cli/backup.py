@@ -104,6 +104,10 @@ def restore(
     ]
     if done.replaced is not None:
         lines.append(f"kept aside   {done.replaced}; delete it when you do not need it")
+    if not done.compacted:
+        lines.append(
+            "tables       still hold rows of who was erased: have their owner VACUUM (FULL)"
+        )
     lines.append(f"log          {ended.log}; those who verify it need its new key:")
     for line in lines:
         out.print(line, markup=False)

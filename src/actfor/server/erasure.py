@@ -73,14 +73,17 @@ class Erasure:
         """
         leaf = await self._database.write(lambda tx: self._erased(tx, admin, person_id))
         await self.keep_ledger()
+        return Erased(leaf, pseudonym(person_id), await self.compact())
+
+    async def compact(self) -> bool:
+        """Write the files anew; False where that could not be done now."""
         try:
             await self._database.compact(TABLES)
-            compacted = True
         except Refused as refused:
             if refused.kind is not Kind.BUSY:
                 raise
-            compacted = False
-        return Erased(leaf, pseudonym(person_id), compacted)
+            return False
+        return True
 
     def again(self, tx: Tx, person_id: str) -> bool:
         """Erase a person whom a restored backup brought back; False if it did not."""

@@ -26,7 +26,7 @@ from actfor.errors import Kind, Refused
 from actfor.identity import PeopleService, Person
 from actfor.server import recovery, wiring
 from actfor.server.backup import Archive, Backup
-from actfor.server.erasure import LEDGER, TABLES, Erasure, read_ledger
+from actfor.server.erasure import LEDGER, Erasure, read_ledger
 from actfor.server.recovery import Recovered
 from actfor.server.settings import Settings
 from actfor.server.telemetry import configure_logging
@@ -46,6 +46,7 @@ class Restored:
     disabled: int
     erased: int
     replaced: Path | None
+    compacted: bool  # False where files may still hold rows of who was erased again
 
 
 async def restore(
@@ -98,12 +99,14 @@ async def restore(
             counts["disabled"] = _vouch(tx, services.people, now, operators)
 
         recovered = await recovery.end_everything(services, cause, also)
-        await services.database.compact(TABLES)
+        compacted = await services.erasure.compact()
         await services.erasure.keep_ledger()
     finally:
         await application.release()
     replaced = _put_in_place(work, target) if target is not None and work is not None else None
-    return Restored(archive.backup, recovered, counts["disabled"], counts["erased"], replaced)
+    return Restored(
+        archive.backup, recovered, counts["disabled"], counts["erased"], replaced, compacted
+    )
 
 
 def _vouch(

@@ -55,7 +55,10 @@ class Vault:
         self._kek = kek
         self._before = before
         self._lock = threading.Lock()  # the sequencer's thread and the readers' share what follows
-        self._unwrapped: dict[bytes, Cipher] = {}  # by the wrapped bytes: a pure function of them
+        # By the wrapped bytes, of which they are a pure function. Roots are few and never dropped
+        # for room: unwrapping one asks the KEK, which may be far away, inside a transaction.
+        self._roots: dict[bytes, Cipher] = {}
+        self._unwrapped: dict[bytes, Cipher] = {}
         self._sealing: dict[str, DataKey] = {}  # by subject: committed, not known to be erased
 
     @property
@@ -176,6 +179,7 @@ class Vault:
     def _add_root(self, tx: Tx, version: int, raw: bytes, kek: Kek | None = None) -> None:
         by = kek or self._kek
         new = Root(version, by.id, by.wrap(raw, _root_context(version)))
+        self._roots[new.wrapped] = Cipher(raw)
         if not repository.add_root(tx, new):
             raise Refused(Kind.CONFLICT, "another node changed the root key at the same time")
 
@@ -207,10 +211,9 @@ class Vault:
         return self._root(root).open(found.wrapped, _place(found.id, found.root))
 
     def _root(self, found: Root) -> Cipher:
-        known = self._unwrapped.get(found.wrapped)
+        known = self._roots.get(found.wrapped)
         if known is None:
-            known = Cipher(self._unwrap_root(found))
-            self._remember(self._unwrapped, found.wrapped, known)
+            known = self._roots[found.wrapped] = Cipher(self._unwrap_root(found))
         return known
 
     def _unwrap_root(self, found: Root) -> bytes:
