@@ -14,7 +14,7 @@ from tests.fakes import postgres
 from tests.fakes.store_tables import ADD, ALL, ONCE, RAISE, open_with_sample, sample
 
 from actfor.errors import Kind, Refused
-from actfor.store import Database, Tx
+from actfor.store import Database, Tx, postgres_writer
 
 LIMIT = 2**63 - 1
 FIND = sa.select(sample.c.n).where(sample.c.id == sa.bindparam("which"))
@@ -236,6 +236,15 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Database, D
     from datetime import UTC, datetime
 
     now = Clock(datetime.now(UTC))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(postgres_writer, "_JOURNAL", 5)  # so that short programs come to savepoints
+        patch.setattr(postgres_writer, "_CAREFUL", 3)
+        yield from _both(tmp_path_factory, now)
+
+
+def _both(
+    tmp_path_factory: pytest.TempPathFactory, now: Clock
+) -> Iterator[tuple[Database, Database]]:
     folder: Path = tmp_path_factory.mktemp("both")
     with postgres.shared().database(postgres.migrated()) as url:
         stores = [open_with_sample(one, now) for one in (f"sqlite:///{folder}/t.db", url)]

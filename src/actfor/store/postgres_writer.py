@@ -7,7 +7,10 @@ stricter level the snapshot would be older than the lock.
 
 A round trip costs as much as ten units, so within a transaction, where nobody else writes:
 what a query answered is remembered until its tables are written; rows queued with ``later`` go
-out together; and a unit gets a savepoint when it first writes, not before.
+out together; and many units share a savepoint. Where one of them fails after it has written, the
+database goes back to that savepoint and the writes of those before it are made again, from a
+journal, with the same effect: the lock is held all the while. Then savepoints are close for a
+while, so that nobody can make this dear for others by failing often.
 """
 
 from __future__ import annotations
@@ -30,7 +33,10 @@ logger = logging.getLogger(__name__)
 SEQUENCE_LOCK = 0x61637466_6F720001
 """Advisory lock of whoever writes: the sequencers' transactions and migrations. "actfor", 1."""
 
-_BEGIN = f"BEGIN; SELECT pg_advisory_xact_lock({SEQUENCE_LOCK})"
+# The savepoint after the lock: going back to it does not let the lock go.
+_BEGIN = f"BEGIN; SELECT pg_advisory_xact_lock({SEQUENCE_LOCK}); SAVEPOINT unit"
+_JOURNAL = 48  # writes after which the next unit gets a savepoint
+_CAREFUL = 256  # units with a savepoint of their own, after one that had to be undone
 _ENTER = (
     "SELECT pg_current_xact_id()::text, current_setting('fsync'),"
     " current_setting('full_page_writes'), current_setting('synchronous_commit'),"
@@ -56,12 +62,27 @@ _Key: TypeAlias = tuple[str, _Values]
 
 @dataclass(slots=True)
 class _Unit:
-    """Where the unit began: how much was queued, how much of that was sent when it was saved."""
+    """Where the unit began, in the queue and in the journal; whether a statement of it failed."""
 
     queued: int
-    sent: int
-    saved: bool = False
+    journal: int
     broken: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Wrote:
+    """A statement that changed something since the savepoint, and how many rows."""
+
+    known: Compiled
+    values: _Values
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """The queue was sent up to here."""
+
+    until: int
 
 
 class PostgresWriter:
@@ -75,12 +96,14 @@ class PostgresWriter:
         self._link: Link | None = None
         self._refused_until = 0.0  # after a failed connect callers are refused at once for a moment
         self._id = ""  # of the transaction, to learn its fate when the answer to COMMIT is lost
+        self._careful = 0  # units that still get a savepoint of their own
         self._forget()
 
     def _forget(self) -> None:
         """Nothing is carried from one transaction into the next."""
         self._unit: _Unit | None = None
-        self._savepoint = False  # whether one was made in this transaction
+        self._journal: list[_Wrote | _Sent] = []  # since the savepoint
+        self._sent_before = 0  # rows of the queue that the database had at the savepoint
         self._answers: dict[_Key, Result] = {}
         self._asked: dict[str, list[_Key]] = {}  # answers by the tables they came from
         self._queue: list[tuple[Compiled, _Values]] = []
@@ -109,7 +132,7 @@ class PostgresWriter:
         Raises:
             OutcomeUnknown: the connection broke, and the database cannot be asked.
         """
-        self._send()
+        self._send(len(self._queue))
         link = self._linked()
         link.patience()
         try:
@@ -154,12 +177,12 @@ class PostgresWriter:
         # A role that does not own a table gets a warning and no VACUUM: do not say it was done.
         if others := link.fetch(_OTHERS, list(tables)):
             raise StorageFailure(f"table {others[0][0]} belongs to another role, which must VACUUM")
-        link.control("SET lock_timeout = '20s'")
+        link.control("SET lock_timeout = '20s'; SET statement_timeout = 0")
         try:
             for table in tables:
                 link.control(f'VACUUM (FULL) "{table}"')
         finally:
-            link.control("RESET lock_timeout")
+            link.control("RESET lock_timeout; RESET statement_timeout")
 
     def close(self) -> None:
         """Let go of the connection; the sequencer's thread has ended."""
@@ -168,26 +191,36 @@ class PostgresWriter:
     # -- the unit -------------------------------------------------------------------------------
 
     def savepoint(self) -> None:
-        """Begin one unit; the real SAVEPOINT waits for its first write."""
-        self._unit = _Unit(len(self._queue), self._sent)
+        """Begin one unit."""
+        self._careful = max(0, self._careful - 1)
+        self._unit = _Unit(len(self._queue), len(self._journal))
 
     def release(self) -> None:
-        """Keep one unit. Its savepoint is replaced by the next one's or ends with the rest."""
+        """Keep one unit."""
         self._unit = None
 
     def rollback_to(self) -> None:
         """Undo one unit: what it wrote, what it queued, and what was learnt since."""
         unit = self._unit
         assert unit is not None  # noqa: S101 - called between `savepoint` and `release`
-        if unit.saved:
-            self._linked().control("ROLLBACK TO SAVEPOINT unit")
-            self._sent = unit.sent
-            self._answers, self._asked = {}, {}
-        elif unit.broken:
-            raise StorageFailure("a query failed before its unit had written anything")
         del self._queue[unit.queued :]
+        if unit.broken or len(self._journal) > unit.journal:
+            self._go_back(self._journal[: unit.journal])
+            unit.journal, unit.broken = 0, False
         self._waiting = {known.written or "" for known, _ in self._queue[self._sent :]}
-        unit.broken = False
+
+    def _go_back(self, kept: list[_Wrote | _Sent]) -> None:
+        """To the savepoint, and forward again over what the units before this one did."""
+        self._linked().control("ROLLBACK TO SAVEPOINT unit")
+        self._sent = self._sent_before
+        self._answers, self._asked, self._journal = {}, {}, []
+        for step in kept:
+            if isinstance(step, _Sent):
+                self._send(step.until)
+            elif self._execute(step.known, step.values).rowcount != step.rows:
+                raise StorageFailure("what was written once could not be written again")
+        self._careful = _CAREFUL
+        self._save()
 
     def run(self, statement: Statement, params: dict[str, Scalar], /) -> Result:
         """See ``transaction.Connection``."""
@@ -195,10 +228,11 @@ class PostgresWriter:
         values = known.ordered(params)
         if known.written is None:
             return self._query(known, values)
+        self._begin_to_write()
         self._send_before(known.tables)
-        self._save()
         result = self._execute(known, values)
         if result.rowcount != 0:
+            self._journal.append(_Wrote(known, values, result.rowcount))
             self._outdate(known.written)
         return result
 
@@ -236,14 +270,19 @@ class PostgresWriter:
                 self._unit.broken = True
             raise
 
-    def _save(self) -> None:
-        """Make the unit's savepoint, once; in one round trip with the end of the one before."""
+    def _begin_to_write(self) -> None:
+        """A savepoint before this unit's first write, if it is time for one."""
         unit = self._unit
-        if unit is None or unit.saved:
+        if unit is None or not self._journal or len(self._journal) > unit.journal:
             return
-        self._linked().control(_NEXT_SAVEPOINT if self._savepoint else "SAVEPOINT unit")
-        self._savepoint = unit.saved = True
-        unit.sent = self._sent
+        if self._careful or len(self._journal) >= _JOURNAL:
+            self._save()
+            unit.journal = 0
+
+    def _save(self) -> None:
+        self._linked().control(_NEXT_SAVEPOINT)
+        self._journal = []
+        self._sent_before = self._sent
 
     def _outdate(self, table: str) -> None:
         self._written.add(table)
@@ -256,21 +295,24 @@ class PostgresWriter:
         """What is queued for a table must be in it before anybody looks or writes there."""
         if not self._waiting or (self._waiting.isdisjoint(tables) and ANY not in tables):
             return
-        self._save()  # neighbours' rows go with it; they are sent again if this unit is undone
-        self._send()
+        self._begin_to_write()
+        self._send(len(self._queue))
 
-    def _send(self) -> None:
-        """Send what is queued, the rows of each statement together."""
+    def _send(self, until: int) -> None:
+        """Send what is queued up to there, the rows of each statement together."""
+        if until <= self._sent:
+            return
         together: dict[int, tuple[Compiled, list[_Values]]] = {}
-        for known, values in self._queue[self._sent :]:
+        for known, values in self._queue[self._sent : until]:
             together.setdefault(id(known), (known, []))[1].append(values)
         for known, many in together.values():
             if len(many) == 1:
                 self._execute(known, many[0])
             else:
                 self._execute_many(known, many)
-        self._sent = len(self._queue)
-        self._waiting = set()
+        self._sent = until
+        self._journal.append(_Sent(until))
+        self._waiting = {known.written or "" for known, _ in self._queue[until:]}
 
     # -- the connection -------------------------------------------------------------------------
 
