@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from fastapi.openapi.models import OpenAPI
 from starlette.applications import Starlette
 from starlette.requests import Request
 from tests.conftest import Clock
@@ -16,8 +17,9 @@ from tests.conftest import Clock
 from actfor.audit import AuditLog, EventType, NoteSigner
 from actfor.authorization import AuthorizationService, Options, Pages, Pdp
 from actfor.authorization.domains import packaged
-from actfor.authorization.http import authzen_routes
+from actfor.authorization.http import authzen_paths, authzen_routes
 from actfor.store import Database
+from actfor.wire import authzen_access
 
 BASE = "https://pdp.example.org"
 ALICE, BOB = {"type": "user", "id": "alice"}, {"type": "user", "id": "bob"}
@@ -366,6 +368,19 @@ async def test_the_metadata_of_a_tenant_is_below_the_well_known_name(
         for path in ("", "/tenant2", "/tenant1/x"):
             found = await client.get(f"/.well-known/authzen-configuration{path}")
             assert found.status_code == 404
+
+
+def test_every_endpoint_is_in_the_openapi_document(
+    database: Database, audit: AuditLog, clock: Clock
+) -> None:
+    pdp = pdp_of(database, audit, clock)
+    routes = authzen_routes(pdp, authenticate_pep=anyone, base_url=BASE, offers=clock.now)
+    paths = authzen_paths()
+    assert {route.path for route in routes} <= set(paths)
+    assert authzen_access.PATH in paths
+    OpenAPI.model_validate(
+        {"openapi": "3.1.0", "info": {"title": "t", "version": "1"}, "paths": paths}
+    )
 
 
 # -- and what the scenario does not ask -------------------------------------------------------

@@ -20,6 +20,7 @@ from actfor.approval.http import router as approvals_router
 from actfor.audit import http as audit_http
 from actfor.audit.export import http as export_http
 from actfor.authorization.http import (
+    authzen_paths,
     authzen_routes,
     changes_router,
     policies_router,
@@ -132,7 +133,7 @@ def asgi(services: Services) -> ASGIApp:
 
 def management(services: Services, person: CurrentPerson) -> FastAPI:
     """``/v1`` and its OpenAPI document at ``/v1/openapi.json``."""
-    api = FastAPI(
+    api = _Api(
         title="actfor",
         version=__version__,
         summary="Agents, mandates, approvals, policies and the log.",
@@ -179,6 +180,15 @@ def management(services: Services, person: CurrentPerson) -> FastAPI:
     ):
         api.include_router(router)
     return api
+
+
+class _Api(FastAPI):
+    """With the AuthZEN endpoints in its document, which are served beside it."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            super().openapi()["paths"] |= authzen_paths()  # it keeps what it made
+        return super().openapi()
 
 
 def hosts(services: Services) -> set[str]:
