@@ -250,7 +250,7 @@ def _hands_over(sentence: str) -> bool:
     tokens = [token.casefold() for token in _WORDS.findall(sentence)]
     for position, token in enumerate(tokens):
         known = VERBS.get(token)
-        if known is None or known[0] not in _HANDS_OVER:
+        if known is None or known[0] not in _HANDS_OVER or token == "following":
             continue
         window = tokens[position + 1 : position + 8]
         if "following" in window:
@@ -263,7 +263,7 @@ def _hands_over(sentence: str) -> bool:
 
 def _sources(text: str) -> tuple[frozenset[str], ...]:
     """Names and addresses that stand where a source stands."""
-    tokens = list(_SPOKEN.findall(text))
+    tokens = [token.rstrip(".") or token for token in _SPOKEN.findall(text)]
     found: list[frozenset[str]] = []
     for position, token in enumerate(tokens):
         bare = token.strip("'\"`")

@@ -60,6 +60,7 @@ _TIME: Final = re.compile(r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?")
 _SUFFIX: Final = re.compile(r"[^\s/\\]{1,120}\.[a-z0-9]{1,6}")
 _EDGE: Final = "\"'`\u201c\u201d\u2018\u2019<>()[]{},;:!?*\\|"
 _CURRENCY: Final = "$€£¥₹"
+_MOST_DATES: Final = 64  # of those with a month's name
 _MOST: Final = 512  # typed values of one text; who meets the bound must tighten
 _FILES: Final = frozenset(
     "txt md pdf doc docx xls xlsx csv tsv json yaml yml xml html htm png jpg jpeg gif svg zip gz"
@@ -94,7 +95,7 @@ def typed(text: str) -> Iterator[Value]:
 
 @lru_cache(maxsize=16_384)
 def _of_token(token: str) -> tuple[Value, ...]:
-    bare = token.strip(_EDGE).rstrip(".")
+    bare = token.lstrip(_EDGE).rstrip(_EDGE + ".")
     if not bare or len(bare) > 2048:
         return ()
     if "@" in bare:
@@ -145,10 +146,12 @@ _MONTHS: Final = {
 def _spoken_dates(text: str) -> Iterator[Value]:
     """Dates with a month's name: `May 1st, 2024`, `from the 1st to the 5th of May 2024`."""
     tokens = [token.strip(_EDGE).rstrip(".") for token in normal(text).split(" ")]
-    for at, token in enumerate(tokens):
-        month = _MONTHS.get(token[:3])
-        if month is None or not token.isalpha() or len(token) > 9:
-            continue
+    months = [
+        (at, _MONTHS[token[:3]])
+        for at, token in enumerate(tokens)
+        if token[:3] in _MONTHS and token.isalpha() and len(token) <= 9
+    ]
+    for at, month in months[:_MOST_DATES]:
         near = tokens[max(0, at - 6) : at + 3]
         year = next((t for t in tokens[at + 1 : at + 4] if len(t) == 4 and t.isdigit()), "")
         for day in (_day(other) for other in near):

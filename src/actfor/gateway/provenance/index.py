@@ -336,7 +336,8 @@ class Index:
     def _names_title(self, item: Item) -> bool:
         """By its title as written, or by the title's words in a row: `the team meeting minutes`."""
         for title in item.titles:
-            if len(title) > 3 and not title.isdigit() and within(title, self.wish.text):
+            telling = " " in title or "." in title or title in self.wish.quotes
+            if telling and len(title) > 3 and within(title, self.wish.text):
                 return True
             plain = words(title.rpartition(".")[0] or title)
             if len(plain) > 1 and within(" ".join(plain), self.wish.plain):

@@ -150,13 +150,17 @@ def _doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
         return found.grounds.one
     if kind is SinkType.NAME and label is Label.UNKNOWN and Deed.BOOK in found.tool.deeds:
         return True
-    if kind is SinkType.NAME and label is Label.UNKNOWN and found.effect in GRAVE:
+    if kind is SinkType.NAME and label is Label.UNKNOWN and _takes_away(found):
         return words(slot.pointer)[-1:] in (["id"], ["ids"])  # a record's id is read somewhere
     if kind is SinkType.PATH and label is Label.UNKNOWN:
         return _is_sensitive(slot.value)  # where an agent keeps its own work is its own choice
     if kind in TARGET:
         return label is Label.UNTRUSTED or (label >= Label.ATTESTED and asked == "no")
     return False
+
+
+def _takes_away(found: Findings) -> bool:
+    return found.effect in GRAVE and not found.tool.deeds & {Deed.CHANGE, Deed.PAY}
 
 
 def _hard_doubt(slot: SlotTrace, found: Findings, asked: str) -> bool:

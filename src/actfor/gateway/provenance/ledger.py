@@ -397,7 +397,7 @@ def _bids(slot: SlotTrace) -> bool:
 
 def _reached(tool: KnownTool, arguments: JsonObject) -> str:
     """Whom a message reaches, as one text; nothing for tools that send none."""
-    if tool.reading.effect is not ToolEffect.SHARE:
+    if tool.reading.effect not in {ToolEffect.SHARE, ToolEffect.EGRESS}:
         return ""
     return "\n".join(
         sorted(

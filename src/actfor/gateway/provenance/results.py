@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,6 +24,14 @@ from actfor.wire.canonical import JsonValue
 MAX_FIELDS: Final = 4_096
 _DEPTH: Final = 12
 _PROSE: Final = 12  # words; longer text of a record is prose, which others may have written
+_OPEN: Final = (
+    yaml.BlockSequenceStartToken,
+    yaml.BlockMappingStartToken,
+    yaml.FlowSequenceStartToken,
+    yaml.FlowMappingStartToken,
+)
+_CLOSE: Final = (yaml.BlockEndToken, yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken)
+_TRICKS: Final = (yaml.AliasToken, yaml.AnchorToken, yaml.TagToken)
 _LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _SYSTEM: Final = frozenset(
@@ -103,19 +112,43 @@ def _json(text: str) -> JsonValue:
         return json.loads(text)  # type: ignore[no-any-return]
     except (ValueError, RecursionError):
         pass
+    if not _is_plain_literal(text):
+        return _yaml(text)
     try:
-        # Python's notation, as text of many tools has it: a literal, evaluated by nobody.
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
-        return _yaml(text)
+        return text
     return value if isinstance(value, dict | list) else text
 
 
+# Python's notation, as the text of many tools has it. Python's own parser can be crashed by what is
+# nested deeply enough, so only flat enough text of nothing but literals gets there.
+_LITERAL: Final = re.compile(
+    r"""'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|[-+]?[0-9][0-9.e+-]*|None|True|False|[\[\]{}(),:\s]"""
+)
+
+
+def _is_plain_literal(text: str) -> bool:
+    at = depth = 0
+    for token in _LITERAL.finditer(text):
+        if token.start() != at:
+            return False
+        at = token.end()
+        depth += token.group() in {"[", "{", "("}
+        depth -= token.group() in {"]", "}", ")"}
+        if depth > _DEPTH:
+            return False
+    return at == len(text)
+
+
 def _yaml(text: str) -> JsonValue:
+    depth = 0
     try:
         for token in yaml.scan(text, Loader=_LOADER):
-            # Aliases could make a small text a huge value.
-            if isinstance(token, yaml.AliasToken | yaml.AnchorToken | yaml.TagToken):
+            # Aliases could make a small text a huge value; nesting could exhaust the C stack.
+            depth += isinstance(token, _OPEN)
+            depth -= isinstance(token, _CLOSE)
+            if depth > _DEPTH or isinstance(token, _TRICKS):
                 return text
         value = yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader
     except (yaml.YAMLError, ValueError, RecursionError):

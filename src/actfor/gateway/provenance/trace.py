@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from actfor.authorization.intent import HARD, TARGET, SinkType, Value, key_of, normal, typed
-from actfor.authorization.intent.text import within, words
+from actfor.authorization.intent.text import MAX_TEXT, within, words
 from actfor.authorization.intent.values import host_of, is_url, person_matches
 from actfor.gateway.provenance.index import Entry, Index, decodings, speaks, typed_of
 from actfor.gateway.provenance.labels import Label, Origin, SlotTrace
@@ -106,13 +106,15 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
         return found(composed, "composed", seen[0] if seen else None)
     if kind is SinkType.PATH:
         seen = [entry for entry in seen if entry.text == key or Value(kind, key) in typed_of(entry)]
+    if composed is Label.UNTRUSTED and kind is SinkType.URL and not seen:
+        return found(Label.UNTRUSTED, "added")
     if seen:
         best = min(seen, key=lambda e: e.label)
         return found(best.label, "exact" if best.text == key else "part", best)
     if index.encoded(key) or any(index.sightings(plain, kind) for plain in decodings(value)):
         return found(Label.UNTRUSTED, "encoded")
     if composed is Label.UNTRUSTED and kind is not SinkType.PATH:
-        return found(Label.UNTRUSTED, "part")
+        return found(Label.UNTRUSTED, "added")
     if index.full:
         return found(Label.UNTRUSTED, "forgotten")
     return found(Label.UNKNOWN, "none")
@@ -270,7 +272,7 @@ def _segments(text: str) -> list[str]:
 
 def inside(value: str) -> Iterator[tuple[SinkType, str]]:
     """Addresses and accounts inside of prose: they reach whoever reads it."""
-    for found in typed(value):
+    for found in typed(value[:MAX_TEXT]):
         if found.type in {SinkType.URL, SinkType.ACCOUNT}:
             yield found.type, found.key
 
