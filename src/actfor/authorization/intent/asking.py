@@ -126,7 +126,7 @@ def _one(one: Asked, wish: Wish, tool: ToolReading) -> Ask:
         return Ask.YES
     if alike and (shared or one.about & tool.mentions or tool.about & wish.about):
         return Ask.MAYBE
-    if Deed.ANY in one.deeds and shared and tool.effect not in _GRAVE:
+    if Deed.ANY in one.deeds and one.about & tool.head and tool.effect not in _GRAVE:
         return Ask.MAYBE
     # `send it to Alice` names no thing; who creates or changes something names it.
     return Ask.MAYBE if same_verb and Deed.SEND in tool.deeds else Ask.NO

@@ -41,9 +41,9 @@ _VERBS: Final = {
     " describe summarize summarise tell calculate compute compare count review inspect examine"
     " watch lookup identify determine analyze explore recommend suggest visit is are what which"
     " who when where how translate extract know scan monitor track filter",
-    Deed.CREATE: "create make add schedule plan write insert append put generate compose draft"
+    Deed.CREATE: "create make add new schedule plan write insert append put generate compose draft"
     " register build arrange setup start set note record open organize organise initialize init"
-    " store save log submit file propose raise include prepare attach print apply place",
+    " store save log prepare",
     Deed.CHANGE: "update change edit modify adjust set rename reschedule replace extend postpone"
     " correct fix mark switch increase decrease reset revise amend alter toggle enable disable"
     " configure turn convert address resolve solve patch bump shift swap renew rotate scale resize"
@@ -60,7 +60,7 @@ _VERBS: Final = {
     " settle deposit withdraw remit wire subscribe charge spend topup give split cover",
     Deed.BOOK: "book reserve rent hire order schedule arrange get make",
     Deed.ADMIT: "invite add grant allow permit share authorize authorise assign promote transfer"
-    " give include accept approve enroll admit join hand onboard unlock unblock",
+    " give enroll admit onboard unlock unblock",
     Deed.FETCH: "download clone pull import save fetch copy get sync obtain grab install checkout",
     Deed.UPLOAD: "upload push sync publish export backup synchronize synchronise commit add put"
     " update save release deploy submit",
@@ -153,10 +153,9 @@ MEETS: Final[Mapping[Deed, frozenset[Deed]]] = {
 _NOUNS: Final = {
     "mail": "email mail inbox message e-mail letter correspondence",
     "message": "message dm chat text",
-    "event": "event meeting appointment calendar call lunch dinner session invite reminder"
-    " schedule",
+    "event": "event meeting appointment calendar lunch dinner session invite reminder",
     "money": "money payment transaction bill rent invoice fee debt funds refund salary"
-    " subscription iban cash balance expense deposit dollar euro bank",
+    " subscription iban cash balance expense dollar euro",
     "file": "file document folder directory drive doc spreadsheet attachment report note notes pdf",
     "web": "web webpage website page url link site article internet online blog",
     "credential": "password credential passcode passphrase login",

@@ -67,6 +67,8 @@ _IDIOMS: Final = frozenset(
     }
 )
 """Verbs with words that make them ask for nothing by themselves."""
+_AUXILIARY: Final = frozenset("i you we they he she it not my the n't".split())
+"""What follows `do` where it only helps another verb: `how much time do I have`."""
 _TO_ME: Final = frozenset("give send show tell get find provide list write".split())
 """`give me …` wants an answer, not that something is sent."""
 
@@ -188,7 +190,8 @@ def _read_sentence(sentence: str, number: int, asked: list[Asked], denied: set[s
             continue
         base, deeds = known
         after = tokens[position + 1] if position + 1 < len(tokens) else ""
-        if (base, after) in _IDIOMS:
+        auxiliary = token in {"do", "does"} and after in _AUXILIARY
+        if auxiliary or (base, after) in _IDIOMS:
             continue
         if after in {"me", "us"} and base in _TO_ME:
             deeds = _LOOKING
@@ -208,7 +211,7 @@ def _asks(tokens: list[str], position: int) -> bool:
     if before in _TOPIC and tokens[position].endswith("ing"):
         return False  # `a reminder about reserving it`
     two = tokens[position - 2] if position > 1 else ""
-    noun_like = tokens[position] in _ALSO_NOUNS
+    noun_like = tokens[position] in _ALSO_NOUNS or tokens[position].endswith("ing")
     if noun_like and position:
         # A noun, unless something that leads a verb stands before it.
         return before in _LEADS and not (two in _DETERMINER and before in _ORDINALS)
@@ -248,14 +251,14 @@ def _plural(tokens: Iterable[str]) -> bool:
 def _hands_over(sentence: str) -> bool:
     """Whether a sentence says to do what somebody else's words say: `follow his instructions`."""
     tokens = [token.casefold() for token in _WORDS.findall(sentence)]
-    for position, token in enumerate(tokens):
-        known = VERBS.get(token)
-        if known is None or known[0] not in _HANDS_OVER or token == "following":
+    for position, word in enumerate(tokens):
+        known = VERBS.get(word)
+        if known is None or known[0] not in _HANDS_OVER or word == "following":
             continue
         window = tokens[position + 1 : position + 8]
         if "following" in window:
             continue  # the tasks stand right here
-        near = {stem(word) for word in window}
+        near = {stem(near) for near in window}
         if near & _TASKS or (_WHAT.intersection(window) and near & _NEEDS):
             return True
     return False

@@ -21,7 +21,7 @@ _MADE_UP: Final = frozenset({SinkType.COMMAND, SinkType.KEY, SinkType.PERMISSION
 
 
 _ANCHOR: Final = TARGET | {SinkType.TEXT, SinkType.DATE, SinkType.AMOUNT}
-_LOCAL: Final = frozenset({"~file", "dir"})
+_LOCAL: Final = frozenset(stem(word) for word in "dir directory folder".split())
 """What an agent makes for itself on the way."""
 _SYSTEM: Final = frozenset(
     "etc bin sbin boot system root windows system32 proc dev crontab startup authorized_keys .. ~"
@@ -120,7 +120,7 @@ def _asked(found: Findings) -> str:
         return "yes"
     if found.grounds.ask is Ask.MAYBE:
         return "maybe"
-    if found.via and found.effect not in GRAVE:
+    if found.via and found.effect not in GRAVE and found.slots:
         return "via"
     if any(slot.how == "endorsed" for slot in found.slots):
         return "maybe"
@@ -206,7 +206,7 @@ def _leads_out(slot: SlotTrace, found: Findings) -> bool:
 
 def _is_means(found: Findings, *, doubtful: bool, content: bool) -> bool:
     """A step on the way: a plain write about the same matter in which nothing is others'."""
-    if found.effect is not ToolEffect.WRITE or doubtful or content:
+    if found.effect is not ToolEffect.WRITE or doubtful or content or not found.slots:
         return False
     if found.hands_over or Deed.LOGIN in found.tool.deeds:
         return True

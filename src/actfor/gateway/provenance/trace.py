@@ -124,6 +124,8 @@ def _plausible(key: str, kind: SinkType) -> bool:
     """Whether words of this shape could be such a value: a sentence is nobody's name."""
     if kind is SinkType.URL:
         return is_url(key)
+    if kind is SinkType.ACCOUNT and key.count(" ") > 2 and not any(map(str.isdigit, key)):
+        return False
     most = _WORDS_OF.get(kind)
     return most is None or key.count(" ") < most
 
