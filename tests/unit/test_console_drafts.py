@@ -109,3 +109,39 @@ async def test_words_of_others_are_shown_and_not_run(web: httpx2.AsyncClient) ->
     page = await propose(web, "Say hello with echo <script>alert(1)</script>")
     assert "<script>alert(1)" not in page.text
     assert 'role="alert"' in (await propose(web, "a\u202eb")).text
+
+
+TEMPLATE: dict[str, Any] = {
+    "title": "Say something <b>once</b>",
+    "parameters": {"words": {"type": "text", "label": "What?", "example": "hello"}},
+    "draft": {
+        "goal": "Say {words}",
+        "grants": [
+            {
+                "server": "counting",
+                "tools": ["echo"],
+                "effects": ["read"],
+                "args": {"/text": {"const": "{words}"}},
+                "max_calls": 1,
+            }
+        ],
+    },
+}
+
+
+async def test_a_template_is_filled_in_seen_and_given(
+    world: World, web: httpx2.AsyncClient
+) -> None:
+    await world.delegation.keep_template(world.operator, "say-once", TEMPLATE)
+    page = await web.get("/mandates/propose")
+    assert "<b>once" not in page.text
+    csrf = {"csrf": fields(page.text)["csrf"]}
+    filled = {"template": "say-once", "set-words": "hello", "agent": "bookkeeper", "hours": "1"}
+    seen = await web.post("/mandates/propose", data={**csrf, **filled, "step": "template"})
+    assert "must be exactly" in seen.text
+    given = await send(web, seen.text, step="commit")
+    assert given.status_code == 303
+    (mandate,) = await world.delegation.mandates(world.operator)
+    assert mandate.goal == "Say hello"
+    empty = {**csrf, **filled, "set-words": "", "template": "nothing", "step": "template"}
+    assert 'role="alert"' in (await web.post("/mandates/propose", data=empty)).text

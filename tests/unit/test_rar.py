@@ -807,6 +807,28 @@ def test_one_glob_contains_another_exactly_if_it_takes_all_that_it_takes(
     assert contained or not parent.matches(child.glob.replace("*", "x"))
 
 
+@given(st.lists(simple.filter(lambda one: not isinstance(one, OneOf)), min_size=2, max_size=6))
+@settings(max_examples=150)
+def test_limits_of_one_kind_that_narrow_each_other_are_equal(several: list[Constraint]) -> None:
+    """Antisymmetric: the form in which a limit is kept is its normal form."""
+    for one in several:
+        for other in several:
+            if constraint_narrows(one, other) and constraint_narrows(other, one):
+                assert one == other
+
+
+@given(st.data(), authorities, st.lists(calls, max_size=4))
+@settings(max_examples=60)
+def test_authorities_that_narrow_each_other_cover_the_same(
+    data: st.DataObject, one: Authority, tried: list[Call]
+) -> None:
+    other = data.draw(narrowed(one))
+    if narrows(one, other) is None and narrows(other, one) is None:
+        for call in tried:
+            mine, theirs = one.covers(call), other.covers(call)
+            assert (mine.covered, mine.asks) == (theirs.covered, theirs.asks)
+
+
 @given(windows, windows, st.lists(instants, min_size=1, max_size=20))
 @settings(max_examples=150)
 def test_a_window_within_another_holds_only_when_that_holds(

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from actfor.console import render
 from actfor.console.desk import Desk, go
 from actfor.console.forms import Form
 from actfor.console.guard import Visitor
+from actfor.console.html import agent_name
 from actfor.console.mandates import hours_of
 from actfor.delegation import MandateDraft
-from actfor.delegation.model import parse_goal
+from actfor.delegation.model import Wish, parse_goal
 from actfor.errors import Kind, Refused
 from actfor.gateway import Proposals
 from actfor.identity import AgentState
@@ -47,8 +50,13 @@ def routes(desk: Desk) -> list[Route]:
     async def go_on(request: Request, visitor: Visitor, form: Form) -> Response:
         said = {name: form.one(name) for name in _FIELDS}
         try:
-            if form.one("step") == "propose":
-                return await _proposed(desk, visitor, said, model=form.one("model") == "1")
+            match form.one("step"):
+                case "propose":
+                    return await _proposed(desk, visitor, said, model=form.one("model") == "1")
+                case "template":
+                    return await _from_template(desk, visitor, said, form)
+                case "wish":
+                    return await _from_wish(desk, visitor, said, form.one("wish"))
             authority = _narrowed(form.one("draft"), frozenset(form.all("keep")))
             if form.one("step") == "commit":
                 return await _committed(desk, visitor, said, authority, form.one("shown"))
@@ -75,6 +83,8 @@ async def _asking(
         said={**dict.fromkeys(_FIELDS, ""), **said},
         problem=problem,
         has_model=desk.services.proposals.has_model,
+        templates=await desk.services.delegation.templates(),
+        wishes=[_wish(one) for one in await desk.services.delegation.wishes()],
         agents=[agent for agent in agents if agent.state is not AgentState.RETIRED],
     )
 
@@ -88,6 +98,36 @@ async def _proposed(desk: Desk, visitor: Visitor, said: dict[str, str], *, model
     return await _draft_page(
         desk, visitor, said, drafted.authority, lines=drafted.lines, note=drafted.note
     )
+
+
+async def _from_template(
+    desk: Desk, visitor: Visitor, said: dict[str, str], form: Form
+) -> Response:
+    template = await desk.services.delegation.template(form.one("template"))
+    draft = template.fill({name: form.one(f"set-{name}").strip() for name in template.parameters})
+    said = {**said, "words": str(draft["goal"])}
+    return await _draft_page(desk, visitor, said, authority_from_draft(draft))
+
+
+async def _from_wish(desk: Desk, visitor: Visitor, said: dict[str, str], wish: str) -> Response:
+    """An agent's wish as a draft: its limits are the agent's, the words are the person's own."""
+    known = {one.id: one for one in await desk.services.delegation.wishes()}
+    if wish not in known:
+        raise Refused(Kind.NOT_FOUND, "there is no such wish any more")
+    agent = agent_name(known[wish].agent) or ""
+    note = "An agent wished for this. Look at each line: nothing in it was checked by anyone."
+    return await _draft_page(
+        desk, visitor, {**said, "agent": agent}, known[wish].authority, note=note
+    )
+
+
+def _wish(one: Wish) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "agent": agent_name(one.agent) or one.agent,
+        "plain": explain(one.authority),
+        "says": None if one.says is None else render.text(one.says),
+    }
 
 
 async def _draft_page(

@@ -23,6 +23,7 @@ the tool reads the value.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -47,6 +48,7 @@ from actfor.wire.rar.values import (
 )
 
 MAX_VALUES: Final = 64
+_STARS: Final = re.compile(r"\*{2,}")
 MAX_DOMAINS: Final = 32
 
 
@@ -82,6 +84,8 @@ class Pattern:
     def __post_init__(self) -> None:
         if not 1 <= len(self.glob) <= MAX_TEXT or CONTROL.search(self.glob):
             raise Refused(Kind.MALFORMED, f"a pattern is 1 to {MAX_TEXT} printable characters")
+        # Two stars in a row are one: equal patterns are equal.
+        object.__setattr__(self, "glob", _STARS.sub("*", self.glob))
 
     def matches(self, value: JsonValue, where: Where = NOWHERE) -> bool:
         """Whether ``value`` satisfies the constraint."""
