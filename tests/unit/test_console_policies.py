@@ -85,6 +85,8 @@ async def test_a_trial_is_shown_and_stopped(server: Server, olivia: User) -> Non
     page = await olivia.http.get(f"/policies/trials/{run.id}")
     assert_sealed(page)
     assert "going on" in page.text
+    metrics = (await olivia.http.get("/metrics")).text
+    assert 'actfor_policy_trial_calls_total{differs="false",kind="shadow"} 1.0' in metrics
     assert "<i>" not in page.text
     done = await olivia.post(f"/policies/trials/{run.id}/stop")
     assert done.headers["location"] == "/policies?done=stopped"

@@ -87,6 +87,12 @@ class Metrics:
             ["route", "method", "status"],
             registry=self.registry,
         )
+        self.trials = Counter(
+            "actfor_policy_trial_calls_total",
+            "Calls that a trial of policies was asked about",
+            ["kind", "differs"],
+            registry=self.registry,
+        )
         self.seconds = Histogram(
             "actfor_http_request_seconds",
             "Time from request to answer",
@@ -94,3 +100,7 @@ class Metrics:
             registry=self.registry,
             buckets=(0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 45),
         )
+
+    def trial(self, kind: str, differs: bool) -> None:  # noqa: FBT001 - a callback's shape
+        """Count a call that a trial of policies was asked about."""
+        self.trials.labels(kind, str(differs).lower()).inc()

@@ -236,7 +236,15 @@ async def _services(
     )
     if not settings.authzen_record:
         log.warning("answers to foreign enforcement points are NOT RECORDED: authzen_record is off")
-    trials = Trials(authorization, database, audit, clock, four_eyes=settings.policy_four_eyes)
+    metrics = Metrics()
+    trials = Trials(
+        authorization,
+        database,
+        audit,
+        clock,
+        four_eyes=settings.policy_four_eyes,
+        on_judged=metrics.trial,
+    )
     await trials.load()
 
     people = PeopleService(database, audit, settings.rp_id, _origins(settings), clock)
@@ -360,7 +368,7 @@ async def _services(
         proposals=Proposals(catalog, _proposer(settings)),
         enforcer=enforcer,
         gateway=gateway,
-        metrics=Metrics(),
+        metrics=metrics,
         clock=clock,
     )
 

@@ -26,6 +26,7 @@ from actfor.authorization.service.decisions import decisions_since
 from actfor.errors import Kind, Refused
 from actfor.store import Database, Tx, new_id
 from actfor.wire.canonical import JsonValue
+from actfor.wire.timestamps import from_ms, rfc3339, to_ms
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +44,6 @@ class _Live:
 
     run: Run
     policies: PolicySet | None
-    seen: int = 0
-    differing: int = 0
     slow: int = 0
     suspended: str | None = None
 
@@ -79,12 +78,15 @@ class Trials:
         clock: Callable[[], datetime],
         *,
         four_eyes: bool,
+        on_judged: Callable[[Trial, bool], None] | None = None,
     ) -> None:
+        """``on_judged`` hears of each call a trial was asked about, and whether it differed."""
         self._authorization = authorization
         self._database = database
         self._audit = audit
         self._clock = clock
         self._four_eyes = four_eyes
+        self._on_judged = on_judged
         self._live: tuple[_Live, ...] = ()
 
     # -- on each decision -------------------------------------------------------------------
@@ -113,8 +115,7 @@ class Trials:
         except Exception as cause:  # noqa: BLE001 - whatever is wrong with a candidate, the answer stands
             self._suspend(live, f"it raised {type(cause).__name__}")
             return enforced
-        live.seen += 1
-        live.differing += made is not enforced
+        self._count(live, differs=made is not enforced)
         if time.perf_counter() - started > SLOW_SECONDS:
             live.slow += 1
             if live.slow > SLOW_ALLOWED:
@@ -125,9 +126,8 @@ class Trials:
         self, live: _Live, enforced: Decision, request: Request, hard: frozenset[str]
     ) -> Decision:
         made = relaxed(live.run, enforced, request, hard)
-        live.seen += 1
+        self._count(live, differs=made is not enforced)
         if made is not enforced:
-            live.differing += 1
             logger.warning(
                 "NOT ENFORCED, by report-only trial %s: %s of %s on %s would be %s by %s",
                 live.run.id,
@@ -138,6 +138,10 @@ class Trials:
                 ", ".join(enforced.policies) or "no policy",
             )
         return made
+
+    def _count(self, live: _Live, *, differs: bool) -> None:
+        if self._on_judged is not None:
+            self._on_judged(live.run.kind, differs)
 
     def _suspend(self, live: _Live, why: str) -> None:
         live.suspended = why
@@ -280,7 +284,7 @@ class Trials:
         version: str,
         note: str,
     ) -> Run:
-        now = self._clock()
+        now = from_ms(to_ms(self._clock()))  # as it is stored: the log is compared with that
         return Run(
             new_id("trl"), kind, agent, mandate, effects, version, author, note, now, now + lasting
         )
@@ -351,7 +355,7 @@ def _event(run: Run, state: str, private: dict[str, JsonValue]) -> Event:
         "trial": run.id,
         "kind": run.kind.value,
         "state": state,
-        "ends_at": run.ends_at.isoformat(),
+        "ends_at": rfc3339(run.ends_at),
     }
     if run.version:
         facts["candidate"] = run.version
