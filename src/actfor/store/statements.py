@@ -60,21 +60,29 @@ class Compiled:
         if params.keys() != self.required:
             raise TypeError(f"parameters {sorted(params)} given, {sorted(self.required)} needed")
         for value in params.values():
-            if value is None or isinstance(value, bytes):
-                continue
-            if isinstance(value, str):
-                _check_text(value)
-            elif isinstance(value, int):
-                if not -_BOUND <= value < _BOUND:
-                    raise Refused(Kind.MALFORMED, "a number is too large to be stored")
-            else:  # A datetime or a float would be stored as some text nobody chose.
-                raise TypeError(f"a parameter is {type(value).__name__}, not text, int or bytes")
+            # Nearly all there is, told by the exact type; this runs for each value of each row.
+            if type(value) is str:
+                if "\0" in value or not value.isascii():
+                    _check_text(value)
+            elif value is not None and type(value) is not bytes:
+                _check_other(value)
         return {**self.defaults, **params} if self.defaults else params
 
     def ordered(self, params: dict[str, Scalar]) -> tuple[Scalar, ...]:
         """``bind`` for a positional dialect."""
         bound = self.bind(params)
         return tuple([bound[name] for name in self.names])
+
+
+def _check_other(value: object) -> None:
+    if isinstance(value, str):
+        _check_text(value)
+    elif isinstance(value, int):
+        if not -_BOUND <= value < _BOUND:
+            raise Refused(Kind.MALFORMED, "a number is too large to be stored")
+    elif not isinstance(value, bytes):
+        # A datetime or a float would be stored as some text nobody chose.
+        raise TypeError(f"a parameter is {type(value).__name__}, not text, int or bytes")
 
 
 def _check_text(value: str) -> None:

@@ -15,6 +15,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from json import JSONEncoder
+from json.encoder import encode_basestring
 from typing import TypeAlias, cast
 
 import rfc8785
@@ -49,6 +50,8 @@ def canonical(value: JsonValue) -> bytes:
         Refused: MALFORMED for anything else, lone surrogates included.
     """
     try:
+        if type(value) is str:  # most of what is committed to
+            return encode_basestring(value).encode()
         if _is_plain(value, MAX_DEPTH):
             return _encode(value).encode()
         return rfc8785.dumps(cast("dict[str, object]", _as_builtin(value)))  # type: ignore[arg-type] # its alias names dict and list, ours Mapping and Sequence
