@@ -197,8 +197,10 @@ async def check_nothing_came_back(scene: Scene, settings: Settings) -> None:
 
 
 async def test_nothing_that_was_revoked_since_comes_back(scene: Scene) -> None:
+    with pytest.raises(Refused, match="--key"):
+        await restore(scene.settings, scene.file, replace=True)
     with pytest.raises(Refused, match="--replace"):
-        await restore(scene.settings, scene.file)
+        await restore(scene.settings, scene.file, key=scene.cast.key)
     done = await restore(scene.settings, scene.file, key=scene.cast.key, replace=True)
     assert (done.disabled, done.erased) == (1, 1)
     assert done.replaced is not None
@@ -220,11 +222,15 @@ async def test_where_the_database_is_lost_only_who_is_named_comes_back(
     (tmp_path / "new/keys").mkdir(parents=True)
     shutil.copy(scene.data / "keys/kek.key", tmp_path / "new/keys/kek.key")
     with pytest.raises(Refused, match="--operator"):
-        await restore(new, scene.file)
+        await restore(new, scene.file, unverified=True)
     with pytest.raises(Refused, match="nobody in the backup is `Mallory`"):
-        await restore(new, scene.file, operators=["Mallory"])
+        await restore(new, scene.file, unverified=True, operators=["Mallory"])
     done = await restore(
-        new, scene.file, operators=["Olivia"], erasures=scene.data / "erasures.jsonl"
+        new,
+        scene.file,
+        key=scene.cast.key,
+        operators=["Olivia"],
+        erasures=scene.data / "erasures.jsonl",
     )
     assert (done.disabled, done.erased, done.replaced) == (1, 1, None)
     await check_nothing_came_back(scene, new)
@@ -235,14 +241,14 @@ async def test_where_the_database_is_lost_only_who_is_named_comes_back(
 async def test_without_its_kek_a_backup_restores_nothing(scene: Scene, tmp_path: Path) -> None:
     other = configured(tmp_path / "other")
     with pytest.raises(Refused, match="wrapped by"):
-        await restore(other, scene.file, operators=["Olivia"])
+        await restore(other, scene.file, unverified=True, operators=["Olivia"])
     assert not (tmp_path / "other/actfor.db").exists()
 
 
 async def test_a_served_database_is_not_replaced(scene: Scene) -> None:
     async with running(scene.settings) as services:
         with pytest.raises(Refused) as refused:
-            await restore(scene.settings, scene.file, replace=True)
+            await restore(scene.settings, scene.file, unverified=True, replace=True)
         assert refused.value.kind is Kind.BUSY
         assert (await services.audit.verify()).ok
 
@@ -282,9 +288,9 @@ async def test_a_backup_moves_between_the_databases(scene: Scene, tmp_path: Path
         there = configured(tmp_path / "there", url)
         (tmp_path / "there/keys").mkdir(parents=True)
         shutil.copy(kek, tmp_path / "there/keys/kek.key")
-        await restore(there, scene.file, operators=["Olivia"])
+        await restore(there, scene.file, unverified=True, operators=["Olivia"])
         with pytest.raises(Refused, match="not empty"):
-            await restore(there, scene.file, operators=["Olivia"])
+            await restore(there, scene.file, unverified=True, operators=["Olivia"])
         await check_nothing_came_back(scene, there)
         again = tmp_path / "again.backup"
         await asyncio.to_thread(write_backup, there, again)
@@ -292,7 +298,7 @@ async def test_a_backup_moves_between_the_databases(scene: Scene, tmp_path: Path
         (tmp_path / "back/keys").mkdir(parents=True)
         shutil.copy(kek, tmp_path / "back/keys/kek.key")
         assert verify_backup(back, again).problems == ()
-        await restore(back, again, operators=["Olivia"])
+        await restore(back, again, unverified=True, operators=["Olivia"])
     async with running(back) as services:
         assert (await services.audit.verify()).ok
         assert (await services.people.person(scene.cast.olivia.id)).name == "Olivia"

@@ -68,6 +68,9 @@ def restore(
         Path | None, typer.Option(help="A ledger of erasures that was kept elsewhere.")
     ] = None,
     key: KeyOption = None,
+    unverified: Annotated[
+        bool, typer.Option("--unverified", help="You have no key, and trust the file.")
+    ] = False,
     data: DataOption = DEFAULT_DATA,
     db: DatabaseOption = None,
     issuer: IssuerOption = None,
@@ -78,7 +81,7 @@ def restore(
     under another name. People come back as far as the replaced database or --operator vouches for
     them; everybody else is disabled. Who was erased since is erased again.
 
-    Example: actfor restore actfor-monday --operator "Ada Lovelace" --data /var/lib/actfor
+    Example: actfor restore actfor-monday --key log.vkey --operator "Ada Lovelace"
     """
     import asyncio
 
@@ -92,6 +95,7 @@ def restore(
             replace=replace,
             operators=operator or (),
             erasures=erasures,
+            unverified=unverified,
         )
     )
     ended = done.recovered

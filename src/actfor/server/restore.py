@@ -57,17 +57,26 @@ async def restore(
     replace: bool = False,
     operators: Collection[str] = (),
     erasures: Path | None = None,
+    unverified: bool = False,
 ) -> Restored:
     """Restore a backup into the database that the settings name.
 
     ``operators`` are ids or names of people who may go on; needed where no database is replaced.
-    ``erasures`` is a ledger kept elsewhere, beside the one of the data folder.
+    ``erasures`` is a ledger kept elsewhere, beside the one of the data folder. ``key`` is the log's
+    verifier key, kept elsewhere: whoever can make a backup could make themselves its admin, so
+    without one the file must be trusted, by ``unverified``.
 
     Raises:
         Refused: CONFLICT if there is a database already, unless ``replace``; or the KEK is not the
             backup's; DENIED if the backup is not what was signed; NOT_FOUND for who is not in it.
     """
     configure_logging("error")
+    if key is None and not unverified:
+        raise Refused(
+            Kind.MALFORMED,
+            "give the log's verifier key that you kept with --key, or say with --unverified that"
+            " you trust the file",
+        )
     target = _sqlite_path(settings)
     there = target is not None and target.exists()
     if there and not replace:
