@@ -180,6 +180,17 @@ async def test_no_stretch_of_time_ever_holds_more_than_the_budget(
         world.clock.advance(seconds / 2)
 
 
+async def test_a_call_that_waited_until_its_grant_holds_no_more_is_not_taken(
+    world: World, clock: Clock
+) -> None:
+    until = clock.now() + timedelta(seconds=40)
+    grant = {**READ, "window": {"not_after": until.isoformat()}}
+    _, delegation = await delegated(world, grants=[grant], budget={})
+    await take(world, delegation)
+    clock.advance(41)
+    await refused(world, delegation, "does not hold at this time")
+
+
 # -- recipients --------------------------------------------------------------------------------
 
 

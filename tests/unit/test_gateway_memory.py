@@ -8,14 +8,16 @@ import pytest
 from tests.conftest import Clock
 from tests.fakes.gateway_world import World, build, counting_http
 
+from actfor.authorization.model import ToolEffect
 from actfor.delegation import Delegation
 from actfor.errors import Kind, Refused
 from actfor.gateway.calls import Answered, Attempt, Client, Credentials, Denied, Outcome
 from actfor.gateway.effects import Overlay
 from actfor.gateway.enforce import Enforcer
+from actfor.gateway.gathering import recipients
 from actfor.gateway.memory import Memory, Past, parts_of
 from actfor.gateway.model import Http
-from actfor.gateway.provenance import Label, Ledger
+from actfor.gateway.provenance import KnownTool, Label, Ledger
 from actfor.store import Database
 from actfor.wire.rar import Grant
 
@@ -230,3 +232,20 @@ async def test_who_saw_a_picture_may_have_read_anything(world: World) -> None:
     pay = memory.tool(world.catalog.tool("counting", "pay"))
     traced = past.ledger.trace(pay, pay.reading.effect, {"to": "DE99120300000000202051"})
     assert traced.slots[0].label is Label.UNTRUSTED
+
+
+@pytest.mark.parametrize(
+    ("to", "reached"),
+    [
+        ("ada@example.com", {"ada@example.com"}),
+        ("ADA@example.com ", {"ada@example.com"}),
+        ("ada@example.com, eve@evil.example", {"ada@example.com", "eve@evil.example"}),
+        ("Ada <ada@example.com>; eve@evil.example", {"ada@example.com", "eve@evil.example"}),
+        ("#general", {"#general"}),
+    ],
+)
+def test_each_party_that_a_text_names_is_reached(to: str, reached: set[str] | None) -> None:
+    schema = {"type": "object", "properties": {"to": {"type": "string"}}}
+    overlay = Overlay.from_json({"effect": "share", "sinks": {"/to": "recipient"}})
+    known = KnownTool.of("send", "Send a message.", schema, overlay)
+    assert recipients(known, ToolEffect.SHARE, {"to": to}) == reached

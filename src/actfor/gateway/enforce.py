@@ -120,7 +120,9 @@ class Enforcer:
                 return await self._permit(trace, caller, attempt)
             except Again:  # perhaps another node published
                 await self._authorization.follow()
-        raise Refusal(Stage.POLICY, Refused(Kind.CONFLICT, "the policies keep changing: try again"))
+        raise Refusal(
+            Stage.POLICY, Refused(Kind.CONFLICT, "policies or mandate keep changing: try again")
+        )
 
     async def _permit(
         self, trace: str, caller: Caller, attempt: Attempt

@@ -12,7 +12,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Final
 
-from actfor.authorization.intent import TARGET, SinkType, key_of
+from actfor.authorization.intent import TARGET, SinkType, key_of, typed
 from actfor.authorization.intent.proposal import GRAVE
 from actfor.authorization.intent.values import host_of
 from actfor.authorization.model import ToolEffect
@@ -213,7 +213,8 @@ def recipients(
             return None
         key = key_of(value, kind)
         if kind in _PARTIES:
-            found.add(key)
+            # A text may name several at once: each of them is reached.
+            found |= {one.key for one in typed(value) if one.type is kind} or {key}
         elif kind is SinkType.URL and effect in _OUT:
             found.add(host_of(key) or key)
     return frozenset(found)

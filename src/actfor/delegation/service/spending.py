@@ -34,6 +34,7 @@ def take(tx: Tx, delegation: Delegation, use: Use) -> None:
             was spent unasked than the decision knew of.
     """
     _require_known(delegation, use)
+    _require_in_time(tx, delegation, use)
     _require_as_decided(tx, delegation, use)
     wanted = taking(delegation, use)
     for meter in wanted.meters:
@@ -89,6 +90,17 @@ def _require_known(delegation: Delegation, use: Use) -> None:
     used = own if use.grant_index is None else (own[use.grant_index],)
     if use.call is None and any(grant.counts_values for grant in used):
         raise Refused(Kind.DENIED, "the source of a value is limited, and it is not known")
+
+
+def _require_in_time(tx: Tx, delegation: Delegation, use: Use) -> None:
+    """A call that waited for a person must still be one that its grant holds for."""
+    if use.grant_index is None:
+        return
+    own = delegation.authority.grants[use.grant_index]
+    parent = delegation.mandate.authority.grants[delegation.origins[use.grant_index]]
+    for window in (own.window, parent.window):
+        if window is not None and not window.includes(tx.now):
+            raise Refused(Kind.DENIED, "the grant does not hold at this time")
 
 
 def _counted(tx: Tx, meter: Meter) -> int:
