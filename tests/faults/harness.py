@@ -82,13 +82,19 @@ class Plan:
         self._history.write(json.dumps({"t": round(time.monotonic() - self.began, 6), **what}))
         self._history.write("\n")
 
+    @property
+    def late(self) -> bool:
+        """Whether the time it was given is over."""
+        return self.minutes is not None and time.monotonic() > self.began + self.minutes * 60
+
     def over(self, cycle: int, tally: Tally) -> bool:
         """Whether it is long enough; a mutant that was caught need not go on."""
         self.done = cycle
-        if self.minutes is not None and time.monotonic() > self.began + self.minutes * 60:
+        if self.late:
             return True
         if self.mutant is None and cycle and cycle % max(1, self.cycles // 20) == 0:
-            print(f"  {cycle} of {self.cycles}: {tally.acknowledged}", file=sys.stderr, flush=True)
+            said = f"{tally.acknowledged} acknowledged, {tally.found() or 'nothing found'}"
+            print(f"  {cycle} of {self.cycles}: {said}", file=sys.stderr, flush=True)
         return cycle >= self.cycles or (self.mutant is not None and not tally.sound)
 
     def close(self) -> None:

@@ -85,6 +85,8 @@ def lineage(plan: Plan, tally: Tally, url: str, cycle: int) -> int:
         crowd.resume(nodes[victim])
         crowd.talk(nodes, time.monotonic() + plan.rng.uniform(0.002, 0.060), start=False)
         cycle += 1
+        if plan.late:
+            break
     _both_serve(crowd, nodes, tally)
     for node in nodes:
         node.end()

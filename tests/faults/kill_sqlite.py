@@ -40,6 +40,8 @@ def run(plan: Plan) -> Tally:
             crowd.drain(server)
             server.socket.close()
             cycle += 1
+            if plan.late:
+                break
         asyncio.run(judge(setting, crowd.notes, tally))
     return tally
 
