@@ -9,6 +9,7 @@ from typing import Final
 
 from actfor.authorization.intent.lexicon import MEETS, Deed
 from actfor.authorization.intent.request import Asked, Wish
+from actfor.authorization.intent.text import stem
 from actfor.authorization.intent.tool import ToolReading
 from actfor.authorization.intent.values import SinkType
 from actfor.authorization.model.facts import ToolEffect
@@ -39,6 +40,8 @@ _VALUE_FOR: Final = {
     SinkType.ACCOUNT: SinkType.ACCOUNT,
     SinkType.URL: SinkType.URL,
 }
+_LIGHT: Final = frozenset("make do get set place have".split())
+"""Verbs that leave it to a noun: `make a reservation` is to reserve."""
 # Ways to make something: where the thing itself is named, which of them is a matter of style.
 _MAKING: Final = frozenset({Deed.CREATE, Deed.POST, Deed.SEND, Deed.UPLOAD, Deed.BOOK})
 # What only people get, whatever verb is used: a weak match is no match.
@@ -97,7 +100,8 @@ _SURE: Final = 5
 
 def _strength(one: Asked, wish: Wish, tool: ToolReading) -> int:
     """How well a verb in its sentence fits a tool: the same verb, the same thing."""
-    verb = 2 if one.verb in tool.verbs else 0
+    light = one.verb in _LIGHT and any(stem(verb) in one.about for verb in tool.verbs)
+    verb = 3 if light else 2 if one.verb in tool.verbs else 0
     accepted = any(one.deeds & MEETS[deed] for deed in tool.deeds)
     if not verb and not accepted:
         return 0
@@ -114,6 +118,8 @@ def asking_sentences(wish: Wish, tool: ToolReading) -> Iterator[str]:
 def _one(one: Asked, wish: Wish, tool: ToolReading) -> Ask:
     accepted = frozenset[Deed]().union(*(MEETS[deed] for deed in tool.deeds))
     same_verb = one.verb in tool.verbs
+    if one.verb in _LIGHT and any(stem(verb) in one.about for verb in tool.verbs):
+        return Ask.YES
     alike = same_verb or bool(one.deeds & accepted)
     shared = one.about & tool.about
     making = bool(one.deeds & _MAKING and tool.deeds & _MAKING)

@@ -24,6 +24,7 @@ _PARAMETERS: Final[tuple[tuple[SinkType, frozenset[str]], ...]] = tuple(
     (kind, frozenset(stem(word) for word in names.split()))
     for kind, names in (
         # The first that matches, so what can do more harm stands first.
+        (SinkType.OTHER, "type kind format mode unit status priority frequency language encoding"),
         (SinkType.CODE, "otp verification captcha passcode 2fa mfa"),
         (SinkType.ACCOUNT, "iban account wallet card bic swift routing"),
         (SinkType.KEY, "key password secret token credential passphrase pin ssh"),
@@ -300,6 +301,8 @@ def parameter_type(name: str, description: str, body: JsonObject) -> SinkType:
     if kind in {"integer", "number"} and guess not in {SinkType.NAME, SinkType.DATE, SinkType.CODE}:
         return SinkType.AMOUNT
     if enumerated and guess is not SinkType.PERMISSION:
+        return SinkType.OTHER
+    if own and own[-1] in dict(_PARAMETERS)[SinkType.OTHER]:
         return SinkType.OTHER
     if guess is SinkType.OTHER:
         guess = _by_words(told)

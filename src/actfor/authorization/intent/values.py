@@ -55,6 +55,7 @@ _HOST: Final = re.compile(r"[a-z0-9_\-]{1,63}(?:\.[a-z0-9_\-]{1,63}){0,8}\.[a-z]
 _IBAN: Final = re.compile(r"[a-z]{2}[0-9]{2}[a-z0-9]{8,30}")
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{1,9})?")
 _GROUPED: Final = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3}){1,5}(?:\.[0-9]{1,9})?")
+_IDENTIFIER: Final = re.compile(r"[a-z]{1,8}[-_#][0-9]{1,12}")
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIME: Final = re.compile(r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?")
 _SUFFIX: Final = re.compile(r"[^\s/\\]{1,120}\.[a-z0-9]{1,6}")
@@ -110,6 +111,8 @@ def _of_token(token: str) -> tuple[Value, ...]:
         return (Value(SinkType.DATE, bare[:10]),)
     if _IBAN.fullmatch(bare) and sum(c.isdigit() for c in bare) >= 6:
         return (Value(SinkType.ACCOUNT, bare),)
+    if _IDENTIFIER.fullmatch(bare):
+        return (Value(SinkType.NAME, bare),)
     if is_path(bare):
         return (Value(SinkType.PATH, bare.rstrip("/")),)
     return ()
@@ -235,6 +238,11 @@ def key_of(value: str, kind: SinkType) -> str:
 
 def _looks_iban(text: str) -> bool:
     return bool(_IBAN.fullmatch(text.replace(" ", "").replace("-", "")))
+
+
+def series_of(key: str) -> str:
+    """What identifiers of one kind begin with: `t-` of `t-4420`; nothing for other texts."""
+    return key.rstrip("0123456789") if _IDENTIFIER.fullmatch(key) else ""
 
 
 def person_matches(words_of_name: frozenset[str], value: str) -> bool:

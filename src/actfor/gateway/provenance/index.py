@@ -23,7 +23,7 @@ from urllib.parse import unquote
 from actfor.authorization.intent import SinkType, Value, Wish, key_of, normal, skeleton, typed
 from actfor.authorization.intent.request import names_in
 from actfor.authorization.intent.text import stem, within, words
-from actfor.authorization.intent.values import person_matches
+from actfor.authorization.intent.values import person_matches, series_of
 from actfor.gateway.provenance.labels import Label, Origin
 from actfor.gateway.provenance.results import Field
 
@@ -343,6 +343,19 @@ class Index:
             if len(plain) > 1 and within(" ".join(plain), self.wish.plain):
                 return True
         return False
+
+    def is_other_of_series(self, key: str) -> bool:
+        """Whether the words name identifiers of this kind, and this is none of them."""
+        series = series_of(key)
+        return bool(series) and any(
+            value.type is SinkType.NAME and series_of(value.key) == series
+            for value in self.wish.values
+        )
+
+    def extends_a_word(self, key: str) -> bool:
+        """Whether a name is one of the words' with something added: `bedroom-team`."""
+        head = key.rpartition("-")[0] or key.rpartition("_")[0]
+        return len(head) > 3 and within(head, self.wish.text)
 
     def is_other_record(self, item: Item, sentence: str) -> bool:
         """Whether the sentence that asks names a record of this kind, and it is another one."""

@@ -147,7 +147,9 @@ def _doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
         hidden = slot.how == "encoded" and found.effect in {ToolEffect.SHARE, ToolEffect.EGRESS}
         return slot.how == "machine" or hidden
     if kind is SinkType.NAME and slot.how == "other-record":
-        return found.grounds.one
+        return found.grounds.one or label is Label.UNTRUSTED
+    if kind is SinkType.NAME and label is Label.UNKNOWN and _names_existing(slot, found):
+        return True
     if kind is SinkType.NAME and label is Label.UNKNOWN and Deed.BOOK in found.tool.deeds:
         return True
     if kind is SinkType.NAME and label is Label.UNKNOWN and _takes_away(found):
@@ -157,6 +159,13 @@ def _doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
     if kind in TARGET:
         return label is Label.UNTRUSTED or (label >= Label.ATTESTED and asked == "no")
     return False
+
+
+def _names_existing(slot: SlotTrace, found: Findings) -> bool:
+    """Whether an unheard-of name stands where something that exists must be meant."""
+    if found.effect in {ToolEffect.SHARE, ToolEffect.EGRESS}:
+        return Deed.UPLOAD not in found.tool.deeds
+    return slot.how == "near" and Deed.CREATE not in found.tool.deeds
 
 
 def _takes_away(found: Findings) -> bool:

@@ -89,6 +89,8 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
     if _plausible(key, kind) and index.said(key, kind):
         return found(Label.USER, "words")
     seen = index.sightings(key, kind)
+    if kind is SinkType.NAME and index.is_other_of_series(key):
+        return found(Label.UNTRUSTED, "other-record", seen[0] if seen else None)
     if kind in TARGET and not any(e.label <= Label.TRUSTED for e in seen):
         alike = index.looks_like(key, kind)
         if alike is not None:
@@ -117,7 +119,8 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
         return found(Label.UNTRUSTED, "added")
     if index.full:
         return found(Label.UNTRUSTED, "forgotten")
-    return found(Label.UNKNOWN, "none")
+    near = kind is SinkType.NAME and index.extends_a_word(key)
+    return found(Label.UNKNOWN, "near" if near else "none")
 
 
 def _plausible(key: str, kind: SinkType) -> bool:
