@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tests.conftest import Clock
@@ -36,16 +37,19 @@ def needed() -> None:
     """Raises NotHere where no tmpfs can be mounted."""
     if os.geteuid() != 0:
         raise NotHere("mounting a small tmpfs takes root")
-    with Path("/proc/filesystems").open() as known:
-        if "tmpfs" not in known.read():
-            raise NotHere("this kernel has no tmpfs")
+    try:
+        with TemporaryDirectory() as folder, small_disk(Path(folder) / "try"):
+            pass
+    except (OSError, subprocess.CalledProcessError) as cause:
+        raise NotHere(f"a small tmpfs cannot be mounted here: {cause}") from cause
 
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     options = f"size={MEGABYTES}m"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True)
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
     try:
         yield folder
     finally:
