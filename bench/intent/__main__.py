@@ -99,19 +99,29 @@ def _cases(options: argparse.Namespace) -> tuple[list[Case], list[Case]]:
     return [c for c in cases if f"{c.suite}/{c.user}" in kept], flips
 
 
-def _measured(options: argparse.Namespace, trials: Trials, mandate: str, overlay: str) -> Figures:
+def _measured(
+    options: argparse.Namespace,
+    trials: Trials,
+    mandate: str,
+    overlay: str,
+    *,
+    brief: bool = False,
+) -> Figures:
+    """All trials under one decision point; ``brief`` leaves out what no comparison shows."""
     make = maker(mandate, overlay=overlay)
     structured = options.results == "json"
     wrong = Human(WRONG, str(options.seed))
     kept, plotted = trials.pairs.kept, trials.plots
     figures = Figures(options.seed)
     figures.honest = list(honest(trials.cases, make, structured=structured))
-    figures.flips = list(honest(trials.flips, make, structured=structured))
     figures.static = list(static(kept, make, Human(), structured=structured))
-    figures.static_wrong = list(static(kept, make, wrong, structured=structured))
     figures.adaptive = list(adaptive(plotted, make, Human(), structured=structured))
-    figures.adaptive_wrong = list(adaptive(plotted, make, wrong, structured=structured))
     figures.traces = _traces(options, make)
+    if brief:
+        return figures
+    figures.flips = list(honest(trials.flips, make, structured=structured))
+    figures.static_wrong = list(static(kept, make, wrong, structured=structured))
+    figures.adaptive_wrong = list(adaptive(plotted, make, wrong, structured=structured))
     return figures
 
 
@@ -149,7 +159,8 @@ def _compared(options: argparse.Namespace, trials: Trials, ours: Figures) -> str
     )
     rows = {f"{options.mandate}, overlay {options.overlay}": ours}
     for mandate, overlay in others:
-        rows[f"{mandate}, overlay {overlay}"] = _measured(options, trials, mandate, overlay)
+        name = f"{mandate}, overlay {overlay}"
+        rows[name] = _measured(options, trials, mandate, overlay, brief=True)
     return report.compared(rows)
 
 
