@@ -1,14 +1,18 @@
 """Encryption at rest: AES-256-GCM, each ciphertext bound to the one place it belongs to.
 
-    sealed = 0x01 ‖ nonce (12 random bytes) ‖ ciphertext and tag
+    sealed = 0x01 ‖ nonce (12 random bytes) ‖ ciphertext and tag, under HMAC-SHA256(key, place)
 
 The associated data names tenant, table, row, column and version, each with its length before it,
 so that no other place has the same bytes. A ciphertext that was moved to another row or column,
 or put back from an older version of its own row, does not open.
+
+Each place has a key of its own, derived from the data key. A key may seal at most 2³² times with
+random nonces (NIST SP 800-38D §8.3); a busy log would get there, a single row never does.
 """
 
 from __future__ import annotations
 
+import hmac
 import os
 from dataclasses import dataclass
 from typing import Final
@@ -42,19 +46,19 @@ class Place:
 
 
 class Cipher:
-    """One 256-bit key. Random nonces: a key seals at most 2³² times (NIST SP 800-38D §8.3)."""
+    """One 256-bit key, and the keys of places that follow from it."""
 
-    __slots__ = ("_aead",)
+    __slots__ = ("_key",)
 
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_BYTES:
             raise ValueError("an encryption key is 32 bytes")
-        self._aead = AESGCM(key)
+        self._key = key
 
     def seal(self, data: bytes, place: Place) -> bytes:
         """Encrypt for one place."""
-        nonce = os.urandom(_NONCE_BYTES)
-        return _FORMAT + nonce + self._aead.encrypt(nonce, data, place.encode())
+        nonce, at = os.urandom(_NONCE_BYTES), place.encode()
+        return _FORMAT + nonce + self._of(at).encrypt(nonce, data, at)
 
     def open(self, sealed: bytes, place: Place) -> bytes:
         """Decrypt what was sealed for this place with this key.
@@ -65,10 +69,14 @@ class Cipher:
         if sealed[:1] != _FORMAT or len(sealed) < 1 + _NONCE_BYTES + _TAG_BYTES:
             raise _wrong(place)
         nonce, body = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
+        at = place.encode()
         try:
-            return self._aead.decrypt(nonce, body, place.encode())
+            return self._of(at).decrypt(nonce, body, at)
         except InvalidTag as cause:
             raise _wrong(place) from cause
+
+    def _of(self, place: bytes) -> AESGCM:
+        return AESGCM(hmac.digest(self._key, place, "sha256"))
 
 
 def new_key() -> bytes:
