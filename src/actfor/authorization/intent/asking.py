@@ -40,6 +40,7 @@ _VALUE_FOR: Final = {
     SinkType.ACCOUNT: SinkType.ACCOUNT,
     SinkType.URL: SinkType.URL,
 }
+_MAKES: Final = frozenset({Deed.CREATE, Deed.POST})
 _LIGHT: Final = frozenset("make do get set place have".split())
 """Verbs that leave it to a noun: `make a reservation` is to reserve."""
 # Ways to make something: where the thing itself is named, which of them is a matter of style.
@@ -122,7 +123,7 @@ def _one(one: Asked, wish: Wish, tool: ToolReading) -> Ask:
         return Ask.YES
     alike = same_verb or bool(one.deeds & accepted)
     shared = one.about & tool.about
-    making = bool(one.deeds & _MAKING and tool.deeds & _MAKING)
+    making = bool(one.deeds & _MAKES and tool.deeds & _MAKING)
     if (alike and one.about & tool.core) or (making and one.about & tool.head):
         return Ask.YES
     if alike and _fits(wish, tool):

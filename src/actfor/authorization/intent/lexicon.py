@@ -55,7 +55,7 @@ _VERBS: Final = {
     Deed.SEND: "send email mail message forward reply notify inform text dm respond write remind"
     " share contact tell ask answer invite pass ping call give let report deliver message",
     Deed.POST: "post publish announce comment tweet blog propose submit write share review report"
-    " create file raise broadcast",
+    " file raise broadcast",
     Deed.PAY: "pay transfer send buy purchase order checkout refund repay reimburse donate tip"
     " settle deposit withdraw remit wire subscribe charge spend topup give split cover",
     Deed.BOOK: "book reserve rent hire order schedule arrange get make",

@@ -229,7 +229,9 @@ _ALSO_NOUNS: Final = frozenset(
     " meeting building open"
     " booking listing".split()
 )
-_SUBJECTS: Final = frozenset("i we they he she it who that which".split())
+_SUBJECTS: Final = frozenset(
+    "i we they he she it who that which i'll we'll they'll he'll she'll".split()
+)
 """Who tells what they did or do: `I read an article` asks for nothing."""
 _TOPIC: Final = frozenset("about of for on regarding".split())
 _ORDINALS: Final = frozenset("first second third last next".split())

@@ -311,6 +311,11 @@ class Index:
         known = self._skeletons.get(drawn)
         return known if known is not None and known != key else None
 
+    def knows_named(self, sentence: str) -> bool:
+        """Whether a record was read that the sentence which asks names."""
+        names = [name for name in self.wish.quotes if len(name) > 2 and name in sentence]
+        return bool(names) and any(_holds(item, names) for item in self.items)
+
     def _said_names(self) -> Iterator[str]:
         """The values and quoted names in the words."""
         for value in self.wish.values:

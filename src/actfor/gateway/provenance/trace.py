@@ -119,6 +119,8 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
         return found(Label.UNTRUSTED, "added")
     if index.full:
         return found(Label.UNTRUSTED, "forgotten")
+    if kind is SinkType.NAME and _is_id(pointer) and index.knows_named(hand.sentence):
+        return found(Label.UNTRUSTED, "other-record")  # the named one is known, this is not its id
     near = kind is SinkType.NAME and index.extends_a_word(key)
     return found(Label.UNKNOWN, "near" if near else "none")
 
@@ -146,6 +148,11 @@ _WORDS_OF: Final = {
 def slot_of(pointer: str) -> str:
     """The argument a pointer is in, whatever its place in a list."""
     return "/".join("*" if step.isdigit() else step for step in pointer.split("/"))
+
+
+def _is_id(pointer: str) -> bool:
+    named = [step for step in slot_of(pointer).split("/") if step != "*"]
+    return bool(named) and words(named[-1])[-1:] in (["id"], ["ids"])
 
 
 def _from_named(
