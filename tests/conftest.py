@@ -24,7 +24,17 @@ settings.load_profile("actfor")
 DEFAULT = os.environ.get("ACTFOR_TEST_DATABASE", "sqlite")
 """What a test runs on that asks for a database; `postgresql` tries the whole suite there."""
 
-BOTH = frozenset[str]()
+BOTH = frozenset(
+    {
+        "test_approval_service",
+        "test_audit_http",
+        "test_authorization_service",
+        "test_delegation_mandates",
+        "test_delegation_usage",
+        "test_identity_people",
+        "test_policy_changes",
+    }
+)
 """Modules whose tests run on both: the repositories, and the services closest to them."""
 
 
@@ -75,7 +85,8 @@ def migrated_file() -> bytes:
 def database(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Database]:
     """A database with today's tables: of each kind where the module's tests say so (`BOTH`)."""
     import_tables()
-    if getattr(request, "param", DEFAULT) == "postgresql":
+    wanted = getattr(request, "param", DEFAULT)
+    if request.node.get_closest_marker("sqlite") is None and wanted == "postgresql":
         with postgres.shared().database(postgres.migrated()) as url:
             yield from _opened(url, clock)
         return
@@ -91,5 +102,6 @@ def _opened(url: str, clock: Clock) -> Iterator[Database]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     name = metafunc.module.__name__.rpartition(".")[2]
-    if "database" in metafunc.fixturenames and name in BOTH:
+    bound = metafunc.definition.get_closest_marker("sqlite") is not None
+    if "database" in metafunc.fixturenames and name in BOTH and not bound:
         metafunc.parametrize("database", ["sqlite", "postgresql"], indirect=True)

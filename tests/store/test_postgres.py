@@ -380,6 +380,20 @@ def test_a_sum_that_needs_more_than_64_bits_breaks_a_constraint(store: Database)
     assert store.read_sync(lambda tx: tx.run(ALL)) == [("a", 2**63 - 1)]
 
 
+def test_a_crowd_of_readers_is_refused_together_when_nobody_answers(proxied) -> None:
+    store, proxy = proxied
+    proxy.mode = "mute"
+
+    async def crowd() -> list[object]:
+        waiting = (store.read(lambda tx: tx.run(ALL)) for _ in range(200))
+        return [*await asyncio.gather(*waiting, return_exceptions=True)]
+
+    began = time.monotonic()
+    answers = asyncio.run(crowd())
+    assert time.monotonic() - began < 2 * BUSY_WITHIN
+    assert {type(answer) for answer in answers} == {Refused}
+
+
 # -- the lock and the order ---------------------------------------------------------------------------
 
 

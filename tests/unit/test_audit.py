@@ -238,6 +238,7 @@ TAMPERINGS = [
 ]
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(("sql", "why"), TAMPERINGS)
 async def test_the_log_refuses_to_open_on_anything_else(
     database: Database, log: AuditLog, sql: str, why: str
@@ -319,6 +320,7 @@ async def test_a_database_signed_by_another_key_is_refused(
         await stranger.start()
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("sql", "why"),
     [

@@ -129,6 +129,7 @@ async def scene(
     await world.catalog.close()
 
 
+@pytest.mark.sqlite
 async def test_the_plaintext_is_in_no_file_and_every_proof_holds(scene: Scene) -> None:
     await scene.live()
     world, audit = scene.world, scene.world.house.audit
@@ -165,6 +166,7 @@ async def test_the_plaintext_is_in_no_file_and_every_proof_holds(scene: Scene) -
             raise AssertionError(f"entry {index} still opens")
 
 
+@pytest.mark.sqlite
 async def test_no_leaf_ever_held_a_person_in_clear(scene: Scene) -> None:
     await scene.live()
     with closing(sqlite3.connect(scene.data / "actfor.db")) as raw:
@@ -240,6 +242,7 @@ async def test_only_an_admin_erases_and_never_the_last_one(scene: Scene) -> None
     assert not await world.log("erase")
 
 
+@pytest.mark.sqlite
 async def test_who_approved_is_erased_from_what_others_asked(scene: Scene) -> None:
     """An approver's words and signature are theirs, in somebody else's record."""
     world, house = scene.world, scene.world.house

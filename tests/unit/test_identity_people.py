@@ -101,6 +101,7 @@ async def test_a_guessed_link_is_refused(people: PeopleService, token: str) -> N
     await refused(Kind.UNAUTHENTICATED, people.register_options(token, "Eve"))
 
 
+@pytest.mark.sqlite
 async def test_no_secret_is_in_the_database(
     people: PeopleService, passkey: SoftAuthenticator, tmp_path: Path
 ) -> None:

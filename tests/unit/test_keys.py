@@ -482,6 +482,7 @@ async def test_two_rows_whose_ciphertexts_were_swapped_do_not_open(
         await start(database, kek, clock)
 
 
+@pytest.mark.sqlite
 async def test_a_dump_of_the_database_holds_no_private_key(
     database: Database, kek: FileKek, clock: Clock, tmp_path: Path
 ) -> None:

@@ -66,6 +66,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_nothing_is_permitted_from_a_store_that_was(
     started: Callable[[], AuthorizationService], tmp_path: Path, fault: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import datetime
@@ -22,6 +23,7 @@ T = TypeVar("T")
 THREADS = 4
 """Connections to PostgreSQL that read. A read takes a millisecond or two of one."""
 
+_RETRY_SECONDS = 0.5
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
@@ -95,11 +97,12 @@ class _Reading:
 
 
 class _Job:
-    __slots__ = ("answer", "unit")
+    __slots__ = ("answer", "asked", "unit")
 
     def __init__(self, unit: Callable[[Tx], Any]) -> None:
         self.unit = unit
         self.answer: Future[Any] = Future()
+        self.asked = time.monotonic()
 
 
 class PostgresReaders:
@@ -111,6 +114,7 @@ class PostgresReaders:
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._closing = threading.Lock()
         self._threads: list[threading.Thread] | None = None
+        self._refused_until = 0.0  # after a failed connect; any thread may write it
 
     async def read(self, unit: Callable[[Tx], T]) -> T:
         """In one of the threads."""
@@ -152,6 +156,8 @@ class PostgresReaders:
             if not job.answer.set_running_or_notify_cancel():
                 continue
             try:
+                if time.monotonic() - job.asked > postgres.WAIT_SECONDS:
+                    raise StorageFailure("too many reads wait for the database")  # noqa: TRY301
                 link = self._begun(link)
                 value = self._run(link, job.unit)
             except BaseException as cause:  # noqa: BLE001 - whatever the unit raises is its caller's
@@ -177,11 +183,18 @@ class PostgresReaders:
             except StorageFailure:
                 link.close()
                 if link.is_out_of_patience:
+                    self._refused_until = time.monotonic() + _RETRY_SECONDS
                     raise
                 # It died while nobody used it, and nothing has been asked yet: once more, anew.
             else:
                 return link
-        link = postgres.Link(self._location, read_only=True)
+        if time.monotonic() < self._refused_until:
+            raise StorageFailure("the database could not be reached a moment ago")
+        try:
+            link = postgres.Link(self._location, read_only=True)
+        except StorageFailure:
+            self._refused_until = time.monotonic() + _RETRY_SECONDS
+            raise
         link.patience()
         link.control(_BEGIN)
         return link
