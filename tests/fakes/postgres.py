@@ -106,7 +106,7 @@ class Cluster:
         known.password = (folder / "password").read_text()
         return known
 
-    def start(self, timeout: float = 30) -> Cluster:
+    def start(self, timeout: float = 60) -> Cluster:
         """Start the server and wait until it answers; also after ``kill``."""
         log = (self.folder / "log").open("ab")
         self._process = subprocess.Popen(
@@ -194,7 +194,7 @@ class Cluster:
         failed: list[BaseException] = []
 
         async def run() -> None:
-            raw = await asyncpg.connect(self.url(database), timeout=5)
+            raw = await asyncpg.connect(self.url(database), timeout=30)
             try:
                 if ";" in sql and not params:
                     await raw.execute(sql)
@@ -269,7 +269,7 @@ def shared() -> Cluster:
                     )
                 )
             _keepers[-1].returncode = 0  # it outlives us on purpose: no warning about that
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 120
             while not (folder / "ready").exists():
                 if (folder / "failed").exists() or time.monotonic() > deadline:
                     raise NoPostgres((folder / "keeper").read_text()[-2000:])

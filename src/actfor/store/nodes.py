@@ -22,6 +22,9 @@ from actfor.wire.timestamps import from_ms, to_ms
 
 T = TypeVar("T")
 
+START_SECONDS = 10.0
+"""At start nobody waits for a decision, so a database that is busy is waited for longer."""
+
 _FORGET = "DELETE FROM store_node WHERE seen_at < $1::bigint - 7 * 24 * 3600 * 1000::bigint"
 _NODES = "SELECT id, name, started_at, seen_at, epoch FROM store_node ORDER BY started_at DESC, id"
 # The lock first: when this returns, no transaction of that node is on its way any more.
@@ -45,8 +48,9 @@ def register(location: Location, now: datetime) -> tuple[str, int]:
     node, name, at = new_id("nod"), socket.gethostname()[:100], to_ms(now)
 
     def work() -> int:
-        link = Link(location)
+        link = Link(location, lock_seconds=START_SECONDS)
         try:
+            link.patience(START_SECONDS)
             check_server(link)
             link.fetch(_REGISTER, node, name, at)
             link.fetch(_FORGET, at)
@@ -112,8 +116,9 @@ def create_all(location: Location, metadata: MetaData) -> None:
     """Make every table that is not there yet, without a record of schema versions."""
 
     def work() -> None:
-        link = Link(location)
+        link = Link(location, lock_seconds=START_SECONDS)
         try:
+            link.patience(START_SECONDS)
             check_server(link)
             link.control(f"BEGIN; SELECT pg_advisory_xact_lock({SEQUENCE_LOCK})")
             for table in metadata.sorted_tables:

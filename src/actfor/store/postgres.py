@@ -139,7 +139,7 @@ class Link:
         read_only: bool = False,
         lock_seconds: float = WAIT_SECONDS,
     ) -> None:
-        """Connect.
+        """Connect. ``lock_seconds`` bounds that, and each wait for a lock later on.
 
         Raises:
             StorageFailure: the server cannot be reached, or does not let us in.
@@ -150,7 +150,8 @@ class Link:
         self._prepared: dict[str, Any] = {}
         settings = _session(location, read_only, lock_seconds)
         try:
-            self._raw: Any = self._loop.run_until_complete(_connect(location, settings))
+            connecting = _connect(location, settings, lock_seconds)
+            self._raw: Any = self._loop.run_until_complete(connecting)
         except BaseException:
             self._loop.close()
             raise
@@ -284,14 +285,14 @@ async def connect(location: Location) -> Any:
     Raises:
         StorageFailure: the server cannot be reached, or does not let us in.
     """
-    return await _connect(location, _session(location, False, WAIT_SECONDS))
+    return await _connect(location, _session(location, False, WAIT_SECONDS), WAIT_SECONDS)
 
 
-async def _connect(location: Location, settings: dict[str, str]) -> Any:
+async def _connect(location: Location, settings: dict[str, str], timeout: float) -> Any:  # noqa: ASYNC109 - the driver's own
     try:
         return await asyncpg.connect(
             location.dsn,
-            timeout=WAIT_SECONDS,
+            timeout=timeout,
             command_timeout=WAIT_SECONDS,
             statement_cache_size=0,  # links keep their own prepared statements
             server_settings=settings,
