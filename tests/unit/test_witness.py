@@ -1,9 +1,13 @@
 """Witnesses, both ways: real processes cosign a real log, and refuse every second history of it."""
 
+import asyncio
+import itertools
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx2
@@ -14,7 +18,7 @@ from tests.fakes.oracle import ask, independent
 from tests.fakes.witness_process import make, running
 
 from actfor.audit import AuditLog, Cosigner, Witnessing
-from actfor.audit.witnesses import FolderWitness, witnesses_of
+from actfor.audit.witnesses import FolderWitness, HttpWitness, witnesses_of
 from actfor.errors import Kind, Refused
 from actfor.sdk.receipt import verify_receipt
 from actfor.sdk.witness import Keeper, WitnessServer
@@ -392,3 +396,62 @@ def test_a_folder_witness_needs_an_absolute_folder() -> None:
     text = f"witness w {key} ftp://w.example\nquorum w"
     with pytest.raises(Refused, match="not an http, https or file URL"):
         witnesses_of(Policy.parse(text))
+
+
+class Hostile(BaseHTTPRequestHandler):
+    """A witness, or whoever sits in its place, that answers what it likes."""
+
+    answer: Callable[[BaseHTTPRequestHandler], None]
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        type(self).answer(self)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def _send(handler: BaseHTTPRequestHandler, status: int, body: bytes, **headers: str) -> None:
+    handler.send_response(status)
+    for name, value in headers.items():
+        handler.send_header(name, value)
+    handler.end_headers()
+    with suppress(OSError):
+        handler.wfile.write(body)
+
+
+_SIZES = itertools.cycle([0, 1, 2])
+ANSWERS: dict[str, Callable[[BaseHTTPRequestHandler], None]] = {
+    "nonsense": lambda h: _send(h, 200, b"yes, of course\n"),
+    "nothing": lambda h: _send(h, 200, b""),
+    "not text": lambda h: _send(h, 200, b"\xff\xfe\x00"),
+    "endless": lambda h: _send(h, 200, b"\xe2\x80\x94 w x\n" * 40_000),
+    "elsewhere": lambda h: _send(h, 307, b"", location="http://127.0.0.1:1/"),
+    "conflict without a size": lambda h: _send(h, 409, b"many\n"),
+    "conflict with another size each time": lambda h: _send(h, 409, f"{next(_SIZES)}\n".encode()),
+    "error": lambda h: _send(h, 500, b"oh\n"),
+    "silence": lambda h: time.sleep(1.5),
+}
+
+
+@pytest.mark.parametrize("what", list(ANSWERS))
+async def test_a_hostile_witness_changes_nothing_and_ends_soon(
+    database: Database, clock: Clock, keepers: list[Keeper], what: str
+) -> None:
+    handler = type("Handler", (Hostile,), {"answer": staticmethod(ANSWERS[what])})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        policy = Policy.parse(policy_text(keepers[:1], [url], 1))
+        log = AuditLog(database, SIGNER, ORIGIN, clock.now, policy=policy)
+        asked = HttpWitness("w0", keepers[0].verifiers[0], url, timeout_seconds=1.0)
+        loop = Witnessing(database, log.policy, [asked], log.consistency)
+        grow(database, log, 3)
+        signed = await log.checkpoint()
+        async with asyncio.timeout(8):
+            await loop.round()
+        await loop.close()
+        server.shutdown()
+    assert await log.latest_checkpoint() == signed
+    assert loop.misfit is None
+    assert "witness `w0`" in loop.states()["w0"]

@@ -47,7 +47,9 @@ class HttpWitness:
                 raise self._no(status)
             # tlog-witness: its body tells the size of the latest checkpoint cosigned there.
             known = _size(answer)
-            if known is None or known == old == checkpoint.size:
+            if known is None:
+                raise NotCosigned(f"witness `{self.name}` does not say what size it knows")
+            if known == old == checkpoint.size:
                 raise Misfit(f"witness `{self.name}` cosigned another tree of size {old}")
             if known > checkpoint.size:
                 raise Misfit(
@@ -90,7 +92,11 @@ class HttpWitness:
                 headers={"content-type": "text/plain; charset=utf-8"},
                 allow_redirects=False,
             ) as answer:
-                body = await answer.content.read(_MAX_ANSWER)
+                body = bytearray()
+                async for chunk in answer.content.iter_chunked(8192):
+                    body += chunk
+                    if len(body) > _MAX_ANSWER:
+                        raise NotCosigned(f"witness `{self.name}` answers at too great a length")
                 return answer.status, body.decode(errors="replace")
         except (aiohttp.ClientError, TimeoutError, OSError) as cause:
             raise NotCosigned(

@@ -101,7 +101,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> str | None:
         """The request's text; None where it was refused, and the connection ends then."""
-        length = self.headers.get("content-length", "")
+        lengths = self.headers.get_all("content-length") or []
+        length = lengths[0] if len(lengths) == 1 else ""
         self.close_connection = True
         if "transfer-encoding" in self.headers or not (length.isascii() and length.isdigit()):
             self._answer(411, "a length is required\n")
