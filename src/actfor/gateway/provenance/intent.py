@@ -80,7 +80,7 @@ def facts_of(found: Findings) -> dict[str, Fact]:
     doubtful += [slot for slot in found.inner if _leads_out(slot, found)]
     leaning = asked == "maybe" and not found.hands_over
     anchored = any(slot.label <= Label.FROM for slot in found.slots if slot.type in _ANCHOR)
-    if leaning and (not anchored or _is_grave(found)):
+    if leaning and (not anchored or _is_grave(found) or found.history.speaks):
         asked = "no"  # words that may mean it are not enough, or have nothing to do with this call
     content = any(
         slot.type is SinkType.TEXT and slot.label >= Label.ATTESTED and slot.how != "none"
@@ -105,7 +105,7 @@ def facts_of(found: Findings) -> dict[str, Fact]:
         "read_secret": found.history.read_secret,
         "carries_secret": found.carries_secret,
         "over_count": changes and _over_count(found),
-        "unusual_order": changes and unsure and found.history.speaks,
+        "unusual_order": changes and found.history.speaks and (unsure or _is_unproved(found)),
         "value_endorsed": any(slot.how == "endorsed" for slot in found.slots),
     }
 
@@ -206,6 +206,21 @@ def _is_sensitive(path: str) -> bool:
     return any(step in _SYSTEM or (step.startswith(".") and len(step) > 2) for step in steps)
 
 
+def _is_unproved(found: Findings) -> bool:
+    """Whether a call stands on what neither the person nor a source they named has said.
+
+    That is usual for an honest agent, which adds up amounts and picks records. It is not once a
+    text has been read that speaks to machines: then what costs or destroys needs their own word.
+    """
+    targets = [slot for slot in found.slots if slot.type in TARGET]
+    if any(slot.label is Label.UNKNOWN and slot.type is SinkType.NAME for slot in targets):
+        return True
+    costs = found.effect is ToolEffect.PAY
+    if costs and any(s.label > Label.FROM for s in found.slots if s.type is SinkType.AMOUNT):
+        return True
+    return _is_grave(found) and any(slot.label > Label.FROM for slot in targets)
+
+
 def _leads_out(slot: SlotTrace, found: Findings) -> bool:
     """Whether a link in a text that goes to others is a stranger's, and no link was asked for."""
     if slot.label < Label.ATTESTED:
@@ -217,7 +232,7 @@ def _is_means(found: Findings, *, doubtful: bool, content: bool) -> bool:
     """A step on the way: a plain write about the same matter in which nothing is others'."""
     if found.effect is not ToolEffect.WRITE or doubtful or content or not found.slots:
         return False
-    if found.hands_over or Deed.LOGIN in found.tool.deeds:
+    if (found.hands_over and not found.history.speaks) or Deed.LOGIN in found.tool.deeds:
         return True
     if not found.changes_asked:
         return False
