@@ -77,6 +77,45 @@ def test_the_exported_log_verifies_without_the_server_and_not_when_changed(
     assert done.returncode == 8
 
 
+def test_words_a_file_and_a_template_become_mandates(stage: Stage, tmp_path: Path) -> None:
+    words = "Read the customers whose account is closed"
+    drafted = stage.json("mandate", "propose", words, "--agent", "clerk")
+    assert drafted == stage.json("mandate", "propose", words, "--agent", "clerk")
+    assert drafted["goal"] == words
+    assert any("read_query" in grant["tools"] for grant in drafted["grants"])
+    assert all(grant["purpose_bound"] for grant in drafted["grants"])
+
+    draft = tmp_path / "draft.json"
+    draft.write_text(json.dumps({**drafted, "budget": {"windows": [{"per": "day", "calls": 3}]}}))
+    made = stage.actfor("mandate", "commit", str(draft), "--agent", "clerk", "--yes").strip()
+    assert stage.json("mandate", "show", made)["budget"]["windows"] == [{"per": "day", "calls": 3}]
+    assert stage.json("mandate", "tokens", made) == []
+    assert stage.json("mandate", "endorsements", made) == []
+    draft.write_text('{"goal": "x", "grants": [], "surprise": 1}')
+    stage.actfor("mandate", "commit", str(draft), "--agent", "clerk", "--yes", code=2)
+    stage.actfor("mandate", "commit", str(tmp_path / "none"), "--agent", "clerk", "--yes", code=3)
+
+    template = tmp_path / "template.json"
+    grant = {"server": "crm", "tools": ["read_query"], "effects": ["read"], "max_calls": 1}
+    which = {"type": "name", "label": "Whose?", "example": "Ada"}
+    template.write_text(
+        json.dumps(
+            {
+                "title": "Look somebody up",
+                "parameters": {"who": which},
+                "draft": {"goal": "Look up {who}", "grants": [grant]},
+            }
+        )
+    )
+    stage.actfor("mandate", "template", "keep", "look-up", str(template))
+    assert [one["name"] for one in stage.json("mandate", "template", "ls")] == ["look-up"]
+    use = ("mandate", "template", "use", "look-up", "--agent", "clerk", "--yes")
+    filled = stage.actfor(*use, "--set", "who=Alan").strip()
+    assert stage.json("mandate", "show", filled)["goal"] == "Look up Alan"
+    stage.actfor(*use, code=2)
+    assert stage.json("mandate", "wishes") == []
+
+
 def test_a_mandate_is_listed_shown_and_revoked_once(stage: Stage) -> None:
     made = mandate(stage, "--calls", "3")
     assert made in {row["id"] for row in stage.json("mandate", "ls")}
