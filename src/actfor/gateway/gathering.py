@@ -70,6 +70,7 @@ class Gatherer:
         with at(Stage.MANDATE):
             past = await self.memory.of(caller.delegation)
         known = self.memory.tool(tool)
+        past.offer(governed.server, self.memory.tool)
         judged = judge(
             tool.overlay, (tool.pinned or tool.listed).get("annotations"), attempt.arguments
         )

@@ -14,15 +14,15 @@ the calls that changed something (``delegation.usage``).
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from actfor.authorization.intent import normal, read_words
+from actfor.authorization.intent import ToolReading, normal, read_words
 from actfor.delegation import Delegation, DelegationService, Endorsement
 from actfor.errors import Kind, Refused
-from actfor.gateway.model import Tool
+from actfor.gateway.model import Server, Tool
 from actfor.gateway.provenance import KnownTool, Ledger
 from actfor.wire.canonical import JsonObject, JsonValue, canonical
 
@@ -41,6 +41,17 @@ class Past:
     ledger: Ledger
     seen: int = 0
     endorsed: Mapping[Slot, str] = field(default_factory=dict)
+    offered: dict[str, tuple[Server, tuple[ToolReading, ...]]] = field(default_factory=dict)
+    """What each server offered when it was called last: a verb means the tool it fits best."""
+
+    def offer(self, server: Server, read: Callable[[Tool], KnownTool]) -> None:
+        """The server as it is now, once for each state that it has been in."""
+        known = self.offered.get(server.name)
+        if known is not None and known[0] is server:
+            return
+        readings = tuple(read(tool).reading for tool in server.tools.values() if tool.is_pinned)
+        self.offered[server.name] = (server, readings)
+        self.ledger.offer(one for _, offered in self.offered.values() for one in offered)
 
     @contextmanager
     def permitting(self) -> Iterator[None]:
