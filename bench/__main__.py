@@ -19,16 +19,17 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from subprocess import SubprocessError, run
 
-from bench import durable, exchange, gateway, report
+from bench import authzen, durable, exchange, gateway, report
 from bench.harness import ROOT, Figures, NotRun, Samples, note
 from bench.world import built
 
-PARTS = ("decision", "durable", "exchange", "gateway")
+PARTS = ("decision", "authzen", "durable", "exchange", "gateway")
 STEP_SECONDS = 300
 """Nothing here takes that long; what does is broken, and the other parts go on."""
 
 OURS = {
     "decision": ("decision_us_100", "decision_us_1000"),
+    "authzen": ("authzen_per_core_s", "authzen_unrecorded_per_core_s"),
     "durable": ("decided_sqlite_256_per_s",),
     "exchange": ("exchanges_per_core_s",),
     "gateway": ("mcp_calls_per_core_s", "mcp_added_p50_ms"),
@@ -87,6 +88,13 @@ def _rounds(samples: Samples, options: argparse.Namespace, seconds: float) -> No
     """Everything alive at once, nothing timed at once: a round measures each contender in turn."""
     with ExitStack() as alive:
         steps: dict[str, Callable[[], None]] = {}
+        if "authzen" in options.only:
+            note("authzen: over HTTP, beside Cerbos")
+            _guarded(
+                samples,
+                OURS["authzen"],
+                lambda: steps.update(authzen=_authzen(samples, seconds, alive)),
+            )
         if "durable" in options.only:
             steps["durable"] = lambda: durable.measure(samples, seconds / 2)
         if {"exchange", "gateway"} & set(options.only):
@@ -100,6 +108,11 @@ def _rounds(samples: Samples, options: argparse.Namespace, seconds: float) -> No
                 note(f"round {number + 1} of {options.rounds}: {part}")
                 if not _guarded(samples, OURS[part], steps[part]):
                     del steps[part]
+
+
+def _authzen(samples: Samples, seconds: float, alive: ExitStack) -> Callable[[], None]:
+    step = alive.enter_context(authzen.contenders(samples))
+    return lambda: step(seconds)
 
 
 def _governed(

@@ -15,7 +15,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -93,19 +93,30 @@ def peer(samples: Samples) -> Iterator[cerbos_pdp.Cerbos | None]:
 
 
 def measure(samples: Samples, rounds: int, seconds: float) -> None:
-    """Both in turn, ``rounds`` times."""
+    """All in turn, ``rounds`` times."""
+    with contenders(samples) as step:
+        for _ in range(rounds):
+            step(seconds)
+
+
+@contextmanager
+def contenders(samples: Samples) -> Iterator[Callable[[float], None]]:
+    """Everything alive; what is given measures each in turn for so many seconds."""
     with tempfile.TemporaryDirectory(dir=scratch()) as folder, peer(samples) as other:
         ours = Ours(Path(folder) / "recorded", recorded=True)
         bare = Ours(Path(folder) / "unrecorded", recorded=False)
         with running(ours.process), running(bare.process):
             for each in (ours, bare):
                 each.start()
-                each.run(CONNECTIONS, seconds / 2)
-            for _ in range(rounds):
+                each.run(CONNECTIONS, 1.0)
+
+            def step(seconds: float) -> None:
                 _ours(ours, samples, seconds, "authzen")
                 _ours(bare, samples, seconds, "authzen_unrecorded")
                 if other is not None:
                     _theirs(other, samples, seconds)
+
+            yield step
 
 
 def _ours(ours: Ours, samples: Samples, seconds: float, name: str) -> None:

@@ -12,7 +12,6 @@ import asyncio
 import gc
 import hmac
 import sys
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from starlette.requests import Request
 from actfor.audit import AuditLog, NoteSigner
 from actfor.authorization import AuthorizationService, CallFacts, Options, Pages, Pdp
 from actfor.authorization.http import authzen_routes
-from actfor.authorization.model.foreign import stranger
+from actfor.authorization.model import ToolEffect
 from actfor.errors import Kind, Refused
 from actfor.server.edge import Hot
 from actfor.store import Database
@@ -51,8 +50,12 @@ async def authenticate(request: Request) -> str:
 
 async def gather(pep: str, evaluation: Evaluation) -> CallFacts:
     """What the server knows of every agent here."""
-    return replace(
-        stranger(evaluation),
+    server, _, tool = evaluation.resource.id.partition("/")
+    return CallFacts(
+        agent=evaluation.subject.id,
+        server=server,
+        tool=tool,
+        effect=ToolEffect(evaluation.action.name),
         in_mandate=True,
         mandate_reason="",
         requires_approval=False,
