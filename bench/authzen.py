@@ -16,7 +16,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from actfor.wire.authzen import EVALUATION_PATH
@@ -79,17 +79,19 @@ class Ours:
 def peer(samples: Samples) -> Iterator[cerbos_pdp.Cerbos | None]:
     """Cerbos with as many policies, or None with its figures lost."""
     kinds = [SERVER, *(f"s{number}" for number in range(POLICIES - 1))]
-    try:
-        with tempfile.TemporaryDirectory(dir=scratch()) as folder:
+    with ExitStack() as alive:
+        made: cerbos_pdp.Cerbos | None = None
+        try:
+            folder = alive.enter_context(tempfile.TemporaryDirectory(dir=scratch()))
             made = cerbos_pdp.Cerbos(Path(folder), kinds)
-            with running(made.process):
-                made.start(_question())
-                yield made
-    except NotRun as reason:
-        note(f"NOT RUN: cerbos: {reason}")
-        for name in ("peer_cerbos_per_core_s", "peer_cerbos_c1_p50_ms", "peer_cerbos_c16_p99_ms"):
-            samples.lose(name, str(reason))
-        yield None
+            alive.enter_context(running(made.process))
+            made.start(_question())
+        except NotRun as reason:
+            made = None
+            note(f"NOT RUN: cerbos: {reason}")
+            for name in ("per_core_s", "c1_p50_ms", "c16_p99_ms"):
+                samples.lose(f"peer_cerbos_{name}", str(reason))
+        yield made
 
 
 def measure(samples: Samples, rounds: int, seconds: float) -> None:
