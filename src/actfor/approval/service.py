@@ -461,7 +461,8 @@ def _recent(tx: Tx, new: Approval) -> Recent:
 def _agent_words(text: str | None) -> str | None:
     if text is None or not text.strip():
         return None
-    cut = text[:MAX_AGENT_TEXT]
+    # No database keeps a NUL in a text; the sign for it says as much to a person.
+    cut = text[:MAX_AGENT_TEXT].replace("\0", "\N{SYMBOL FOR NULL}")
     canonical(cut)  # what has no UTF-8 form cannot be kept: MALFORMED
     return cut
 

@@ -101,5 +101,5 @@ def _shown(slot: SlotTrace) -> SlotOrigin:
         source=slot.origin.tool,
         field=slot.origin.field,
         author=slot.origin.author,
-        endorsable=may and len(slot.value) <= MAX_ENDORSED,
+        endorsable=may and len(slot.value) <= MAX_ENDORSED and slot.value.isprintable(),
     )

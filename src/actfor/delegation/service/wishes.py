@@ -51,7 +51,9 @@ class Wishes(Context):
         if not set(authority.servers) <= known:
             raise Refused(Kind.NOT_FOUND, "the wish names a server that is not governed here")
         now = self._now()
-        text = None if says is None or not says.strip() else says.strip()[:MAX_SAYS]
+        # No database keeps a NUL in a text; the sign for it says as much to a person.
+        said = "" if says is None else says.strip()[:MAX_SAYS].replace("\0", "\N{SYMBOL FOR NULL}")
+        text = said or None
         new = Wish(new_id("wsh"), str(actor.agent.id), authority, text, now, now + KEPT)
 
         def unit(tx: Tx) -> Wish:
