@@ -43,6 +43,7 @@ SETTINGS = {
     "max_wal_size": "512MB",
     "timezone": "Asia/Kathmandu",  # not UTC: what depends on it must show
     "log_min_messages": "warning",
+    "dynamic_shared_memory_type": "mmap",  # in the folder, so that it goes with it
     "autovacuum_naptime": "5s",
 }
 
@@ -300,6 +301,9 @@ def keep(folder: Path) -> None:
         cluster.create().start()
     except BaseException:
         (folder / "failed").touch()
+        time.sleep(5)  # for those who wait, to read why
+        cluster.remove()
+        folder.with_suffix(".lock").unlink(missing_ok=True)
         raise
     (folder / "ready").touch()
     try:
