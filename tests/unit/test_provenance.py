@@ -476,3 +476,9 @@ def test_after_a_text_that_speaks_to_machines_what_costs_needs_the_persons_own_w
         payer.record("get_webpage", {"url": "https://other.example"}, page)
         assert payer.decide("send_money", split).effect is effect
         assert payer.decide("send_money", {**split, "amount": "4"}).effect is PERMIT
+
+
+def test_an_overlay_that_says_nothing_of_the_effect_leaves_it_to_the_suggestion() -> None:
+    pages = ToolDescription("get_webpage", "Returns the page.", {"properties": {}}, {})
+    quiet = DecisionPoint.propose("Read it.", [pages], now=NOW, policies=POLICIES)
+    assert quiet.decide("get_webpage", {}).effect is PERMIT

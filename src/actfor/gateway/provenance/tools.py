@@ -40,6 +40,10 @@ class KnownTool:
             Refused: MALFORMED for an overlay that is none.
         """
         overlay = None if tool.overlay is None else Overlay.from_json(tool.overlay)
+        if overlay is not None and tool.overlay is not None and "effect" not in tool.overlay:
+            # A replay has nobody to ask what a tool does; at the gateway, silence is UNKNOWN.
+            suggested = read_tool(tool.name, tool.description, tool.input_schema).effect
+            overlay = replace(overlay, effect=suggested)
         return cls.of(tool.name, tool.description, tool.input_schema, overlay)
 
     @classmethod
