@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from tests.conftest import Clock
 from tests.fakes.audit_log import ORIGIN, SIGNER, grow
 from tests.fakes.witness_process import make
@@ -11,7 +12,7 @@ from tests.unit.test_pruning import WEEK, YEAR
 from actfor.audit import AuditLog, NoteSigner, Witnessing
 from actfor.audit.witnesses import FolderWitness
 from actfor.errors import Refused
-from actfor.store import Database
+from actfor.store import Database, Tx
 from actfor.wire.tlog_policy import Policy
 
 
@@ -54,5 +55,30 @@ async def test_a_log_is_cosigned_pruned_and_renounced(
         new = AuditLog(database, other, other.verifier.name, clock.now)
         await new.start()
         assert (await new.verify()).ok
+    finally:
+        await database.close()
+
+
+async def test_a_long_read_is_not_cut_off_while_it_goes_on(database_url: str, clock: Clock) -> None:
+    """PostgreSQL's readers bound how long statements take together; a verification renews it."""
+    database = Database.open(database_url, clock=clock.now)
+    log = AuditLog(database, SIGNER, ORIGIN, clock.now)
+    try:
+        grow(database, log, 200)
+        await log.checkpoint()
+        waited = 0.0
+
+        def slow(tx: Tx) -> None:
+            nonlocal waited
+            if not database_url.startswith("postgresql"):
+                return
+            for _ in range(5):
+                tx.go_on()
+                tx.run(sa.text("SELECT pg_sleep(0.5)"))
+                waited += 0.5
+
+        await database.read(slow)
+        assert waited in {0.0, 2.5}
+        assert (await log.verify()).ok
     finally:
         await database.close()

@@ -95,6 +95,9 @@ class _Reading:
     def later(self, statement: Statement, params: dict[str, Scalar], /) -> None:
         raise StorageFailure("a reader cannot write")
 
+    def patience(self) -> None:
+        self._link.patience()
+
 
 class _Job:
     __slots__ = ("answer", "asked", "unit")

@@ -96,6 +96,15 @@ class Tx:
         """
         self._open().later(statement, params)
 
+    def go_on(self) -> None:
+        """A long read begins its next part: how long statements may take is counted anew.
+
+        Only PostgreSQL's readers count; a unit that decides anything never needs this.
+        """
+        renew: Callable[[], None] | None = getattr(self._open(), "patience", None)
+        if renew is not None:
+            renew()
+
     def on_commit(self, callback: Callable[[], object]) -> None:
         """Call this after the transaction is durable, before the writer's ``await`` returns.
 

@@ -21,6 +21,8 @@ from actfor.wire.tlog_policy import Policy
 
 _CHUNK = 1024
 _MAX_PROBLEMS = 20
+_PART = 64
+"""Entries after which a database that counts how long we read counts anew."""
 _ENOUGH = 1000
 """After so many problems nothing more is looked for."""
 _MOST_NAMED = 8
@@ -106,6 +108,8 @@ class _Run:
                 self.problems.append(f"entry {found.stored.index} was pruned, and is there")
                 continue
             self._gap(found.stored.index, named=True)
+            if found.stored.index % _PART == 0:
+                self._tx.go_on()
             made = merkle.leaf_hash(found.stored.leaf)
             if made != found.hash:
                 index = found.stored.index
@@ -123,6 +127,7 @@ class _Run:
 
     def strays(self) -> None:
         """Rows beside the leaves that no leaf accounts for."""
+        self._tx.go_on()
         size = self.tree.size
         for index in repository.payloads_beyond(self._tx, size):
             self.problems.append(f"there is a payload for entry {index}, and no such entry")
