@@ -278,3 +278,17 @@ async def test_rolling_back_takes_two_as_well(
     await two.approve("usr_2", made.id)
     assert service.snapshot is not None
     assert service.snapshot.version == compile_policies().version
+
+
+@pytest.mark.parametrize("note", ["a\0b", "x" * 501])
+async def test_a_note_that_no_database_stores_or_nobody_reads_is_refused(
+    one: PolicyChanges, note: str
+) -> None:
+    with pytest.raises(Refused, match="the note") as refused:
+        await one.publish("usr_1", READS, note=note)
+    assert refused.value.kind is Refusal.MALFORMED
+
+
+async def test_a_policy_text_with_a_nul_is_refused(one: PolicyChanges) -> None:
+    with pytest.raises(Refused, match="NUL"):
+        await one.publish("usr_1", READS + "// \0\n")

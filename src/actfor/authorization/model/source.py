@@ -134,6 +134,8 @@ def _unreadable(source: str) -> Problem | None:
         size = len(source.encode())
     except UnicodeEncodeError:
         return Problem(0, "", "the text holds a lone surrogate")
+    if "\0" in source:  # PostgreSQL stores none, and no policy needs one
+        return Problem(0, "", "the text holds a NUL character")
     if size > MAX_BYTES:
         return Problem(0, "", f"the text is larger than {MAX_BYTES} bytes")
     if source.count(";") > MAX_POLICIES:

@@ -108,8 +108,7 @@ class PolicyChanges:
         Raises:
             Refused: MALFORMED with line and policy; CONFLICT; BUSY.
         """
-        if len(note) > MAX_NOTE:
-            raise Refused(Kind.MALFORMED, f"the note is longer than {MAX_NOTE} characters")
+        require_note(note)
         if self.four_eyes:
             return await self._propose(author, source, replaces, cause, note)
         return await self._authorization.publish(
@@ -245,6 +244,18 @@ class PolicyChanges:
             return made
 
         return await self._database.write(unit)
+
+
+def require_note(note: str) -> None:
+    """Refuse what no database stores, or nobody reads.
+
+    Raises:
+        Refused: MALFORMED.
+    """
+    if len(note) > MAX_NOTE:
+        raise Refused(Kind.MALFORMED, f"the note is longer than {MAX_NOTE} characters")
+    if "\0" in note:
+        raise Refused(Kind.MALFORMED, "the note holds a NUL character")
 
 
 def _find(tx: Tx, proposal_id: str) -> tuple[Proposal, str]:

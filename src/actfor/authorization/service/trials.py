@@ -22,6 +22,7 @@ from actfor.authorization.model.recorded import redecide
 from actfor.authorization.model.trial import Run, Trial, relaxed, shadowed
 from actfor.authorization.repository import trials
 from actfor.authorization.service.authorization import AuthorizationService
+from actfor.authorization.service.changes import require_note
 from actfor.authorization.service.decisions import decisions_since
 from actfor.errors import Kind, Refused
 from actfor.store import Database, Tx, new_id
@@ -284,6 +285,9 @@ class Trials:
         version: str,
         note: str,
     ) -> Run:
+        require_note(note)
+        if "\0" in f"{agent}{mandate}":
+            raise Refused(Kind.MALFORMED, "an agent or a mandate is named by visible characters")
         now = from_ms(to_ms(self._clock()))  # as it is stored: the log is compared with that
         return Run(
             new_id("trl"), kind, agent, mandate, effects, version, author, note, now, now + lasting
