@@ -82,7 +82,7 @@ def test_a_pack_is_layered_on_the_default_and_repeats_the_caps(name: str) -> Non
 
 
 def test_a_pack_that_does_not_exist_is_refused_with_those_that_do() -> None:
-    with pytest.raises(Refused, match="coding, finance, support, operations") as refused:
+    with pytest.raises(Refused, match="coding, finance, support, operations, guarded") as refused:
         pack_source("../default")
     assert refused.value.kind is Kind.NOT_FOUND
 
@@ -137,6 +137,7 @@ def test_packs_name_what_may_be_chosen() -> None:
         "finance": ["ask_above", "ceiling", "currency"],
         "support": ["helpdesk", "refund_above", "refund_ceiling"],
         "operations": ["diagnostics"],
+        "guarded": [],
     }
 
 

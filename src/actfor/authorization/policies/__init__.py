@@ -18,6 +18,7 @@ PACKS: Mapping[str, str] = {
     "finance": "prepares and makes payments: measured code, small sums, a ceiling",
     "support": "answers customers: replies and small refunds without asking",
     "operations": "runs systems: measured code, a person for every change, nothing leaves",
+    "guarded": "any agent: money, deletion, infrastructure, access and code always ask",
 }
 
 
