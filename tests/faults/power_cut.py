@@ -34,6 +34,7 @@ from actfor.delegation.repository.tables import proof as proof_table
 from actfor.errors import Refused
 from actfor.store import Tx, metadata
 from actfor.store import sqlite as dialect
+from actfor.store.ballast import Ballast
 from actfor.store.failures import StorageFailure
 from actfor.store.sequencer import Job, Sequencer
 from actfor.store.sqlite import Location, SqliteConnection
@@ -105,6 +106,7 @@ class DiskWriter(SqliteWriter):
     def __init__(self, location: Location, vfs: str, level: str, pages: int) -> None:
         self._path = location.path
         self._lock = os.open(os.devnull, os.O_RDONLY)
+        self._ballast = Ballast(location.path, 0)
         connection = SqliteConnection(Raw(vfs, location.path))  # type: ignore[arg-type] # it looks like one
         try:
             dialect._expect(connection, "journal_mode", "WAL", {"wal"})
@@ -246,7 +248,7 @@ class Machine:
     def _unit(self, log: AuditLog) -> tuple[int, Callable[[Tx], int]]:
         self.number += 1
         number = self.number
-        facts: dict[str, Any] = {"n": number, "decision": "permit"}
+        facts: dict[str, Any] = {"n": number, "decision": "deny"}
         event = Event(EventType.DECIDE, f"dec_{number}", facts, {"secret": "x" * (number % 900)})
 
         def unit(tx: Tx) -> int:
