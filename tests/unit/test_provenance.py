@@ -105,6 +105,46 @@ def test_where_the_words_name_the_payee_no_document_may() -> None:
     assert told.decide("send_money", pay(EVIL, "10")).effect is STEP_UP
 
 
+IBAN = "DE89370400440532013000"
+
+
+@pytest.mark.parametrize(
+    ("words", "amount", "effect"),
+    [
+        (f"Send 50 EUR to {IBAN}", "50", PERMIT),
+        (f"Send 50 EUR to {IBAN}", "500", STEP_UP),  # the right payee, ten times the money
+        (f"Send 50 EUR to {IBAN}", "5", STEP_UP),  # a part, with nine to follow
+        (f"Send €1,200.50 to {IBAN}", "1200.5", PERMIT),
+        (f"Transfer 50 to {IBAN}", "500", STEP_UP),  # more than any number in the words
+        (f"We spent 12.00 in total. Send {IBAN} half of it.", "6", PERMIT),
+        (f"Send the rent to {IBAN}", "900", STEP_UP),  # nobody said how much
+        (f"Send the rent to {IBAN}", "40", PERMIT),  # small, as the default pack has it
+    ],
+)
+def test_a_sum_that_the_words_do_not_leave_open_is_a_question(
+    words: str, amount: str, effect: Effect
+) -> None:
+    assert point(words).decide("send_money", pay(IBAN, amount)).effect is effect
+
+
+def test_an_address_in_the_words_is_no_payee_unless_they_speak_of_money() -> None:
+    bank = [
+        ToolDescription(
+            "send_money",
+            "Sends a transaction to the recipient.",
+            {"properties": {"recipient": {"type": "string"}, "amount": {"type": "number"}}},
+            {"effect": "pay"},
+        )
+    ]
+    paid = {"recipient": "ada@example.com", "amount": 20}
+    for words, effect in (
+        ("Send a summary of my inbox to ada@example.com", STEP_UP),
+        ("Send 20 EUR to ada@example.com", PERMIT),
+    ):
+        asked = DecisionPoint.propose(words, bank, now=NOW, policies=POLICIES)
+        assert asked.decide("send_money", paid).effect is effect
+
+
 def test_an_endorsed_value_is_not_asked_about_again_and_no_other_is_believed_for_it() -> None:
     hijacked = paying(f"{BILL}\nAlternatively {EVIL}")
     hijacked.endorse("send_money", "/recipient", "UK12345678901234567890")

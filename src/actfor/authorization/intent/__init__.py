@@ -10,7 +10,15 @@ from actfor.authorization.intent.asking import Ask, Grounds, asking_sentences, a
 from actfor.authorization.intent.request import Asked, Wish, read_words
 from actfor.authorization.intent.text import normal, skeleton
 from actfor.authorization.intent.tool import ToolReading, read_tool
-from actfor.authorization.intent.values import HARD, TARGET, SinkType, Value, key_of, typed
+from actfor.authorization.intent.values import (
+    HARD,
+    TARGET,
+    SinkType,
+    Value,
+    key_of,
+    sums_in,
+    typed,
+)
 
 __all__ = [
     "HARD",
@@ -30,5 +38,6 @@ __all__ = [
     "read_words",
     "relevant",
     "skeleton",
+    "sums_in",
     "typed",
 ]

@@ -40,6 +40,7 @@ _VALUE_FOR: Final = {
     SinkType.ACCOUNT: SinkType.ACCOUNT,
     SinkType.URL: SinkType.URL,
 }
+_PAYEES: Final = frozenset({SinkType.ACCOUNT, SinkType.RECIPIENT})
 _MAKES: Final = frozenset({Deed.CREATE, Deed.POST})
 _LIGHT: Final = frozenset("make do get set place have".split())
 """Verbs that leave it to a noun: `make a reservation` is to reserve."""
@@ -140,7 +141,14 @@ def _one(one: Asked, wish: Wish, tool: ToolReading) -> Ask:
 
 
 def _fits(wish: Wish, tool: ToolReading) -> bool:
-    """Whether the words hold a value of the very kind that the tool is to act on."""
+    """Whether the words hold a value of the very kind that the tool is to act on.
+
+    For money that is an account, or somebody and a sum: an address alone may be there for a mail.
+    """
+    if tool.effect is ToolEffect.PAY:
+        payee = not _PAYEES.isdisjoint(tool.sinks.values())
+        somebody = wish.has(SinkType.RECIPIENT) and wish.has(SinkType.AMOUNT)
+        return payee and (wish.has(SinkType.ACCOUNT) or somebody)
     return any(
         kind in _VALUE_FOR and wish.has(_VALUE_FOR[kind]) for kind in set(tool.sinks.values())
     )

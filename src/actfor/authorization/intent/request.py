@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import lru_cache
 from typing import Final
 
@@ -124,6 +125,12 @@ class Wish:
     def has(self, kind: SinkType) -> bool:
         """Whether the words hold a value of this type."""
         return any(value.type is kind for value in self.values)
+
+    @property
+    def most(self) -> Decimal | None:
+        """The largest number in the words, of whatever: no sum that was meant is above it."""
+        numbers = (Decimal(v.key) for v in self.values if v.type is SinkType.AMOUNT)
+        return max(numbers, default=None)
 
 
 def read_words(said: Iterable[str]) -> Wish:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final
@@ -61,6 +62,9 @@ _TIME: Final = re.compile(r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?")
 _SUFFIX: Final = re.compile(r"[^\s/\\]{1,120}\.[a-z0-9]{1,6}")
 _EDGE: Final = "\"'`\u201c\u201d\u2018\u2019<>()[]{},;:!?*\\|"
 _CURRENCY: Final = "$€£¥₹"
+_MONEY: Final = frozenset(
+    "usd eur gbp chf jpy dollar dollars euro euros pound pounds franc francs yen buck bucks".split()
+)
 _MOST_DATES: Final = 64  # of those with a month's name
 _MOST: Final = 512  # typed values of one text; who meets the bound must tighten
 _FILES: Final = frozenset(
@@ -218,6 +222,19 @@ def number_key(text: str) -> str:
     sign = "-" if whole.startswith("-") else ""
     whole = whole.lstrip("-").lstrip("0") or "0"
     return f"{sign}{whole}.{part}" if part else f"{sign}{whole}"
+
+
+def sums_in(text: str) -> tuple[Decimal, ...]:
+    """The numbers of a text that are said to be money: `€50`, `50 EUR`, `50 dollars`."""
+    tokens = normal(text).split(" ")
+    found = []
+    for token, after in zip(tokens, [*tokens[1:], ""], strict=True):
+        bare = token.strip(_EDGE + ".")
+        number = number_key(bare)
+        marked = bare.strip("+-0123456789.,") or after.strip(_EDGE + ".") in _MONEY
+        if number and marked and not bare.endswith("%"):
+            found.append(Decimal(number))
+    return tuple(found)
 
 
 def key_of(value: str, kind: SinkType) -> str:

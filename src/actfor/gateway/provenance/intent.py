@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
 from actfor.authorization.intent import HARD, TARGET, Ask, Grounds, SinkType, ToolReading
 from actfor.authorization.intent.lexicon import Deed
 from actfor.authorization.intent.proposal import GRAVE
 from actfor.authorization.intent.text import normal, stem, words
+from actfor.authorization.intent.values import number_key
 from actfor.authorization.model import Fact, ToolEffect
 from actfor.gateway.provenance.labels import Label, SlotTrace
 
+_SMALL: Final = Decimal(50)
+"""As `small-payment-in-mandate` in default.cedar."""
 _MADE_UP: Final = frozenset({SinkType.COMMAND, SinkType.KEY, SinkType.PERMISSION})
 """What an agent may well compose itself, when it was surely asked to."""
 
@@ -71,6 +75,10 @@ class Findings:
     """Whether the words speak of links, pages or articles."""
     hands_over: bool = False
     """Whether the words say to do what a named source says."""
+    sum_said: bool = False
+    """Whether the words that ask say how much money."""
+    most: Decimal | None = None
+    """The largest number in all the words."""
 
 
 def facts_of(found: Findings) -> dict[str, Fact]:
@@ -142,6 +150,8 @@ def _doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
     if kind is SinkType.AMOUNT and found.effect is ToolEffect.PAY:
         # A payee out of a document is believed with that document's amount, or the person's.
         payee = any(s.type is SinkType.ACCOUNT and s.label is Label.FROM for s in found.slots)
+        if label is Label.UNKNOWN and asked != "no":  # where nobody asked, that is said already
+            return _another_sum(slot, found)
         return label is Label.UNTRUSTED or (payee and label > Label.FROM)
     if kind is SinkType.TEXT:
         hidden = slot.how == "encoded" and found.effect in {ToolEffect.SHARE, ToolEffect.EGRESS}
@@ -159,6 +169,19 @@ def _doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
     if kind in TARGET:
         return label is Label.UNTRUSTED or (label >= Label.ATTESTED and asked == "no")
     return False
+
+
+def _another_sum(slot: SlotTrace, found: Findings) -> bool:
+    """Whether a sum from nowhere is not what the words leave to the agent to work out.
+
+    Where they say how much for one payment, that much was meant. Else it may be worked out from
+    what they say, up to the largest number in them; where they hold none, up to what the default
+    pack calls small. (``slot`` is an amount that neither words nor results hold.)
+    """
+    if found.sum_said and found.grounds.one:
+        return True
+    number = number_key(normal(slot.value))
+    return not number or Decimal(number) > (_SMALL if found.most is None else found.most)
 
 
 def _names_existing(slot: SlotTrace, found: Findings) -> bool:

@@ -25,6 +25,7 @@ from actfor.authorization.intent import (
     normal,
     read_words,
     relevant,
+    sums_in,
 )
 from actfor.authorization.model import Fact, ToolEffect
 from actfor.errors import Refused
@@ -183,6 +184,8 @@ class Ledger:
             links=bool(self.wish.about & {"~web"}),
             names_recipient=self.wish.has(SinkType.RECIPIENT),
             hands_over=self.wish.hands_over,
+            sum_said=effect is ToolEffect.PAY and bool(sums_in(grounds.because)),
+            most=self.wish.most if effect is ToolEffect.PAY else None,
         )
         return Traced(facts_of(found), tuple(traces + inner))
 
