@@ -1,7 +1,7 @@
 """Whose data a call carries, whether the person asked for it, and what is decided then.
 
 ``DecisionPoint`` is the whole of it without a server; the gateway uses ``Ledger`` (one per mandate)
-and ``KnownTool``. See ``docs/guides/replay.md`` and ADR 11.
+and ``KnownTool``. See ``docs/guides/replay.md`` and ADR 15.
 """
 
 from actfor.gateway.provenance.labels import Label, Origin, SlotTrace
