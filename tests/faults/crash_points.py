@@ -442,6 +442,8 @@ class Interrupted:
         node.database._sequencer._writer = dying
         await self.operation.act(node, setting, self.context)
         await gateway_world.settle(_Plain(node.database))
+        if die_before is None:
+            await _quiet(dying)
         dying.step("answered")
         return {"steps": dying.steps, "shapes": dying.shapes}
 
@@ -482,6 +484,14 @@ class Interrupted:
 
     def _wrong(self, where: object, what: str) -> None:
         self.tally.problems.append(f"{self.operation.name}, killed before {where}: {what}")
+
+
+async def _quiet(dying: Dying) -> None:
+    """Wait until nothing more is done: what was only queued is a part of the operation, too."""
+    seen = -1
+    while seen != len(dying.steps):
+        seen = len(dying.steps)
+        await asyncio.sleep(0.15)
 
 
 class _Plain:
