@@ -1,6 +1,7 @@
 """What every test may ask for: a real database, SQLite or PostgreSQL, and a clock that obeys."""
 
 import importlib
+import logging
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -70,6 +71,16 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         return
     with postgres.shared().database(postgres.migrated()) as url:
         yield url
+
+
+@pytest.fixture(autouse=True)
+def root_logger() -> Iterator[None]:
+    """A command that is run in this process configures logging for all of it: put it back."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    root.setLevel(level)
+    root.handlers = handlers
 
 
 @cache

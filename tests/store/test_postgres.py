@@ -18,6 +18,7 @@ from tests.fakes.store_tables import ADD, ALL, RAISE, RENAME, open_with_sample
 
 from actfor.errors import Kind, Refused
 from actfor.store import ConstraintViolation, Database, Tx
+from actfor.store.failures import StorageFailure
 from actfor.store.postgres import Link, Location, apart
 from actfor.store.postgres_checks import check_server
 from actfor.store.postgres_writer import SEQUENCE_LOCK
@@ -241,8 +242,21 @@ def tls(own: postgres.Cluster) -> str:
         postgres.hand_over(path)
     own.run("ALTER SYSTEM SET ssl = on")
     own.run("SELECT pg_reload_conf()")
-    time.sleep(0.3)
+    _until_offered(f"{own.url(tcp=True)}?sslmode=require")
     return str(certificate)
+
+
+def _until_offered(url: str) -> None:
+    """The server reads its settings when it gets to it."""
+    last = time.monotonic() + 15
+    while True:
+        try:
+            assert secure(url)
+        except StorageFailure:
+            assert time.monotonic() < last, "the server offers no TLS"
+            time.sleep(0.05)
+        else:
+            return
 
 
 def secure(url: str) -> bool:
