@@ -74,13 +74,15 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 
 
 @pytest.fixture(autouse=True)
-def root_logger() -> Iterator[None]:
+def loggers() -> Iterator[None]:
     """A command that is run in this process configures logging for all of it: put it back."""
-    root = logging.getLogger()
-    level, handlers = root.level, list(root.handlers)
+    own = [logging.getLogger(), logging.getLogger("actfor.request")]
+    kept = [(one.level, list(one.handlers), one.propagate) for one in own]
     yield
-    root.setLevel(level)
-    root.handlers = handlers
+    for one, (level, handlers, propagate) in zip(own, kept, strict=True):
+        one.setLevel(level)
+        one.handlers = handlers
+        one.propagate = propagate
 
 
 @cache

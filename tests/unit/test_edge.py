@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from actfor.errors import Kind, Refused
 from actfor.server.app import HANDLERS
 from actfor.server.edge import MAX_BODY, Edge
-from actfor.server.telemetry import Metrics, redact
+from actfor.server.telemetry import Metrics, configure_logging, redact, request_line
 
 
 async def echo(request: Request) -> Response:
@@ -132,3 +132,34 @@ def test_a_node_that_is_cut_off_from_its_database_answers_for_nothing_but_itself
     assert refused.json()["title"] == "this node is cut off from its database"
     for path in ("/livez", "/readyz", "/metrics"):
         assert client.get(path).status_code == 200
+
+
+def test_a_request_is_one_line_of_json_without_tokens_whatever_the_path_holds(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    configure_logging("info")
+    paths = [
+        "/v1/x",
+        "/setup?t=" + "a" * 30,
+        "/a\nb\x1b[2J",
+        "/\udcff\u2028",
+        "/eyJhbGciOiJ9.eyJzdWIi.x",
+    ]
+    for path in paths:
+        request_line("r1", "GET", path, 200, 0.0012)
+    lines = capfd.readouterr().err.splitlines()
+    told = [json.loads(line) for line in lines]
+    assert len(told) == len(paths)
+    assert told[0].keys() == {
+        "event", "request_id", "method", "path", "status", "ms", "level", "timestamp",
+    }  # fmt: skip
+    assert (told[0]["event"], told[0]["ms"], told[0]["path"]) == ("request", 1.2, "/v1/x")
+    assert not any("aaaa" in line or "eyJ" in line or "\x1b" in line for line in lines)
+
+
+def test_a_request_is_not_told_of_where_only_warnings_are(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    configure_logging("warning")
+    request_line("r1", "GET", "/v1/x", 200, 0.0012)
+    assert capfd.readouterr().err == ""

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actfor.errors import Kind, Refused
-from actfor.server.telemetry import Metrics
+from actfor.server.telemetry import Metrics, request_line
 from actfor.wire import strict_json
 
 MAX_BODY = 256 * 1024
@@ -117,13 +117,7 @@ class Edge:
         self._metrics.requests.labels(route, scope["method"], str(status)).inc()
         self._metrics.seconds.labels(route).observe(seconds)
         if route not in {"livez", "readyz", "metrics", "static"}:
-            log.info(
-                "request",
-                method=scope["method"],
-                path=scope["path"],
-                status=status,
-                ms=round(seconds * 1000, 2),
-            )
+            request_line(scope["request_id"], scope["method"], scope["path"], status, seconds)
 
 
 class Hot:

@@ -9,8 +9,10 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
+from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -58,12 +60,44 @@ def configure_logging(level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+    lines = logging.StreamHandler(sys.stderr)
+    _requests.handlers = [lines]
+    _requests.propagate = False
+    _requests.setLevel(level.upper())
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         library = logging.getLogger(name)
         library.handlers = []
         library.propagate = name != "uvicorn.access"
     for chatty in ("mcp", "aiohttp", "asyncio", "alembic"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+
+
+_requests = logging.getLogger("actfor.request")
+
+
+def request_line(request_id: str, method: str, path: str, status: int, seconds: float) -> None:
+    """One answered request, in the shape of all other lines.
+
+    Written by itself, because it is a tenth of the cost of a small request: the usual way through
+    processors and formatter takes 26 µs, this 8.
+    """
+    if _requests.isEnabledFor(logging.INFO):
+        line = {
+            "event": "request",
+            "request_id": request_id,
+            "method": method,
+            "path": _TOKEN.sub("[redacted]", _printable(path)),
+            "status": status,
+            "ms": round(seconds * 1000, 2),
+            "level": "info",
+            "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+        }
+        _requests.info("%s", orjson.dumps(line).decode())
+
+
+def _printable(text: str) -> str:
+    """A path may be anything; a line is one record to whatever splits the stream (D9)."""
+    return text if text.isascii() else text.encode("ascii", "backslashreplace").decode()
 
 
 def redact(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
