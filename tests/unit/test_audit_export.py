@@ -152,8 +152,10 @@ async def test_a_destination_that_is_down_delays_no_other(database, log, tmp_pat
     target = tmp_path / "siem.jsonl"
     sending = exporter(database, log, dead, to_file(target))
     running = asyncio.create_task(sending.run())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not target.exists() or target.read_text().count("\n") < 10:
+            await asyncio.sleep(0.02)
+        while (await sending.status())[0].error is None:  # it has been tried, and failed
             await asyncio.sleep(0.02)
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
