@@ -7,6 +7,9 @@ mandate's limits) are commitments in the leaf.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from actfor.approval import Approval
 from actfor.audit import Event, EventType, Revocable
 from actfor.authorization.model import Decision, to_request
@@ -18,23 +21,22 @@ from actfor.gateway.provenance import Label
 from actfor.wire.canonical import JsonObject, JsonValue, digest
 
 _MAX_NAME = 128
+_NOTHING: Mapping[str, JsonValue] = MappingProxyType({})
 
 
 def decided(case: Case, decision: Decision, approval: Approval | None) -> Event:
     """The decision that permits a call, or that has it wait for a person."""
-    facts: dict[str, JsonValue] = {**_call(case), **decision.facts()}
-    epochs = case.caller.delegation.epochs | {
+    relied: dict[str, JsonValue] = {
         Revocable.TOOL.value: {f"{case.attempt.server}/{case.tool.name}": case.tool.epoch}
     }
     if endorsed := case.endorsements:
-        epochs[Revocable.ENDORSEMENT.value] = dict.fromkeys(endorsed, 0)
+        relied[Revocable.ENDORSEMENT.value] = dict.fromkeys(endorsed, 0)
     if approval is not None:
-        epochs[Revocable.APPROVAL.value] = {approval.id: 0}
-    facts["epochs"] = epochs
-    if approval is not None:
-        facts["approval"] = approval.id
+        relied[Revocable.APPROVAL.value] = {approval.id: 0}
+    facts: dict[str, JsonValue] = {**_call(case, relied), **decision.facts()}
     private = _private(case, decision)
     if approval is not None:
+        facts["approval"] = approval.id
         private["call_digest"] = approval.digest
     return Event(EventType.DECIDE, case.trace, facts, private)
 
@@ -80,9 +82,9 @@ def ended(
     return Event(EventType.OUTCOME, case.trace, facts, private)
 
 
-def _call(case: Case) -> dict[str, JsonValue]:
+def _call(case: Case, relied: Mapping[str, JsonValue] = _NOTHING) -> dict[str, JsonValue]:
     return {
-        **_authority(case.caller.delegation),
+        **_authority(case.caller.delegation, relied),
         "server": case.attempt.server,
         "tool": case.tool.name,
         "tool_digest": case.tool.pinned_digest,
@@ -102,7 +104,10 @@ def _labels(case: Case) -> dict[str, JsonValue]:
     return {purpose: label.word for purpose, label in sorted(worst.items())}
 
 
-def _authority(delegation: Delegation) -> dict[str, JsonValue]:
+def _authority(
+    delegation: Delegation, relied: Mapping[str, JsonValue] = _NOTHING
+) -> dict[str, JsonValue]:
+    """``relied`` is what a permit depends on beside its delegation."""
     mandate = delegation.mandate
     return {
         "agent": str(delegation.agent),
@@ -112,7 +117,7 @@ def _authority(delegation: Delegation) -> dict[str, JsonValue]:
         "grant": delegation.grant_id,
         "jti": delegation.jti,
         "manifest": delegation.manifest,
-        "epochs": delegation.epochs,
+        "epochs": {**delegation.epochs, **relied},
     }
 
 
