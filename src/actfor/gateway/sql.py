@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -58,15 +59,59 @@ def most_severe(*effects: ToolEffect) -> ToolEffect:
 @lru_cache(maxsize=4096)
 def classify_sql(text: str, dialect: str = "sqlite") -> ToolEffect:
     """The effect of running ``text``."""
-    if len(text) > MAX_LENGTH or _is_ambiguous(text):
-        return ToolEffect.UNKNOWN
     try:
-        statements = [tree for tree in sqlglot.parse(text, dialect=dialect) if tree is not None]
+        statements = _parsed(text, dialect)
         if not statements:
             return ToolEffect.UNKNOWN
         return most_severe(*(_statement(tree, dialect) for tree in statements))
     except (SqlglotError, RecursionError, ValueError):
         return ToolEffect.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Spelled:
+    """The strings that stand in an SQL text, in order, each once.
+
+    ``assembled``: a string is put together out of pieces or codes, so that what the database will
+    hold stands nowhere in the text.
+    """
+
+    strings: tuple[str, ...] = ()
+    assembled: bool = False
+
+
+@lru_cache(maxsize=1024)
+def spelled(text: str, dialect: str = "sqlite") -> Spelled:
+    """The strings of ``text``; of one that cannot be read, all that is known is that it hides."""
+    try:
+        nodes = [node for tree in _parsed(text, dialect) for node in tree.walk()]
+    except (SqlglotError, RecursionError, ValueError):
+        return Spelled(assembled=True)
+    strings = [str(node.this) for node in nodes if _is_string(node)]
+    return Spelled(tuple(dict.fromkeys(strings)), not nodes or any(map(_assembles, nodes)))
+
+
+@lru_cache(maxsize=64)  # effect and strings of one call are asked for one after the other
+def _parsed(text: str, dialect: str) -> tuple[exp.Expr, ...]:
+    if len(text) > MAX_LENGTH or _is_ambiguous(text):
+        return ()
+    return tuple(tree for tree in sqlglot.parse(text, dialect=dialect) if tree is not None)
+
+
+def _is_string(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Literal) and bool(node.is_string)
+
+
+def _assembles(node: exp.Expr) -> bool:
+    """Whether a node makes a string of others; to append to a column is not that."""
+    if isinstance(node, exp.Chr | exp.HexString | exp.Unhex | exp.Command):
+        return True
+    parts = [part for part in node.iter_expressions() if _is_string(part)]
+    if isinstance(node, exp.DPipe):  # a || b || c is read as (a || b) || c
+        return bool(parts) and len([*filter(_is_string, node.find_all(exp.Literal))]) > 1
+    if isinstance(node, exp.Concat | exp.ConcatWs | exp.Replace):
+        return len(parts) > 1
+    return isinstance(node, exp.Anonymous) and bool(parts) and node.name.lower() in _SPELLING
 
 
 def _is_ambiguous(text: str) -> bool:
@@ -140,6 +185,14 @@ def _function(name: str) -> ToolEffect:
         return ToolEffect.READ
     return ToolEffect.UNKNOWN
 
+
+_SPELLING: Final = frozenset(
+    {
+        "printf", "format", "char", "chr", "unhex", "replace", "translate", "substr", "substring",
+        "reverse", "unistr",
+    }
+)  # fmt: skip
+"""Functions that can spell one string out of others."""
 
 _ROOTS: Final = (
     exp.Select,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from rich.console import Console
 
 from actfor.cli.demo.stage import ACTFOR, Broken, Stage
+from actfor.cli.demo.world import STRANGERS_ADDRESS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -27,6 +28,9 @@ class Person(Protocol):
 
     def approve(self, link: str) -> None:
         """Open the approval link, read it, approve with the passkey."""
+
+    def refuse(self, link: str) -> None:
+        """Open the approval link, see whose words these are, deny."""
 
 
 class RealPerson:
@@ -48,6 +52,10 @@ class RealPerson:
     def approve(self, link: str) -> None:
         """Show the link; the agent's call goes on as soon as the person approved."""
         self._ask("Look at what the agent wants, and approve it with your passkey:", link)
+
+    def refuse(self, link: str) -> None:
+        """Show the link; the agent's call ends as soon as the person denied."""
+        self._ask("Look at what the agent wants, and at where it has it from. Deny it:", link)
 
     def _ask(self, what: str, link: str) -> None:
         self._console.print(
@@ -83,6 +91,15 @@ class RobotPerson:
             raise Broken("the approval page does not show the statement")
         self._page.get_by_role("button", name=re.compile("^Approve")).click()
         self._page.get_by_text("approved", exact=False).first.wait_for()
+
+    def refuse(self, link: str) -> None:
+        """Check that the page says where the address comes from, then deny."""
+        self._page.goto(link)
+        shown = self._page.inner_text("main")
+        if STRANGERS_ADDRESS not in shown or "handbook" not in shown:
+            raise Broken("the approval page does not show where the address comes from")
+        self._page.get_by_role("button", name="Deny", exact=True).click()
+        self._page.get_by_text("denied", exact=False).first.wait_for()
 
 
 def _start_login(stage: Stage) -> subprocess.Popen[str]:

@@ -59,6 +59,8 @@ class Findings:
     slots: Sequence[SlotTrace]
     inner: Sequence[SlotTrace]
     """Addresses and accounts inside of free text."""
+    embedded: Sequence[SlotTrace]
+    """Addresses and accounts inside of a command or an SQL text that changes something."""
     relevant: bool
     matter: bool
     """Whether the tool itself has to do with the words, whatever its arguments."""
@@ -86,6 +88,7 @@ def facts_of(found: Findings) -> dict[str, Fact]:
     asked = _asked(found)
     doubtful = [slot for slot in found.slots if _doubtful(slot, found, asked)]
     doubtful += [slot for slot in found.inner if _leads_out(slot, found)]
+    doubtful += [slot for slot in found.embedded if _is_smuggled(slot, found)]
     leaning = asked == "maybe" and not found.hands_over
     anchored = any(slot.label <= Label.FROM for slot in found.slots if slot.type in _ANCHOR)
     if leaning and (not anchored or _is_grave(found) or found.history.speaks):
@@ -249,6 +252,15 @@ def _leads_out(slot: SlotTrace, found: Findings) -> bool:
     if slot.label < Label.ATTESTED:
         return False
     return slot.label is Label.UNKNOWN or slot.how == "machine" or not found.links
+
+
+def _is_smuggled(slot: SlotTrace, found: Findings) -> bool:
+    """Whether a command carries an address that is only others', or hides what it carries."""
+    if slot.type is SinkType.KEY:
+        return found.history.read_untrusted
+    return slot.label is Label.UNTRUSTED or (
+        slot.label is Label.UNKNOWN and found.history.read_untrusted
+    )
 
 
 def _is_means(found: Findings, *, doubtful: bool, content: bool) -> bool:

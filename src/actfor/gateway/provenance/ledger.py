@@ -34,7 +34,15 @@ from actfor.gateway.provenance.intent import Findings, History, facts_of
 from actfor.gateway.provenance.labels import Label, SlotTrace
 from actfor.gateway.provenance.results import read_result
 from actfor.gateway.provenance.tools import KnownTool
-from actfor.gateway.provenance.trace import MAX_SLOTS, Hand, inside, slot_of, slots, trace
+from actfor.gateway.provenance.trace import (
+    MAX_SLOTS,
+    Hand,
+    inside,
+    slot_of,
+    slots,
+    trace,
+    within_command,
+)
 from actfor.wire.canonical import JsonObject, JsonValue, digest
 from actfor.wire.rar import Origin as Seen
 from actfor.wire.rar import Origins
@@ -154,12 +162,19 @@ class Ledger:
         )
         traces: list[SlotTrace] = []
         inner: list[SlotTrace] = []
+        embedded: list[SlotTrace] = []
         for count, (pointer, kind, value) in enumerate(slots(arguments, tool.sinks)):
             if count >= MAX_SLOTS:
                 traces.append(SlotTrace(pointer, value, kind, Label.UNTRUSTED, "forgotten"))
                 break
             traces.append(trace(self.index, pointer, kind, value, hand))
-            if kind in {SinkType.TEXT, SinkType.OTHER} and effect is not ToolEffect.READ:
+            if effect is ToolEffect.READ:
+                continue
+            sql = tool.sql if tool.sql and tool.sql.pointer == pointer else None
+            if sql is not None or kind is SinkType.COMMAND:
+                found_in = within_command(value, None if sql is None else sql.dialect)
+                embedded += [trace(self.index, pointer, k, v, hand) for k, v in found_in]
+            elif kind in {SinkType.TEXT, SinkType.OTHER}:
                 inner += [trace(self.index, pointer, k, v, hand) for k, v in inside(value)]
         found = Findings(
             tool=tool.reading,
@@ -168,9 +183,10 @@ class Ledger:
             via=grounds.ask is Ask.NO and self._via(tool, traces),
             slots=traces,
             inner=inner,
+            embedded=embedded,
             relevant=self._relevant(tool, traces),
             matter=relevant(self.wish, tool.reading),
-            solicited=self._solicited(tool, effect, [*traces, *inner]),
+            solicited=self._solicited(tool, effect, [*traces, *inner, *embedded]),
             carries_secret=self._carries_secret(effect, traces),
             history=History(
                 self.index.read_untrusted,
@@ -187,7 +203,7 @@ class Ledger:
             sum_said=effect is ToolEffect.PAY and bool(sums_in(grounds.because)),
             most=self.wish.most if effect is ToolEffect.PAY else None,
         )
-        return Traced(facts_of(found), tuple(traces + inner))
+        return Traced(facts_of(found), tuple(traces + inner + embedded))
 
     def record(
         self,
@@ -213,7 +229,8 @@ class Ledger:
         echoes = {normal(one.value): one.label for one in traced if one.label > Label.TRUSTED}
         content = tool.returns_content
         if self._is_news(tool, arguments, result, traced):
-            fields, complete = read_result(result, tool.results, content=content)
+            confirms = tool.reading.effect is not ToolEffect.READ
+            fields, complete = read_result(result, tool.results, content=content, confirms=confirms)
             self.index.add(
                 self._numbered(tool, arguments),
                 tool.name,

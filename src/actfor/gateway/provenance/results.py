@@ -24,6 +24,8 @@ from actfor.wire.canonical import JsonValue
 MAX_FIELDS: Final = 4_096
 _DEPTH: Final = 12
 _PROSE: Final = 12  # words; longer text of a record is prose, which others may have written
+_PLAIN: Final = 4
+"""Words; a longer text that stands in no field is prose: nothing says what it is."""
 _OPEN: Final = (
     yaml.BlockSequenceStartToken,
     yaml.BlockMappingStartToken,
@@ -65,13 +67,16 @@ class Field:
 
 
 def read_result(
-    result: JsonValue | str, rules: Results | None, *, content: bool
+    result: JsonValue | str, rules: Results | None, *, content: bool, confirms: bool = False
 ) -> tuple[list[Field], bool]:
     """The fields of a result, and whether all of it was read (what was cut must tighten).
 
     ``content`` is whether the tool returns what others wrote; it counts where ``rules`` are absent.
+    So does a text that is in no field: it is others' words, unless it ``confirms`` a change.
     """
     value = structure(result)
+    if isinstance(value, str) and value.count(" ") >= _PLAIN and not confirms:
+        content = True
     fields: list[Field] = []
     complete = True
     for item, part, base in _items(value):

@@ -8,7 +8,7 @@ from typing import Self
 
 from actfor.authorization.intent import SinkType, ToolReading, read_tool
 from actfor.authorization.model import ToolEffect
-from actfor.gateway.effects import Judged, Overlay, Results, judge
+from actfor.gateway.effects import Judged, Overlay, Results, SqlEffect, judge
 from actfor.wire.canonical import JsonObject
 
 
@@ -67,6 +67,12 @@ class KnownTool:
         """Whether what comes back was written by others: the operator's word, else the reading."""
         rules = self.overlay.results
         return self.reading.content if rules is None else not rules.trusted_whole
+
+    @property
+    def sql(self) -> SqlEffect | None:
+        """Which argument is SQL, where the operator says that one is."""
+        effect = self.overlay.effect
+        return effect if isinstance(effect, SqlEffect) else None
 
     def judge(self, arguments: JsonObject) -> Judged:
         """Effect and amount of one call."""

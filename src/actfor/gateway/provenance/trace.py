@@ -24,6 +24,7 @@ from actfor.authorization.intent.text import MAX_TEXT, within, words
 from actfor.authorization.intent.values import host_of, is_url, person_matches
 from actfor.gateway.provenance.index import Entry, Index, decodings, speaks, typed_of
 from actfor.gateway.provenance.labels import Label, Origin, SlotTrace
+from actfor.gateway.sql import spelled
 from actfor.wire.canonical import JsonValue
 
 MAX_SLOTS: Final = 256
@@ -282,6 +283,23 @@ def _segments(text: str) -> list[str]:
     return list(dict.fromkeys(kept))[:64] or [text]
 
 
+def within_command(value: str, sql: str | None) -> Iterator[tuple[SinkType, str]]:
+    """Addresses, accounts and links inside of a command or, in a dialect of ``sql``, its strings.
+
+    A string of SQL that is put together out of pieces is given as a KEY: nobody can say what it is.
+    """
+    pieces = [value[:MAX_TEXT]]
+    if sql is not None:
+        found = spelled(value, sql)
+        pieces = list(found.strings)
+        if found.assembled:
+            yield SinkType.KEY, value
+    for piece in pieces:
+        for one in typed(piece):
+            if one.type in _FILLED:
+                yield one.type, one.key
+
+
 def inside(value: str) -> Iterator[tuple[SinkType, str]]:
     """Addresses and accounts inside of prose: they reach whoever reads it."""
     for found in typed(value[:MAX_TEXT]):
@@ -289,4 +307,4 @@ def inside(value: str) -> Iterator[tuple[SinkType, str]]:
             yield found.type, found.key
 
 
-__all__ = ["MAX_SLOTS", "Hand", "inside", "slot_of", "slots", "trace", "words"]
+__all__ = ["MAX_SLOTS", "Hand", "inside", "slot_of", "slots", "trace", "within_command", "words"]
