@@ -1,7 +1,9 @@
 """The log: in the caller's transaction or not at all, signed consistently, checked when opened."""
 
 import asyncio
+import hmac
 import json
+from base64 import urlsafe_b64encode
 
 import pytest
 import sqlalchemy as sa
@@ -16,7 +18,7 @@ from actfor.audit.repository import log_head, log_sealed
 from actfor.errors import Kind, Refused
 from actfor.store import Database, Tx, new_id
 from actfor.wire import merkle
-from actfor.wire.canonical import JsonValue
+from actfor.wire.canonical import JsonValue, canonical
 from actfor.wire.checkpoint import Checkpoint
 from actfor.wire.log_entry import LogEntry, Opening, member_salt, seal
 from actfor.wire.tiles import Tile, decode_entries
@@ -394,6 +396,19 @@ def test_a_commitment_opens_to_one_value_only(salt: bytes, name: str, one: int, 
     assert json.loads(body) == {name: one, "other": 1}
     opened = Opening(member_salt(salt, name), two).commitment() == commitments[name]
     assert opened == (one == two or name == "other")
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=90)
+
+
+@given(st.binary(min_size=32, max_size=32), TEXTS, TEXTS)
+def test_salts_and_commitments_are_hmacs_that_anybody_can_make(
+    salt: bytes, name: str, value: str
+) -> None:
+    own = hmac.digest(salt, name.encode(), "sha256")
+    assert member_salt(salt, name) == own
+    made = urlsafe_b64encode(hmac.digest(own, canonical(value), "sha256")).rstrip(b"=").decode()
+    assert seal({name: value}, salt)[0] == {name: made}
 
 
 def test_one_opening_does_not_give_away_the_salts_of_the_others() -> None:

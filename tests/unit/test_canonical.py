@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actfor.errors import Kind, Refused
-from actfor.wire.canonical import MAX_DEPTH, MAX_INTEGER, JsonValue, canonical, digest, digest_bytes
+from actfor.wire.canonical import (
+    MAX_DEPTH,
+    MAX_INTEGER,
+    JsonValue,
+    canonical,
+    digest,
+    digest_bytes,
+    standard_encode,
+)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 scalars = (
@@ -28,6 +36,21 @@ values = st.recursive(
 @given(values)
 def test_the_bytes_are_those_of_the_reference_implementation(value: JsonValue) -> None:
     assert canonical(value) == rfc8785.dumps(value)
+
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers(-MAX_INTEGER, MAX_INTEGER) | texts,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(st.characters(max_codepoint=127), max_size=6), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(plain)
+def test_an_installation_without_the_quick_encoder_makes_the_same_bytes(value: JsonValue) -> None:
+    assert standard_encode(value) == canonical(value) == rfc8785.dumps(value)
 
 
 @given(st.dictionaries(texts, st.integers(0, 9), min_size=2, max_size=6))
