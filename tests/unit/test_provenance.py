@@ -429,9 +429,9 @@ def test_normal_forms_are_stable(text: str) -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.text(max_size=200))
 def test_no_text_breaks_the_reader_of_results(text: str) -> None:
-    fields, complete = read_result(text, None, content=True)
-    assert complete
-    assert all(field.label is not Label.USER for field in fields)
+    read = read_result(text, None, content=True)
+    assert read.complete
+    assert all(field.label is not Label.USER for field in read.fields)
 
 
 @pytest.mark.parametrize(

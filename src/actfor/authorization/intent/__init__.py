@@ -9,7 +9,7 @@ from __future__ import annotations
 from actfor.authorization.intent.asking import Ask, Grounds, asking_sentences, asks, relevant
 from actfor.authorization.intent.request import Asked, Wish, read_words
 from actfor.authorization.intent.text import normal, skeleton
-from actfor.authorization.intent.tool import ToolReading, read_tool
+from actfor.authorization.intent.tool import ToolReading, parameter_type, read_tool
 from actfor.authorization.intent.values import (
     HARD,
     TARGET,
@@ -34,6 +34,7 @@ __all__ = [
     "asks",
     "key_of",
     "normal",
+    "parameter_type",
     "read_tool",
     "read_words",
     "relevant",

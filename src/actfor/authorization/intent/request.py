@@ -9,7 +9,7 @@ instructions in …"). It never decides; what it is unsure of, a person is asked
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
@@ -17,7 +17,7 @@ from typing import Final
 
 from actfor.authorization.intent.lexicon import PAST, VERBS, Deed, concepts, primary
 from actfor.authorization.intent.text import MAX_TEXT, normal, skeleton, stem, words
-from actfor.authorization.intent.values import SinkType, Value, typed
+from actfor.authorization.intent.values import SinkType, Value, sums_in, typed
 
 _BREAKS: Final = re.compile(r"[.!?;:](?=\s|$)|\n+")
 _SPOKEN: Final = re.compile(r"[^\s,;:!?()]+")
@@ -112,6 +112,8 @@ class Wish:
     """The skeleton of the words: what they look like."""
     plain: str = ""
     """The words alone, folded, with one space between: for titles spelled another way."""
+    filled: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Stems of nouns with the names that stand beside them: `workspace Apollo`."""
     truncated: bool = False
     stems: frozenset[str] = field(default_factory=frozenset)
 
@@ -147,7 +149,7 @@ def read_words(said: Iterable[str]) -> Wish:
     return Wish(
         normal(text),
         tuple(asked),
-        concepts(all_stems),
+        _about(text),
         frozenset(denied - {one.verb for one in asked}),
         frozenset(typed(text)),
         names_in(text),
@@ -158,6 +160,7 @@ def read_words(said: Iterable[str]) -> Wish:
         frozenset(normal(quoted) for quoted in _quoted(text)),
         skeleton(text),
         " ".join(words(text)),
+        _filled(text),
         len(whole) > MAX_TEXT,
         all_stems,
     )
@@ -178,7 +181,7 @@ def _sentence(sentence: str) -> tuple[str, frozenset[str], frozenset[str], bool]
 
 def _about(sentence: str) -> frozenset[str]:
     found = concepts(frozenset(stem(word) for word in words(sentence)))
-    return found | {"~money"} if any(sign in sentence for sign in "$\u20ac\u00a3\u00a5") else found
+    return found | {"~money"} if sums_in(sentence) else found
 
 
 _GROUPS: Final = frozenset(
@@ -253,8 +256,50 @@ def _plural(tokens: Iterable[str]) -> bool:
     return any(
         len(token) > 3 and token.endswith("s") and not token.endswith(("ss", "us", "is"))
         for token in tokens
-        if token not in {"please", "this", "repositories'"}
+        if token not in _NO_PLURAL
     )
+
+
+_NO_PLURAL: Final = frozenset(
+    "please this repositories' euros dollars pounds francs cents bucks percent hours days weeks"
+    " months years seconds always thanks sales news settings details".split()
+)
+"""Words in -s that do not say that many things are meant: sums, stretches of time."""
+
+
+def _filled(text: str) -> Mapping[str, frozenset[str]]:
+    """What the words put into a slot: the noun's stem and the name beside it.
+
+    `workspace Apollo`, `the #dev channel`, `version 1.4.2`, `repository acme/site`. A name here has
+    a capital inside of a sentence, a digit, or a sign that words do not have.
+    """
+    found: dict[str, set[str]] = {}
+    for sentence in _BREAKS.split(text):
+        tokens = [token.strip("'\"`.") for token in _SPOKEN.findall(sentence)]
+        for position, token in enumerate(tokens):
+            if not _is_name(token, first=position == 0):
+                continue
+            before = [one for one in tokens[max(0, position - 2) : position] if one not in _CALLED]
+            after = tokens[position + 1 : position + 2]
+            for noun in (*before[-1:], *after):
+                if noun.isalpha() and noun.islower() and noun not in _NO_SLOT:
+                    found.setdefault(stem(noun), set()).add(normal(token))
+    return {noun: frozenset(names) for noun, names in found.items()}
+
+
+def _is_name(token: str, *, first: bool) -> bool:
+    if not token or token.casefold() in _NOT_NAMES:
+        return False
+    if any(char.isdigit() or char in "#_/" for char in token):
+        return True
+    return token[:1].isupper() and not first
+
+
+_CALLED: Final = frozenset("named called titled number no the id to".split())
+_NO_SLOT: Final = frozenset(
+    "a an the and or to of in on at by for from with is are was be as if it that this than via"
+    " into per my your his her their our".split()
+)
 
 
 def _hands_over(sentence: str) -> bool:

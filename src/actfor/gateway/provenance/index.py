@@ -373,6 +373,19 @@ class Index:
             for other in self.items
         )
 
+    def is_anothers(self, item: Item, sentence: str) -> bool:
+        """Whether the sentence that asks names a person of whom there is a record, and this record
+        is of somebody else.
+        """
+        told = frozenset(words(sentence))
+        named = [name for name in self.wish.names if name <= told]
+        if not named or _is_of(item, named):
+            return False
+        return any(
+            other is not item and other.tool == item.tool and _is_of(other, named)
+            for other in self.items
+        )
+
     def is_about(self, item: Item) -> bool:
         """Whether an item's title has a value of the words: a path, a repository, an account.
 
@@ -393,6 +406,19 @@ class Index:
 
 def _holds(item: Item, names: list[str]) -> bool:
     return any(entry.text in names for entry in item.fields)
+
+
+def _is_of(item: Item, names: list[frozenset[str]]) -> bool:
+    """Whether a record is that of one of these people: a short field holds the whole name."""
+    return any(
+        name <= frozenset(words(entry.text))
+        for entry in item.fields
+        if len(entry.text) <= _LONGEST_NAME
+        for name in names
+    )
+
+
+_LONGEST_NAME: Final = 80  # characters
 
 
 def _bidden(one: Field) -> Field:

@@ -5,8 +5,8 @@ The rules here name what is doubtful; what is done about it is the policies' (de
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
@@ -81,6 +81,8 @@ class Findings:
     """Whether the words that ask say how much money."""
     most: Decimal | None = None
     """The largest number in all the words."""
+    filled: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """What the words themselves put into slots, by the stem of the noun beside it."""
 
 
 def facts_of(found: Findings) -> dict[str, Fact]:
@@ -161,12 +163,14 @@ def _doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
         return slot.how == "machine" or hidden
     if kind is SinkType.NAME and slot.how == "other-record":
         return found.grounds.one or label is Label.UNTRUSTED
+    if kind is SinkType.NAME and label is Label.UNKNOWN and _is_said_otherwise(slot, found):
+        return True
     if kind is SinkType.NAME and label is Label.UNKNOWN and _names_existing(slot, found):
         return True
     if kind is SinkType.NAME and label is Label.UNKNOWN and Deed.BOOK in found.tool.deeds:
         return True
     if kind is SinkType.NAME and label is Label.UNKNOWN and _takes_away(found):
-        return words(slot.pointer)[-1:] in (["id"], ["ids"])  # a record's id is read somewhere
+        return True  # what is taken away, run or let in was said or read somewhere
     if kind is SinkType.PATH and label is Label.UNKNOWN:
         return _is_sensitive(slot.value)  # where an agent keeps its own work is its own choice
     if kind in TARGET:
@@ -194,6 +198,16 @@ def _names_existing(slot: SlotTrace, found: Findings) -> bool:
     return slot.how == "near" and Deed.CREATE not in found.tool.deeds
 
 
+def _is_said_otherwise(slot: SlotTrace, found: Findings) -> bool:
+    """Whether the words say what belongs here, and this is not it: `workspace Apollo`, not Zeus."""
+    value = normal(slot.value)
+    nouns = [stem(word) for word in words(slot.pointer)[-2:]]
+    said = {name for noun in nouns for name in found.filled.get(noun, ())}
+    if not said and value.count("/") == 1:  # `owner/name` is one kind of name
+        said = {one for names in found.filled.values() for one in names if one.count("/") == 1}
+    return bool(said) and not any(name in value for name in said)
+
+
 def _takes_away(found: Findings) -> bool:
     return found.effect in GRAVE and not found.tool.deeds & {Deed.CHANGE, Deed.PAY}
 
@@ -201,6 +215,8 @@ def _takes_away(found: Findings) -> bool:
 def _hard_doubt(slot: SlotTrace, found: Findings, asked: str) -> bool:
     kind, label = slot.type, slot.label
     if kind is SinkType.PERMISSION:
+        if label >= Label.ATTESTED and not _WIDEST.isdisjoint(words(slot.value)):
+            return True
         return asked != "yes" and label >= Label.ATTESTED
     if label is Label.UNKNOWN and kind in _MADE_UP:
         return asked != "yes" or found.history.read_untrusted
@@ -213,6 +229,13 @@ def _hard_doubt(slot: SlotTrace, found: Findings, asked: str) -> bool:
     if label is Label.ATTESTED and kind is SinkType.RECIPIENT:
         return not _by_role(found)
     return label >= Label.ATTESTED
+
+
+_WIDEST: Final = frozenset(
+    "public world anyone anybody everyone everybody anonymous admin administrator owner root"
+    " superuser sudo unrestricted".split()
+)
+"""Permissions that nobody works out for somebody else: the person says them, or is asked."""
 
 
 def _by_role(found: Findings) -> bool:

@@ -5,6 +5,7 @@ Words heard, results read, calls made, values endorsed. ``trace`` changes nothin
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -200,7 +201,8 @@ class Ledger:
             links=bool(self.wish.about & {"~web"}),
             names_recipient=self.wish.has(SinkType.RECIPIENT),
             hands_over=self.wish.hands_over,
-            sum_said=effect is ToolEffect.PAY and bool(sums_in(grounds.because)),
+            sum_said=effect is ToolEffect.PAY and _says_sum(grounds.because),
+            filled=self.wish.filled,
             most=self.wish.most if effect is ToolEffect.PAY else None,
         )
         return Traced(facts_of(found), tuple(traces + inner + embedded))
@@ -224,20 +226,23 @@ class Ledger:
                 if kind in TARGET:
                     self.endorse(tool.name, pointer, value)
         traced = [trace(self.index, pointer, kind, value, Hand()) for pointer, kind, value in made]
-        keyed = any(one.type in _DOCUMENTS and one.label is Label.USER for one in traced)
+        keyed = any(_names_document(tool, one) for one in traced)
         bidden = any(_bids(one) for one in traced)
         echoes = {normal(one.value): one.label for one in traced if one.label > Label.TRUSTED}
-        content = tool.returns_content
         if self._is_news(tool, arguments, result, traced):
-            confirms = tool.reading.effect is not ToolEffect.READ
-            fields, complete = read_result(result, tool.results, content=content, confirms=confirms)
+            read = read_result(
+                result,
+                tool.results,
+                content=tool.returns_content,
+                confirms=tool.reading.effect is not ToolEffect.READ,
+            )
             self.index.add(
                 self._numbered(tool, arguments),
                 tool.name,
-                fields,
+                read.fields,
                 keyed=keyed,
-                content=content,
-                complete=complete,
+                content=read.content,
+                complete=read.complete,
                 echoes=echoes,
                 bidden=bidden,
             )
@@ -408,6 +413,22 @@ class Ledger:
         if effect is ToolEffect.WRITE and not texts:
             return False
         return any(secret in text for secret in kept for text in texts)
+
+
+def _says_sum(sentence: str) -> bool:
+    """Whether a sentence says how much, and not only what it may be at most."""
+    return bool(sums_in(sentence)) and not _BOUNDS.search(sentence)
+
+
+_BOUNDS: Final = re.compile(
+    r"\b(?:at most|up to|max|maximum|no more than|not more than|less than|under|below|limit)\b"
+)
+
+
+def _names_document(tool: KnownTool, slot: SlotTrace) -> bool:
+    """Whether the person's words name the one document that was read."""
+    kinds = _DOCUMENTS | {SinkType.NAME} if "~file" in tool.reading.head else _DOCUMENTS
+    return slot.type in kinds and slot.label is Label.USER
 
 
 def _bids(slot: SlotTrace) -> bool:

@@ -66,27 +66,38 @@ class Field:
     author: bool = False
 
 
+@dataclass(slots=True)
+class Read:
+    """A result as it was read. ``content``: others wrote it, as far as nobody says otherwise.
+
+    ``complete``: all of it was read; what was cut must tighten.
+    """
+
+    fields: list[Field]
+    content: bool
+    complete: bool = True
+
+
 def read_result(
     result: JsonValue | str, rules: Results | None, *, content: bool, confirms: bool = False
-) -> tuple[list[Field], bool]:
-    """The fields of a result, and whether all of it was read (what was cut must tighten).
+) -> Read:
+    """The fields of a result, each with its label.
 
     ``content`` is whether the tool returns what others wrote; it counts where ``rules`` are absent.
     So does a text that is in no field: it is others' words, unless it ``confirms`` a change.
     """
     value = structure(result)
-    if isinstance(value, str) and value.count(" ") >= _PLAIN and not confirms:
+    if rules is None and isinstance(value, str) and value.count(" ") >= _PLAIN and not confirms:
         content = True
-    fields: list[Field] = []
-    complete = True
+    read = Read([], content)
     for item, part, base in _items(value):
         for pointer, scalar in _scalars(part, base, 0):
-            if len(fields) >= MAX_FIELDS or len(scalar) > MAX_TEXT:
-                complete = False
-            if len(fields) >= MAX_FIELDS:
-                return fields, False
-            fields.append(_field(item, pointer, scalar[:MAX_TEXT], rules, content=content))
-    return fields, complete
+            if len(read.fields) >= MAX_FIELDS or len(scalar) > MAX_TEXT:
+                read.complete = False
+            if len(read.fields) >= MAX_FIELDS:
+                return read
+            read.fields.append(_field(item, pointer, scalar[:MAX_TEXT], rules, content=content))
+    return read
 
 
 def structure(result: JsonValue | str) -> JsonValue:

@@ -19,7 +19,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from actfor.authorization.intent import HARD, TARGET, SinkType, Value, key_of, normal, typed
+from actfor.authorization.intent import (
+    HARD,
+    TARGET,
+    SinkType,
+    Value,
+    key_of,
+    normal,
+    parameter_type,
+    typed,
+)
 from actfor.authorization.intent.text import MAX_TEXT, within, words
 from actfor.authorization.intent.values import host_of, is_url, person_matches
 from actfor.gateway.provenance.index import Entry, Index, decodings, speaks, typed_of
@@ -51,7 +60,9 @@ class Hand:
 def slots(
     arguments: JsonValue, sinks: Mapping[str, SinkType]
 ) -> Iterator[tuple[str, SinkType, str]]:
-    """Every scalar of the arguments: its pointer, its type, its text. Booleans say nothing."""
+    """Every scalar of the arguments: its pointer, its type, its text. Of booleans only a switch
+    that opens something says anything: it is a permission by its name.
+    """
     yield from _slots(arguments, "", "", sinks, SinkType.OTHER)
 
 
@@ -62,7 +73,14 @@ def _slots(
     if isinstance(value, dict):
         for name, part in value.items():
             step = name.replace("~", "~0").replace("/", "~1")
-            yield from _slots(part, f"{pointer}/{step}", f"{rule}/{step}", sinks, kind)
+            here, below = f"{pointer}/{step}", f"{rule}/{step}"
+            if below in sinks:
+                yield from _slots(part, here, below, sinks, kind)
+                continue
+            # No definition has this member: its name may be data, and says what its value is for.
+            if (named := _name_as_data(name, kind)) is not None:
+                yield here, named, name
+            yield from _slots(part, here, below, sinks, _undefined(name, part, kind))
     elif isinstance(value, list | tuple):
         for position, part in enumerate(value):
             below = f"{rule}/*" if f"{rule}/*" in sinks or isinstance(part, dict) else rule
@@ -70,8 +88,35 @@ def _slots(
     elif isinstance(value, str):
         if value.strip():
             yield pointer, kind, value
+    elif value is True:
+        name = pointer.rpartition("/")[2]
+        if parameter_type(name, "", {}) is SinkType.PERMISSION or _OPENS & {*words(name)}:
+            yield pointer, SinkType.PERMISSION, name
     elif value is not None and not isinstance(value, bool):
         yield pointer, kind, str(value)
+
+
+_OPENS: Final = frozenset("public anyone everyone anonymous admin owner root sudo".split())
+"""What a switch is called that lets in more people than before."""
+
+
+def _name_as_data(name: str, kind: SinkType) -> SinkType | None:
+    """The type of a member's name where that is an address: `{"ann@corp.example": "admin"}`."""
+    found = next((one.type for one in typed(name) if one.type in _FILLED), None)
+    return kind if found is None and kind in _FILLED else found
+
+
+def _undefined(name: str, part: JsonValue, kind: SinkType) -> SinkType:
+    """What a member that no definition names is for; below a target it can only be one."""
+    return kind if kind in HARD else parameter_type(name, "", {"type": _json_type(part)})
+
+
+def _json_type(part: JsonValue) -> str:
+    if isinstance(part, bool):
+        return "boolean"
+    if isinstance(part, int | float):
+        return "number"
+    return "object" if isinstance(part, dict) else "string"
 
 
 def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) -> SlotTrace:
@@ -98,6 +143,8 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
             return found(Label.UNTRUSTED, "look-alike", seen[0] if seen else None)
     if record := next((e for e in seen if e.label is Label.TRUSTED and e.text == key), None):
         other = kind is SinkType.NAME and index.is_other_record(record.item, hand.sentence)
+        if kind in _FILLED and not hand.many and index.is_anothers(record.item, hand.sentence):
+            return found(Label.UNTRUSTED, "other-record", record)
         return found(Label.TRUSTED, "other-record" if other else "record", record)
     if source := _from_named(index, key, kind, seen, hand):
         named = index.is_named(source.item)
