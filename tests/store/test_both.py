@@ -14,7 +14,7 @@ from tests.fakes import postgres
 from tests.fakes.store_tables import ADD, ALL, ONCE, RAISE, open_with_sample, sample
 
 from actfor.errors import Kind, Refused
-from actfor.store import Database, Tx, postgres_writer
+from actfor.store import Database, Tx, batched
 
 LIMIT = 2**63 - 1
 FIND = sa.select(sample.c.n).where(sample.c.id == sa.bindparam("which"))
@@ -237,8 +237,8 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Database, D
 
     now = Clock(datetime.now(UTC))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(postgres_writer, "_JOURNAL", 5)  # so that short programs come to savepoints
-        patch.setattr(postgres_writer, "_CAREFUL", 3)
+        patch.setattr(batched, "_JOURNAL", 5)  # so that short programs come to savepoints
+        patch.setattr(batched, "_CAREFUL", 3)
         yield from _both(tmp_path_factory, now)
 
 

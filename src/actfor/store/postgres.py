@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,6 +24,7 @@ from actfor.errors import Kind, Refused
 from actfor.store.failures import ConstraintViolation, StorageFailure
 from actfor.store.postgres_dialect import compiled
 from actfor.store.statements import Compiled, Row, Scalar, Statement
+from actfor.store.transaction import Result
 
 T = TypeVar("T")
 
@@ -108,24 +109,6 @@ def _malformed(why: str) -> Refused:
     return Refused(Kind.MALFORMED, f"database url: {why}")
 
 
-class Result:
-    """Rows and how many were changed: ``transaction.Cursor`` for a driver without cursors."""
-
-    __slots__ = ("_rows", "rowcount")
-
-    def __init__(self, rows: list[Row], rowcount: int) -> None:
-        self._rows = rows
-        self.rowcount = rowcount
-
-    def fetchall(self) -> list[Row]:
-        """All rows."""
-        return self._rows
-
-    def fetchone(self) -> Row | None:
-        """The first row."""
-        return self._rows[0] if self._rows else None
-
-
 class Link:
     """One connection, used by one thread at a time, that none of whose waits is without end.
 
@@ -165,7 +148,7 @@ class Link:
         """Whether half of the time was used up: there is none to try the same again."""
         return self._left < WAIT_SECONDS / 2
 
-    def run(self, statement: Statement, params: dict[str, Scalar]) -> Result:
+    def run(self, statement: Statement, params: Mapping[str, Scalar]) -> Result:
         """See ``transaction.Connection``."""
         known = compiled(statement)
         return self.execute(known, known.ordered(params))

@@ -5,12 +5,7 @@ node committed before is seen, and a predecessor that was killed while its last 
 its way can at worst have committed it (threats-and-faults §0.3). READ COMMITTED on purpose: under a
 stricter level the snapshot would be older than the lock.
 
-A round trip costs as much as ten units, so within a transaction, where nobody else writes:
-what a query answered is remembered until its tables are written; rows queued with ``later`` go
-out together; and many units share a savepoint. Where one of them fails after it has written, the
-database goes back to that savepoint and the writes of those before it are made again, from a
-journal, with the same effect: the lock is held all the while. Then savepoints are close for a
-while, so that nobody can make this dear for others by failing often.
+A round trip costs as much as ten units: see ``batched`` for what units share.
 """
 
 from __future__ import annotations
@@ -18,15 +13,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
 
 from actfor.errors import Refused
+from actfor.store.batched import Batched, Queued, Values, grouped
 from actfor.store.failures import OutcomeUnknown, StorageFailure
-from actfor.store.postgres import WAIT_SECONDS, Link, Location, Result, apart
+from actfor.store.postgres import WAIT_SECONDS, Link, Location, apart
 from actfor.store.postgres_checks import check_server
 from actfor.store.postgres_dialect import compiled
-from actfor.store.statements import ANY, Compiled, Scalar, Statement
+from actfor.store.statements import Compiled, Statement
+from actfor.store.transaction import Result
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +30,6 @@ SEQUENCE_LOCK = 0x61637466_6F720001
 
 # The savepoint after the lock: going back to it does not let the lock go.
 _BEGIN = f"BEGIN; SELECT pg_advisory_xact_lock({SEQUENCE_LOCK}); SAVEPOINT unit"
-_JOURNAL = 48  # writes after which the next unit gets a savepoint
-_CAREFUL = 256  # units with a savepoint of their own, after one that had to be undone
 _ENTER = (
     "SELECT pg_current_xact_id()::text, current_setting('fsync'),"
     " current_setting('full_page_writes'), current_setting('synchronous_commit'),"
@@ -54,38 +47,10 @@ CHANNEL = "actfor_change"
 
 CHANGES = "store_change"
 _COMMIT_AND_TELL = f"NOTIFY {CHANNEL}; COMMIT"
-_NEXT_SAVEPOINT = "RELEASE SAVEPOINT unit; SAVEPOINT unit"
 _FENCED = "this node was fenced: another one took its place, or an operator said so; restart it"
-_Values: TypeAlias = tuple[Scalar, ...]
-_Key: TypeAlias = tuple[str, _Values]
 
 
-@dataclass(slots=True)
-class _Unit:
-    """Where the unit began, in the queue and in the journal; whether a statement of it failed."""
-
-    queued: int
-    journal: int
-    broken: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Wrote:
-    """A statement that changed something since the savepoint, and how many rows."""
-
-    known: Compiled
-    values: _Values
-    rows: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """The queue was sent up to here."""
-
-    until: int
-
-
-class PostgresWriter:
+class PostgresWriter(Batched):
     """Transactions of one node. Connects when it is first used, and again after a failure."""
 
     def __init__(self, location: Location, node: str, epoch: int = 1) -> None:
@@ -96,20 +61,7 @@ class PostgresWriter:
         self._link: Link | None = None
         self._refused_until = 0.0  # after a failed connect callers are refused at once for a moment
         self._id = ""  # of the transaction, to learn its fate when the answer to COMMIT is lost
-        self._careful = 0  # units that still get a savepoint of their own
         self._forget()
-
-    def _forget(self) -> None:
-        """Nothing is carried from one transaction into the next."""
-        self._unit: _Unit | None = None
-        self._journal: list[_Wrote | _Sent] = []  # since the savepoint
-        self._sent_before = 0  # rows of the queue that the database had at the savepoint
-        self._answers: dict[_Key, Result] = {}
-        self._asked: dict[str, list[_Key]] = {}  # answers by the tables they came from
-        self._queue: list[tuple[Compiled, _Values]] = []
-        self._sent = 0  # rows of the queue that the database has
-        self._waiting: set[str] = set()  # tables of those it has not
-        self._written: set[str] = set()
 
     # -- the transaction ----------------------------------------------------------------------
 
@@ -132,7 +84,7 @@ class PostgresWriter:
         Raises:
             OutcomeUnknown: the connection broke, and the database cannot be asked.
         """
-        self._send(len(self._queue))
+        self._send_all()
         link = self._linked()
         link.patience()
         try:
@@ -188,131 +140,28 @@ class PostgresWriter:
         """Let go of the connection; the sequencer's thread has ended."""
         apart(self._drop)
 
-    # -- the unit -------------------------------------------------------------------------------
+    # -- what units cause -----------------------------------------------------------------------
 
-    def savepoint(self) -> None:
-        """Begin one unit."""
-        self._careful = max(0, self._careful - 1)
-        self._unit = _Unit(len(self._queue), len(self._journal))
+    def _compiled(self, statement: Statement) -> Compiled:
+        return compiled(statement)
 
-    def release(self) -> None:
-        """Keep one unit."""
-        self._unit = None
+    def _ask(self, known: Compiled, values: Values) -> Result:
+        return self._linked().execute(known, values)
 
-    def rollback_to(self) -> None:
-        """Undo one unit: what it wrote, what it queued, and what was learnt since."""
-        unit = self._unit
-        assert unit is not None  # noqa: S101 - called between `savepoint` and `release`
-        del self._queue[unit.queued :]
-        if unit.broken or len(self._journal) > unit.journal:
-            self._go_back(self._journal[: unit.journal])
-            unit.journal, unit.broken = 0, False
-        self._waiting = {known.written or "" for known, _ in self._queue[self._sent :]}
-
-    def _go_back(self, kept: list[_Wrote | _Sent]) -> None:
-        """To the savepoint, and forward again over what the units before this one did."""
-        self._linked().control("ROLLBACK TO SAVEPOINT unit")
-        self._sent = self._sent_before
-        self._answers, self._asked, self._journal = {}, {}, []
-        for step in kept:
-            if isinstance(step, _Sent):
-                self._send(step.until)
-            elif self._execute(step.known, step.values).rowcount != step.rows:
-                raise StorageFailure("what was written once could not be written again")
-        self._careful = _CAREFUL
-        self._save()
-
-    def run(self, statement: Statement, params: dict[str, Scalar], /) -> Result:
-        """See ``transaction.Connection``."""
-        known = compiled(statement)
-        values = known.ordered(params)
-        if known.written is None:
-            return self._query(known, values)
-        self._begin_to_write()
-        self._send_before(known.tables)
-        result = self._execute(known, values)
-        if result.rowcount != 0:
-            self._journal.append(_Wrote(known, values, result.rowcount))
-            self._outdate(known.written)
-        return result
-
-    def later(self, statement: Statement, params: dict[str, Scalar], /) -> None:
-        """See ``transaction.Connection``."""
-        known = compiled(statement)
-        assert known.written is not None  # noqa: S101 - a query is not for later
-        self._queue.append((known, known.ordered(params)))
-        self._waiting.add(known.written)
-        self._outdate(known.written)
-
-    def _query(self, known: Compiled, values: _Values) -> Result:
-        key = (known.sql, values)
-        if (before := self._answers.get(key)) is not None:
-            return before
-        self._send_before(known.tables)
-        result = self._answers[key] = self._execute(known, values)
-        for table in known.tables:
-            self._asked.setdefault(table, []).append(key)
-        return result
-
-    def _execute(self, known: Compiled, values: _Values) -> Result:
-        try:
-            return self._linked().execute(known, values)
-        except BaseException:
-            if self._unit is not None:
-                self._unit.broken = True
-            raise
-
-    def _execute_many(self, known: Compiled, many: list[_Values]) -> None:
-        try:
-            self._linked().execute_many(known, many)
-        except BaseException:
-            if self._unit is not None:
-                self._unit.broken = True
-            raise
-
-    def _begin_to_write(self) -> None:
-        """A savepoint before this unit's first write, if it is time for one."""
-        unit = self._unit
-        if unit is None or not self._journal or len(self._journal) > unit.journal:
-            return
-        if self._careful or len(self._journal) >= _JOURNAL:
-            self._save()
-            unit.journal = 0
-
-    def _save(self) -> None:
-        self._linked().control(_NEXT_SAVEPOINT)
-        self._journal = []
-        self._sent_before = self._sent
-
-    def _outdate(self, table: str) -> None:
-        self._written.add(table)
-        if table == ANY:
-            self._answers, self._asked = {}, {}
-        for key in self._asked.pop(table, ()):
-            self._answers.pop(key, None)
-
-    def _send_before(self, tables: frozenset[str]) -> None:
-        """What is queued for a table must be in it before anybody looks or writes there."""
-        if not self._waiting or (self._waiting.isdisjoint(tables) and ANY not in tables):
-            return
-        self._begin_to_write()
-        self._send(len(self._queue))
-
-    def _send(self, until: int) -> None:
-        """Send what is queued up to there, the rows of each statement together."""
-        if until <= self._sent:
-            return
-        together: dict[int, tuple[Compiled, list[_Values]]] = {}
-        for known, values in self._queue[self._sent : until]:
-            together.setdefault(id(known), (known, []))[1].append(values)
-        for known, many in together.values():
+    def _put(self, rows: Sequence[Queued]) -> None:
+        """A round trip for each statement, however many its rows."""
+        link = self._linked()
+        for known, many in grouped(rows):
             if len(many) == 1:
-                self._execute(known, many[0])
+                link.execute(known, many[0])
             else:
-                self._execute_many(known, many)
-        self._sent = until
-        self._journal.append(_Sent(until))
-        self._waiting = {known.written or "" for known, _ in self._queue[until:]}
+                link.execute_many(known, many)
+
+    def _next_savepoint(self) -> None:
+        self._linked().control("RELEASE SAVEPOINT unit; SAVEPOINT unit")
+
+    def _back_to_savepoint(self) -> None:
+        self._linked().control("ROLLBACK TO SAVEPOINT unit")
 
     # -- the connection -------------------------------------------------------------------------
 

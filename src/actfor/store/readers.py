@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from datetime import datetime
 from queue import SimpleQueue
@@ -14,8 +14,8 @@ from typing import Any, Protocol, TypeVar
 
 from actfor.store import postgres, sqlite
 from actfor.store.failures import StorageFailure
-from actfor.store.statements import Scalar, Statement
-from actfor.store.transaction import Tx
+from actfor.store.statements import Row, Scalar, Statement
+from actfor.store.transaction import Ask, Result, Tx
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -89,10 +89,15 @@ class _Reading:
     def __init__(self, link: postgres.Link) -> None:
         self._link = link
 
-    def run(self, statement: Statement, params: dict[str, Scalar], /) -> postgres.Result:
+    def run(self, statement: Statement, params: Mapping[str, Scalar], /) -> Result:
         return self._link.run(statement, params)
 
-    def later(self, statement: Statement, params: dict[str, Scalar], /) -> None:
+    def later(self, statement: Statement, params: Mapping[str, Scalar], /) -> None:
+        raise StorageFailure("a reader cannot write")
+
+    def replace(
+        self, ask: Ask, row: Row, statement: Statement, params: Mapping[str, Scalar], /
+    ) -> None:
         raise StorageFailure("a reader cannot write")
 
     def patience(self) -> None:

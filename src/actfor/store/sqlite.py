@@ -8,9 +8,10 @@ With NORMAL a power cut loses acknowledged records while ``kill -9`` does not sh
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -21,12 +22,14 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from actfor.errors import Kind, Refused
 from actfor.store.failures import ConstraintViolation, DiskFull, StorageFailure
-from actfor.store.statements import Scalar, Statement, StatementCache
+from actfor.store.statements import Row, Scalar, Statement, StatementCache
+from actfor.store.transaction import Ask, Result
 
 BUSY_MS = 2_000
 """How long a writer waits for another process (a backup, a shell) to release the file."""
 
 _FULL, _EXTRA = 2, 3
+_INSERT = re.compile(r"(INSERT INTO [^?]+ VALUES )(\([?, ]+\))( ON CONFLICT DO NOTHING)?")
 _STORAGE_CODES = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
@@ -39,7 +42,7 @@ _STORAGE_CODES = {
     sqlite3.SQLITE_NOTADB,
 }
 
-_DIALECT = dialect.dialect(paramstyle="named")
+_DIALECT = dialect.dialect(paramstyle="qmark")
 compiled = StatementCache(_DIALECT)
 
 
@@ -84,15 +87,35 @@ class SqliteConnection:
     def __init__(self, raw: sqlite3.Connection) -> None:
         self._raw = raw
 
-    def run(self, statement: Statement, params: dict[str, Scalar], /) -> sqlite3.Cursor:
+    def run(self, statement: Statement, params: Mapping[str, Scalar], /) -> sqlite3.Cursor:
         """See ``transaction.Connection``."""
         known = compiled(statement)
+        return self.execute(known.sql, known.ordered(params))
+
+    def execute(self, sql: str, values: tuple[Scalar, ...]) -> sqlite3.Cursor:
+        """A compiled statement with its values in order."""
         try:
-            return self._raw.execute(known.sql, known.bind(params))
+            return self._raw.execute(sql, values)
         except sqlite3.Error as cause:
             raise _translated(cause) from cause
 
-    later = run  # nothing is gained by waiting: there is no round trip
+    def fetch(self, sql: str, values: tuple[Scalar, ...]) -> Result:
+        """All rows of a compiled statement, and how many it changed."""
+        cursor = self.execute(sql, values)
+        try:
+            return Result(cursor.fetchall(), cursor.rowcount)
+        except sqlite3.Error as cause:
+            raise _translated(cause) from cause
+
+    def later(self, statement: Statement, params: Mapping[str, Scalar], /) -> None:
+        """A connection by itself only reads; see ``SqliteWriter``."""
+        raise StorageFailure("a reader cannot write")
+
+    def replace(
+        self, ask: Ask, row: Row, statement: Statement, params: Mapping[str, Scalar], /
+    ) -> None:
+        """See ``later``."""
+        raise StorageFailure("a reader cannot write")
 
     def control(self, sql: str) -> sqlite3.Cursor:
         """Run a fixed text of the store's own: BEGIN, SAVEPOINT, COMMIT, PRAGMA."""
@@ -109,6 +132,19 @@ class SqliteConnection:
     def close(self) -> None:
         """Close the raw connection."""
         self._raw.close()
+
+
+def rows_at_once(sql: str, count: int) -> str | None:
+    """The text that inserts ``count`` rows as this one inserts one; None for any other statement.
+
+    The driver lets go of the interpreter's lock for every row it is given by itself, and has to
+    wait for it again.
+    """
+    found = _INSERT.fullmatch(sql)
+    if found is None:
+        return None
+    head, values, tail = found.groups()
+    return head + ", ".join([values] * count) + (tail or "")
 
 
 def _translated(cause: sqlite3.Error) -> Exception:

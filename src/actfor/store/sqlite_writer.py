@@ -8,18 +8,23 @@ import os
 import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 from actfor.errors import Kind, Refused
 from actfor.store.ballast import Ballast
+from actfor.store.batched import Batched, Queued, Values, grouped
 from actfor.store.failures import StorageFailure
-from actfor.store.sqlite import Location, open_writer
-from actfor.store.statements import Scalar, Statement
+from actfor.store.sqlite import Location, compiled, open_writer, rows_at_once
+from actfor.store.statements import Compiled, Statement
+from actfor.store.transaction import Result
 
 logger = logging.getLogger(__name__)
 
+_AT_ONCE = (64, 16, 4, 1)  # rows of one statement; few texts, so that each stays prepared
 
-class SqliteWriter:
+
+class SqliteWriter(Batched):
     """Transactions and savepoints, and the proof that the file is still ours.
 
     A lock file next to the database keeps a second server away: snapshots of policies and
@@ -40,22 +45,19 @@ class SqliteWriter:
         self._files: list[tuple[Path, tuple[int, int]]] = []  # as they were when opened
         self._broken = False
 
-    def run(self, statement: Statement, params: dict[str, Scalar], /) -> sqlite3.Cursor:
-        """See ``transaction.Connection``."""
-        return self._connection.run(statement, params)
-
-    later = run
-
     def begin(self) -> None:
         """IMMEDIATE: no other writer from here on, and what is read stays true until commit."""
         if self._broken:
             raise StorageFailure("the writing connection failed earlier; restart is needed")
         self._ballast.look()
+        self._forget()
         self._connection.control("BEGIN IMMEDIATE")
+        self._connection.control("SAVEPOINT unit")
         self._check_files()
 
     def commit(self) -> None:
         """Return when the write-ahead log is fsynced and is still the one others will read."""
+        self._send_all()
         self._connection.control("COMMIT")
         self._check_files()
 
@@ -77,18 +79,6 @@ class SqliteWriter:
             self._broken = True
             raise
 
-    def savepoint(self) -> None:
-        """Begin one unit."""
-        self._connection.control("SAVEPOINT unit")
-
-    def release(self) -> None:
-        """Keep one unit."""
-        self._connection.control("RELEASE unit")
-
-    def rollback_to(self) -> None:
-        """Undo one unit; its savepoint stays until ``release``."""
-        self._connection.control("ROLLBACK TO unit")
-
     def compact(self, tables: Sequence[str]) -> None:
         """The whole file is written anew: SQLite cannot do that for one table."""
         self._connection.control("VACUUM")
@@ -105,6 +95,36 @@ class SqliteWriter:
             logger.warning("the write-ahead log was not folded in at closing", exc_info=True)
         self._connection.close()
         os.close(self._lock)
+
+    # -- what units cause -----------------------------------------------------------------------
+
+    def _compiled(self, statement: Statement) -> Compiled:
+        return compiled(statement)
+
+    def _ask(self, known: Compiled, values: Values) -> Result:
+        return self._connection.fetch(known.sql, values)
+
+    def _put(self, rows: Sequence[Queued]) -> None:
+        for known, many in grouped(rows):
+            at = 0
+            while at < len(many):
+                size = next(size for size in _AT_ONCE if size <= len(many) - at)
+                sql = rows_at_once(known.sql, size) if size > 1 else None
+                if sql is None:
+                    self._connection.execute(known.sql, many[at])
+                    at += 1
+                else:
+                    self._connection.execute(sql, tuple(chain(*many[at : at + size])))
+                    at += size
+
+    def _next_savepoint(self) -> None:
+        self._connection.control("RELEASE unit")
+        self._connection.control("SAVEPOINT unit")
+
+    def _back_to_savepoint(self) -> None:
+        self._connection.control("ROLLBACK TO unit")
+
+    # -- the files ------------------------------------------------------------------------------
 
     def _check_files(self) -> None:
         """Refuse to acknowledge what went into a deleted or replaced file.

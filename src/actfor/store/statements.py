@@ -51,7 +51,7 @@ class Compiled:
     tables: frozenset[str]
     written: str | None
 
-    def bind(self, params: dict[str, Scalar]) -> dict[str, Scalar]:
+    def bind(self, params: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
         """All parameters of one run; a missing or unknown name is a programmer's error.
 
         Raises:
@@ -68,7 +68,7 @@ class Compiled:
                 _check_other(value)
         return {**self.defaults, **params} if self.defaults else params
 
-    def ordered(self, params: dict[str, Scalar]) -> tuple[Scalar, ...]:
+    def ordered(self, params: Mapping[str, Scalar]) -> tuple[Scalar, ...]:
         """``bind`` for a positional dialect."""
         bound = self.bind(params)
         return tuple([bound[name] for name in self.names])

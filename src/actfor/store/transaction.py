@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
 
@@ -20,15 +21,47 @@ class Cursor(Protocol):
     def rowcount(self) -> int: ...  # noqa: D102
 
 
+class Result:
+    """All rows, and how many were changed: a ``Cursor`` that needs no driver."""
+
+    __slots__ = ("_rows", "rowcount")
+
+    def __init__(self, rows: list[Row], rowcount: int) -> None:
+        self._rows = rows
+        self.rowcount = rowcount
+
+    def fetchall(self) -> list[Row]:
+        """All rows."""
+        return self._rows
+
+    def fetchone(self) -> Row | None:
+        """The first row."""
+        return self._rows[0] if self._rows else None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A query with its parameters."""
+
+    query: Statement
+    params: Mapping[str, Scalar]
+
+
 class Connection(Protocol):
     """The seam between units and a driver (SQLite here, PostgreSQL beside it)."""
 
-    def run(self, statement: Statement, params: dict[str, Scalar], /) -> Cursor:
+    def run(self, statement: Statement, params: Mapping[str, Scalar], /) -> Cursor:
         """Run one statement; raises ``ConstraintViolation`` or ``StorageFailure``."""
         ...
 
-    def later(self, statement: Statement, params: dict[str, Scalar], /) -> object:
+    def later(self, statement: Statement, params: Mapping[str, Scalar], /) -> object:
         """Run an INSERT before anything here looks at its table, at the latest before COMMIT."""
+        ...
+
+    def replace(
+        self, ask: Ask, row: Row, statement: Statement, params: Mapping[str, Scalar], /
+    ) -> None:
+        """From now on ``row`` answers ``ask``; the statement is run as with ``later``."""
         ...
 
 
@@ -95,6 +128,16 @@ class Tx:
         break a constraint by construction: the transaction fails as a whole if one does.
         """
         self._open().later(statement, params)
+
+    def replace(self, ask: Ask, row: Row, statement: Statement, /, **params: Scalar) -> None:
+        """The row that answers ``ask`` becomes this one; what writes it waits, as with ``later``.
+
+        For a row that many units of a transaction change: it is read once and written once. The
+        statement must write whole values, no increments: of several, the last is run. It must
+        change nothing that the same query would answer for other parameters; all other queries of
+        its table see what it writes.
+        """
+        self._open().replace(ask, row, statement, params)
 
     def go_on(self) -> None:
         """A long read begins its next part: how long statements may take is counted anew.
