@@ -33,6 +33,9 @@ class Grounds:
     """What the sentence is about that asks."""
     one: bool = False
     """The words mean one thing: a second, different call was not asked for."""
+    verb: Ask = Ask.NO
+    """Whether a verb of the words may mean what the tool does, whatever it is done to; YES where it
+    fits no other tool better. What the call acts on has to say the rest."""
 
 
 _VALUE_FOR: Final = {
@@ -60,21 +63,38 @@ def asks(wish: Wish, tool: ToolReading, others: Sequence[ToolReading] = ()) -> G
     if tool.verbs & wish.denied:
         return Grounds(Ask.NO, "the words say not to")
     best = _by_own_verb(wish, tool)
+    alike = max((_may_mean(one, wish, tool, others) for one in wish.asked), default=Ask.NO)
     for one in wish.asked:
         found = _ranked(_one(one, wish, tool), one, wish, tool, others)
         if found > best.ask:
             best = Grounds(found, one.text, one.about, one=not one.many)
         elif found == best.ask and found > Ask.NO and one.many:
             best = replace(best, one=False)
-    return best
+    return replace(best, verb=max(alike, best.verb))
+
+
+def _may_mean(one: Asked, wish: Wish, tool: ToolReading, others: Sequence[ToolReading]) -> Ask:
+    """Whether a verb may mean this tool, and surely if it means no other of the catalogue more."""
+    if one.verb not in tool.verbs and not any(one.deeds & MEETS[deed] for deed in tool.deeds):
+        return Ask.NO
+    own = _strength(one, wish, tool)
+    best = max((_strength(one, wish, other) for other in others), default=0)
+    return Ask.YES if own >= best else Ask.MAYBE
 
 
 def _by_own_verb(wish: Wish, tool: ToolReading) -> Grounds:
-    """A tool whose verb no vocabulary has is asked for by that very word, about the same thing."""
+    """A tool whose verb no vocabulary has is asked for by that very word, about the same thing;
+    one that makes a thing, by the thing's name used as a verb: `remind me`, `invoice Acme`.
+    """
+    if tool.deeds & _MAKING:
+        for text, asking, about, many in wish.sentences:
+            if asking & tool.head:
+                return Grounds(Ask.YES, text, about, one=not many, verb=Ask.YES)
     if tool.own_verb:
         for text, asking, about, many in wish.sentences:
-            if tool.own_verb in asking and about & tool.core:
-                return Grounds(Ask.YES, text, about, one=not many)
+            if tool.own_verb in asking:
+                sure = Ask.YES if about & tool.core else Ask.NO
+                return Grounds(sure, text, about, one=not many, verb=Ask.YES)
     return Grounds(Ask.NO)
 
 
@@ -125,6 +145,8 @@ def _one(one: Asked, wish: Wish, tool: ToolReading) -> Ask:
     alike = same_verb or bool(one.deeds & accepted)
     shared = one.about & tool.about
     making = bool(one.deeds & _MAKES and tool.deeds & _MAKING)
+    if tool.effect is ToolEffect.WRITE and stem(one.verb) in tool.head:
+        return Ask.YES  # `remind me`, where the tool sets a reminder
     if (alike and one.about & tool.core) or (making and one.about & tool.head):
         return Ask.YES
     if alike and _fits(wish, tool):

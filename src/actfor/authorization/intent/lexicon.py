@@ -47,11 +47,12 @@ _VERBS: Final = {
     Deed.CHANGE: "update change edit modify adjust set rename reschedule replace extend postpone"
     " correct fix mark switch increase decrease reset revise amend alter toggle enable disable"
     " configure turn convert address resolve solve patch bump shift swap renew rotate scale resize"
-    " migrate lock reassign escalate merge pin mute dim tag label upgrade downgrade restore",
+    " migrate lock reassign escalate merge pin mute dim tag label upgrade downgrade restore"
+    " rollback revert undo",
     Deed.MOVE: "move copy relocate rename transfer archive put place duplicate replicate",
     Deed.DELETE: "delete remove cancel erase clear drop destroy purge unsubscribe trash discard"
     " revoke uninvite kick ban unlink wipe empty uninstall detach unstar unfollow unlike leave"
-    " return reject decline terminate kill deactivate suspend close end evict",
+    " return reject decline terminate kill deactivate suspend close end evict stop",
     Deed.SEND: "send email mail message forward reply notify inform text dm respond write remind"
     " share contact tell ask answer invite pass ping call give let report deliver message",
     Deed.POST: "post publish announce comment tweet blog propose submit write share review report"
@@ -88,6 +89,37 @@ _PRIMARY: Final = {  # of verbs that stand in several groups: what it is when a 
     "give": Deed.ADMIT, "place": Deed.CREATE, "file": Deed.POST, "log": Deed.LOGIN,
     "update": Deed.CHANGE, "book": Deed.BOOK, "return": Deed.DELETE, "tell": Deed.SEND,
 }  # fmt: skip
+
+_PHRASES: Final = {
+    # verb and what follows it within a few words → the verb that is meant
+    "tell": "let know,drop line,drop note,get back,fill in,loop in,pass on,pass along,give heads",
+    "delete": "get rid,take off,take away,take down,throw away,throw out,clear out,call off,"
+    "cut off,tear down,opt out,strike off",
+    "assign": "hand over,pass over,give over",
+    "rollback": "roll back,go back",
+    "return": "send back,give back,bring back",
+    "reschedule": "push back,put off,bring forward,pull forward,move up",
+    "note": "jot down,write down,note down,put down,take note",
+    "play": "put on",
+    "backup": "back up",
+    "topup": "top up",
+    "start": "kick off,spin up,bring up,fire up,turn on,switch on",
+    "stop": "shut down,shut off,turn off,switch off,bring down",
+    "setup": "set up",
+    "create": "come up,put together,make up",
+    "repay": "pay back,pay off",
+    "grant": "give access,let in",
+    "find": "find out,look up,look for,look into",
+    "login": "log in,sign in",
+    "subscribe": "sign up",
+    "submit": "hand in,turn in,send in",
+}
+PHRASES: Final = {
+    tuple(phrase.split(" ")): meant
+    for meant, phrases in _PHRASES.items()
+    for phrase in phrases.split(",")
+}
+"""Two words that are one verb: `let … know`, `get rid`, `roll back`."""
 
 PAST: Final = frozenset(
     "sent paid bought made wrote told asked gave given got found shared posted mentioned said was"

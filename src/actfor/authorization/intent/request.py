@@ -9,13 +9,13 @@ instructions in …"). It never decides; what it is unsure of, a person is asked
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
 from typing import Final
 
-from actfor.authorization.intent.lexicon import PAST, VERBS, Deed, concepts, primary
+from actfor.authorization.intent.lexicon import PAST, PHRASES, VERBS, Deed, concepts, primary
 from actfor.authorization.intent.text import MAX_TEXT, normal, skeleton, stem, words
 from actfor.authorization.intent.values import SinkType, Value, sums_in, typed
 
@@ -168,20 +168,37 @@ def read_words(said: Iterable[str]) -> Wish:
 
 def _sentence(sentence: str) -> tuple[str, frozenset[str], frozenset[str], bool]:
     tokens = [token.casefold() for token in _WORDS.findall(sentence)]
-    asking = frozenset(
-        stem(token)
+    unknown = [
+        position
         for position, token in enumerate(tokens)
         if token not in VERBS
         and not _DENIED.intersection(tokens[max(0, position - 3) : position])
         and (position == 0 or tokens[position - 1] in _LEADS)
+    ]
+    asking = frozenset(
+        form for position in unknown for form in _spellings(tokens[position : position + 2])
     )
     about = _about(sentence)
     return normal(sentence), asking, about, bool(_MANY.intersection(tokens)) or _plural(tokens)
 
 
+def _spellings(two: list[str]) -> Iterator[str]:
+    """The stem of a word, and of the word that it makes with the next: `roll back`, `rollback`."""
+    yield stem(two[0])
+    if len(two) > 1:
+        yield stem("".join(two))
+
+
 def _about(sentence: str) -> frozenset[str]:
-    found = concepts(frozenset(stem(word) for word in words(sentence)))
-    return found | {"~money"} if sums_in(sentence) else found
+    found = set(concepts(frozenset(stem(word) for word in words(sentence))))
+    if sums_in(sentence):
+        found.add("~money")
+    for token in _SPOKEN.findall(sentence):
+        if token[:1] == "#" and token[1:2].isalpha():
+            found.add("~channel")
+        if any(one.type is SinkType.PATH and "/" not in one.key for one in typed(token)):
+            found.add("~file")
+    return frozenset(found)
 
 
 _GROUPS: Final = frozenset(
@@ -195,7 +212,7 @@ def _read_sentence(sentence: str, number: int, asked: list[Asked], denied: set[s
     about = _about(sentence)
     many = bool(_MANY.intersection(tokens)) or _plural(tokens)
     for position, token in enumerate(tokens):
-        known = VERBS.get(token)
+        known = VERBS.get(token) or _HEADS.get(token)
         if known is None or token in PAST or not _asks(tokens, position):
             continue
         base, deeds = known
@@ -205,12 +222,54 @@ def _read_sentence(sentence: str, number: int, asked: list[Asked], denied: set[s
             continue
         if after in {"me", "us"} and base in _TO_ME:
             deeds = _LOOKING
-        if (base, after) == ("set", "up"):
-            base, deeds = "setup", VERBS["setup"][1]
+        meant = _phrase(tokens, position, base)
         if _DENIED.intersection(tokens[max(0, position - 3) : position]):
             denied.add(base)
             continue
-        asked.append(Asked(base, deeds, about, number, many, normal(sentence)))
+        for verb, means in _readings(base, deeds, meant):
+            asked.append(Asked(verb, means, about, number, many, normal(sentence)))
+        if base in _MARKS and (state := _as_state(tokens[position + 1 :])) is not None:
+            asked.append(Asked(*state, about, number, many, normal(sentence)))
+
+
+def _phrase(tokens: list[str], position: int, base: str) -> tuple[str, frozenset[Deed]] | None:
+    """The verb that is meant where it is told in two words: `let her know`, `take it off`."""
+    for second in tokens[position + 1 : position + 1 + _APART]:
+        if meant := PHRASES.get((base, second)):
+            return VERBS.get(meant, (meant, frozenset({Deed.ANY})))
+    return None
+
+
+def _readings(
+    base: str, deeds: frozenset[Deed], phrase: tuple[str, frozenset[Deed]] | None
+) -> Iterator[tuple[str, frozenset[Deed]]]:
+    """What a verb may mean here: itself, and the phrase that it is part of.
+
+    Who drops a line deletes nothing, and to set up is not to set.
+    """
+    if phrase is None or not (phrase[0] == "setup" or Deed.DELETE in deeds):
+        yield base, deeds
+    if phrase is not None:
+        yield phrase
+
+
+_HEADS: Final = {first: (first, frozenset[Deed]()) for first, _ in PHRASES if first not in VERBS}
+"""Words that are verbs in a phrase only: `jot … down`, `hand … over`."""
+_APART: Final = 5
+"""How many words may stand between the two of a phrase: `take the old one off`."""
+
+
+def _as_state(after: list[str]) -> tuple[str, frozenset[Deed]] | None:
+    """`mark … as closed` asks to close it."""
+    for position, word in enumerate(after[:-1]):
+        if word == "as":
+            state = after[position + 1]
+            known = VERBS.get(state.removesuffix("d")) or VERBS.get(state.removesuffix("ed"))
+            return known if known is not None and Deed.PAY not in known[1] else None
+    return None
+
+
+_MARKS: Final = frozenset("mark set flag label".split())
 
 
 def _asks(tokens: list[str], position: int) -> bool:

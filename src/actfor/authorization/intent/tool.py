@@ -38,7 +38,10 @@ _PARAMETERS: Final[tuple[tuple[SinkType, frozenset[str]], ...]] = tuple(
         (SinkType.COMMAND, "command cmd script shell sql code expression program"),
         (SinkType.PERMISSION, "permission role access scope privilege visibility acl"),
         (SinkType.AMOUNT, "amount price total sum cost budget quantity number count size limit"),
-        (SinkType.DATE, "date time day month year timestamp deadline duration start end when"),
+        (
+            SinkType.DATE,
+            "date due until time day month year timestamp deadline duration start end when",
+        ),
         (SinkType.PATH, "path file filename dir directory folder source destination attachment"),
         (
             SinkType.TEXT,
@@ -212,6 +215,8 @@ def _effect(
     if effect is ToolEffect.READ:
         return effect
     money = SinkType.AMOUNT in kinds and ("~money" in named or SinkType.ACCOUNT in kinds)
+    if deed is Deed.ADMIT and named & {"~issue", "~task"}:
+        return ToolEffect.WRITE  # who works on a ticket is given nothing by it
     if deed in {Deed.CREATE, Deed.SEND, Deed.PAY} and money:
         return ToolEffect.PAY
     if (
@@ -225,7 +230,8 @@ def _effect(
         return effect
     if named & _ACCESS or (SinkType.KEY in kinds and deed in {Deed.CREATE, Deed.CHANGE}):
         return ToolEffect.GRANT_ACCESS
-    letting_in = deed in {Deed.CREATE, Deed.ADMIT} and "~person" in named
+    noted = deed is Deed.CREATE and "contact" in named  # an address book lets nobody in
+    letting_in = deed in {Deed.CREATE, Deed.ADMIT} and "~person" in named and not noted
     if letting_in and SinkType.RECIPIENT in kinds:
         return ToolEffect.GRANT_ACCESS
     if deed is Deed.CREATE and SinkType.RECIPIENT in kinds and SinkType.TEXT in kinds:

@@ -373,6 +373,12 @@ class Index:
             for other in self.items
         )
 
+    def is_called(self, item: Item) -> bool:
+        """Whether the words call a record by its title, or by the whole name of a person in it."""
+        if any(_tells(title, self.wish.plain) for title in item.titles):
+            return True
+        return bool(self.wish.names) and _is_of(item, list(self.wish.names))
+
     def is_anothers(self, item: Item, sentence: str) -> bool:
         """Whether the sentence that asks names a person of whom there is a record, and this record
         is of somebody else.
@@ -416,6 +422,12 @@ def _is_of(item: Item, names: list[frozenset[str]]) -> bool:
         if len(entry.text) <= _LONGEST_NAME
         for name in names
     )
+
+
+def _tells(title: str, plain: str) -> bool:
+    """Whether a title's words stand in a row in the words."""
+    own = " ".join(words(title))
+    return len(own) > 3 and within(own, plain)
 
 
 _LONGEST_NAME: Final = 80  # characters

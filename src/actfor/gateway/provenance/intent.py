@@ -99,7 +99,8 @@ def facts_of(found: Findings) -> dict[str, Fact]:
         slot.type is SinkType.TEXT and slot.label >= Label.ATTESTED and slot.how != "none"
         for slot in found.slots
     )
-    if asked == "no" and _is_means(found, doubtful=bool(doubtful), content=content):
+    means = _is_means(found, doubtful=bool(doubtful), content=content)
+    if asked == "no" and (means or _is_own_doing(found, doubtful=bool(doubtful))):
         asked = "means"
     targets = [slot for slot in found.slots if slot.type in TARGET] + doubtful
     worst = max(targets, key=lambda slot: slot.label, default=None)
@@ -131,13 +132,34 @@ def _is_grave(found: Findings) -> bool:
 def _asked(found: Findings) -> str:
     if found.effect is ToolEffect.READ or found.grounds.ask is Ask.YES:
         return "yes"
-    if found.grounds.ask is Ask.MAYBE:
+    pointed = _is_pointed_at(found)
+    if pointed and not found.history.read_untrusted:
+        return "yes"
+    if pointed or found.grounds.ask is Ask.MAYBE:
         return "maybe"
     if found.via and found.effect not in GRAVE and found.slots:
         return "via"
     if any(slot.how == "endorsed" for slot in found.slots):
         return "maybe"
     return "no"
+
+
+def _is_pointed_at(found: Findings) -> bool:
+    """Whether a verb of the words may mean this, and they name all that it is done to.
+
+    `Get rid of draft.txt`, `move the budget review to 3 pm`: the thing is told by its name or by
+    its record's title, and the verb alone says the rest. Not what only money or code would do.
+    """
+    targets = [slot for slot in found.slots if slot.type in TARGET]
+    surely = found.grounds.verb if found.effect in GRAVE else found.grounds.verb * 2
+    if surely < Ask.YES or not targets or found.effect in _NEVER_POINTED:
+        return False
+    if found.effect in GRAVE and found.history.read_untrusted:
+        return False
+    return all(slot.label is Label.USER or slot.how == "named-record" for slot in targets)
+
+
+_NEVER_POINTED: Final = frozenset({ToolEffect.PAY, ToolEffect.EXECUTE, ToolEffect.UNKNOWN})
 
 
 def _doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
@@ -172,7 +194,8 @@ def _doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
     if kind is SinkType.NAME and label is Label.UNKNOWN and _takes_away(found):
         return True  # what is taken away, run or let in was said or read somewhere
     if kind is SinkType.PATH and label is Label.UNKNOWN:
-        return _is_sensitive(slot.value)  # where an agent keeps its own work is its own choice
+        # Where an agent keeps its own work is its own choice; what it takes away is not.
+        return _takes_away(found) or _is_sensitive(slot.value)
     if kind in TARGET:
         return label is Label.UNTRUSTED or (label >= Label.ATTESTED and asked == "no")
     return False
@@ -299,6 +322,20 @@ def _is_means(found: Findings, *, doubtful: bool, content: bool) -> bool:
     if Deed.CREATE in found.tool.deeds:
         return found.matter and bool(found.tool.head & _LOCAL)
     return found.relevant and bool(found.tool.deeds & {Deed.FETCH, Deed.MOVE})
+
+
+def _is_own_doing(found: Findings, *, doubtful: bool) -> bool:
+    """Something light, done to what the person or the records say, before others had any say.
+
+    Where no text of others was read, nobody but the person can have asked for it in some other way
+    than this page can read.
+    """
+    light = found.effect in {ToolEffect.WRITE, ToolEffect.SHARE} and not _is_grave(found)
+    if not light or doubtful or found.history.read_untrusted or found.history.read_secret:
+        return False
+    targets = [slot for slot in found.slots if slot.type in TARGET]
+    told = [slot for slot in targets if slot.label <= Label.FROM or slot.how == "named-record"]
+    return bool(told) and all(slot.label <= Label.TRUSTED for slot in targets)
 
 
 def _over_count(found: Findings) -> bool:

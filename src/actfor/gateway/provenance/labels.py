@@ -50,8 +50,8 @@ class Origin:
 class SlotTrace:
     """One argument, or one value inside of it: its label, and how that was found.
 
-    ``how`` is one of: words, endorsed, named-source, person-named, record, composed, exact, part,
-    look-alike, encoded, solicited, ambiguous, forgotten, none.
+    ``how`` is one of: words, endorsed, named-source, person-named, record, named-record, composed,
+    exact, part, look-alike, encoded, solicited, ambiguous, forgotten, none.
     """
 
     pointer: str

@@ -145,7 +145,8 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
         other = kind is SinkType.NAME and index.is_other_record(record.item, hand.sentence)
         if kind in _FILLED and not hand.many and index.is_anothers(record.item, hand.sentence):
             return found(Label.UNTRUSTED, "other-record", record)
-        return found(Label.TRUSTED, "other-record" if other else "record", record)
+        called = "named-record" if index.is_called(record.item) else "record"
+        return found(Label.TRUSTED, "other-record" if other else called, record)
     if source := _from_named(index, key, kind, seen, hand):
         named = index.is_named(source.item)
         return found(Label.FROM, "named-source" if named else "followed", source)
