@@ -220,7 +220,11 @@ _REFERRING = (
     .where(log_ref.c.ref == bindparam("to"))
     .limit(bindparam("most"))
 )
-_LAST = select(func.max(log_leaf.c.idx), func.count()).select_from(log_leaf)
+_LOWEST = select(func.min(log_leaf.c.idx))
+_HIGHEST = select(func.max(log_leaf.c.idx))
+_COUNT_SINCE = (
+    select(func.count()).select_from(log_leaf).where(log_leaf.c.idx >= bindparam("start"))
+)
 _HEAD = select(log_head.c.size, log_head.c.frontier).where(log_head.c.id == _ONE)
 # Behind the sequencer's lock already; the row's own lock stops whoever writes beside it.
 _HEAD_TO_GROW = _HEAD.with_for_update()
@@ -438,11 +442,17 @@ def newest(
     return [StoredLeaf(*row) for row in rows]
 
 
-def extent(tx: Tx) -> tuple[int, int]:
-    """The highest leaf index (-1 if none) and the number of leaves."""
-    row = tx.one(_LAST)
-    assert row is not None  # noqa: S101 - an aggregate always has a row
-    return (-1 if row[0] is None else row[0]), row[1]
+def extent(tx: Tx) -> tuple[int, int] | None:
+    """The lowest and the highest leaf index; None if there is no leaf."""
+    # Two statements: SQLite finds one end of an index in a moment, both ends by reading all of it.
+    low, high = tx.one(_LOWEST), tx.one(_HIGHEST)
+    return None if low is None or high is None or low[0] is None else (low[0], high[0])
+
+
+def count_since(tx: Tx, start: int) -> int:
+    """How many leaves there are from an index on."""
+    row = tx.one(_COUNT_SINCE, start=start)
+    return row[0] if row else 0
 
 
 def head(tx: Tx) -> Frontier:

@@ -41,8 +41,8 @@ class Place:
     def encode(self) -> bytes:
         """Associated data: five fields, each after its length in four bytes."""
         fields = (self.tenant, self.table, self.row, self.column, str(self.version))
-        parts = (field.encode() for field in fields)
-        return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+        parts = [field.encode() for field in fields]
+        return b"".join([len(part).to_bytes(4, "big") + part for part in parts])
 
 
 class Cipher:

@@ -10,18 +10,17 @@ proofs still hold.
 
 from __future__ import annotations
 
-import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
-from json import JSONDecoder, JSONEncoder
 from typing import Final, Self, TypeAlias, cast
 
 from actfor.errors import Kind, Refused
 from actfor.wire.canonical import MAX_DEPTH, JsonObject, JsonValue, canonical
+from actfor.wire.quick_json import sorted_object
 from actfor.wire.strict_json import load_object
 
 MAX_LEAF_BYTES: Final = 4096
@@ -120,7 +119,7 @@ def members(leaf: bytes) -> JsonObject:
     Raises:
         Refused: as ``LogEntry.decode``.
     """
-    value = _plain(leaf)
+    value = sorted_object(leaf)
     if value is None:
         value = load_object(leaf, max_depth=MAX_DEPTH)
         if canonical(value) != leaf:
@@ -140,45 +139,6 @@ def members(leaf: bytes) -> JsonObject:
     ):
         raise Refused(Kind.MALFORMED, "not a log entry")
     return value
-
-
-def _plain(leaf: bytes) -> JsonObject | None:
-    """The value of a leaf that is canonical beyond doubt, quickly; None where there is doubt.
-
-    Sorted, compact output of the C encoder is RFC 8785's for text in the basic plane and integers
-    that a double holds; and what encodes back to the same bytes has no member twice.
-    """
-    # Four-byte characters sort otherwise in UTF-16.
-    if leaf.count(b"{") + leaf.count(b"[") > MAX_DEPTH or (
-        not leaf.isascii() and _ASTRAL.search(leaf)
-    ):
-        return None
-    try:
-        value = _DECODER.decode(leaf.decode())
-        same = _ENCODER.encode(value).encode() == leaf
-    except (ValueError, _Doubt):
-        return None
-    return cast("JsonObject", value) if same and isinstance(value, dict) else None
-
-
-class _Doubt(Exception):  # noqa: N818 - not an error: look again
-    pass
-
-
-def _doubt(_: str) -> object:
-    raise _Doubt
-
-
-def _small(digits: str) -> int:
-    """Sixteen digits may be more than a double holds."""
-    if len(digits) > 15:
-        raise _Doubt
-    return int(digits)
-
-
-_ASTRAL: Final = re.compile(rb"[\xf0-\xff]")
-_DECODER: Final = JSONDecoder(parse_float=_doubt, parse_constant=_doubt, parse_int=_small)
-_ENCODER: Final = JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)

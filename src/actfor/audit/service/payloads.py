@@ -23,6 +23,7 @@ from actfor.errors import Kind, Refused
 from actfor.keys import INSTALLATION, Cipher, Erased, Place, Vault
 from actfor.store import Tx
 from actfor.wire.log_entry import SALT_BYTES, Opening, member_salt, seal
+from actfor.wire.quick_json import compact_object
 from actfor.wire.strict_json import load_object
 
 _DEPTH = 64
@@ -110,7 +111,9 @@ class Reader:
 
 
 def _openings(salt: bytes, body: bytes) -> dict[str, Opening]:
-    private = load_object(body, max_depth=_DEPTH)
+    private = compact_object(body)
+    if private is None:
+        private = load_object(body, max_depth=_DEPTH)
     return {name: Opening(member_salt(salt, name), value) for name, value in private.items()}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import cast
 
 from actfor.audit import repository
 from actfor.audit.model import UNREFERENCED, EventType, VerifyReport, references
@@ -13,8 +14,9 @@ from actfor.errors import Refused
 from actfor.sdk.revocations import Revocations
 from actfor.store import Tx
 from actfor.wire import merkle
+from actfor.wire.canonical import JsonObject
 from actfor.wire.checkpoint import Checkpoint
-from actfor.wire.log_entry import LogEntry
+from actfor.wire.log_entry import members
 from actfor.wire.merkle import HASH_BYTES, Frontier
 from actfor.wire.tiles import TILE_HEIGHT, TILE_WIDTH, TreeWalk
 from actfor.wire.tlog_policy import Policy
@@ -208,49 +210,53 @@ class _Run:
             self.problems.append(f"entry {index} was changed: it is another in its tile")
 
     def _kept(self) -> Iterator[KeptLeaf]:
-        highest, _ = repository.extent(self._tx)
+        _, highest = repository.extent(self._tx) or (0, -1)
         for start in range(0, highest + 1, _CHUNK):
             yield from repository.kept(self._tx, start, start + _CHUNK)
 
     def _leaf(self, found: KeptLeaf) -> None:
         index = found.stored.index
         try:
-            entry = LogEntry.decode(found.stored.leaf)
+            entry = members(found.stored.leaf)
         except Refused:
             self.problems.append(f"entry {index} is not a log entry")
             return
-        if entry.seq != index:
-            self.problems.append(f"entry {index} says that it is entry {entry.seq}")
-        agent = entry.facts.get("agent")
+        type_, facts = entry["type"], cast("JsonObject", entry["facts"])
+        if entry["seq"] != index:
+            self.problems.append(f"entry {index} says that it is entry {entry['seq']}")
+        agent = facts.get("agent")
         named = agent if isinstance(agent, str) else None
-        if (found.type, found.trace, found.at) != (entry.type, entry.trace, entry.at) or (
-            found.agent != named
-        ):
+        if (found.type, found.trace, found.at, found.agent) != (
+            type_, entry["trace"], entry["at"], named,
+        ):  # fmt: skip
             self.problems.append(f"entry {index} is filed as something else than it says")
-        self.problems.extend(self.revocations.see(index, entry.type, entry.facts))
-        if entry.type not in UNREFERENCED:
-            self._references(index, entry)
-        self._openings(found.stored, entry)
+        self.problems.extend(self.revocations.see(index, type_, facts))
+        if type_ not in UNREFERENCED:
+            self._references(index, facts)
+        if type_ == EventType.ERASE:
+            self._told.add(index)
+        if self._reader is not None:
+            self._openings(self._reader, found.stored, cast("JsonObject", entry["commitments"]))
 
-    def _references(self, index: int, entry: LogEntry) -> None:
-        for ref in {*references(entry.facts)}:
+    def _references(self, index: int, facts: JsonObject) -> None:
+        for ref in {*references(facts)}:
             self.references += 1
             if not repository.is_reference(self._tx, ref, index):
                 self.problems.append(f"entry {index} cannot be found by `{ref}`, which it names")
 
-    def _openings(self, found: StoredLeaf, entry: LogEntry) -> None:
-        if self._reader is None:
-            return
+    def _openings(self, reader: Reader, found: StoredLeaf, commitments: JsonObject) -> None:
         try:
-            opened = self._reader.open(found)
+            opened = reader.open(found)
+            wrong = [
+                name
+                for name, opening in opened.openings.items()
+                if commitments.get(name) != opening.commitment()
+            ]
         except (Refused, UnicodeEncodeError):
             self.problems.append(f"entry {found.index}: what was kept of it cannot be read")
             return
-        for name, opening in opened.openings.items():
-            if entry.commitments.get(name) != opening.commitment():
-                self.problems.append(f"entry {found.index}: `{name}` is not what was committed to")
+        for name in wrong:
+            self.problems.append(f"entry {found.index}: `{name}` is not what was committed to")
         self.opened += len(opened.openings)
-        self.erased += len(entry.commitments.keys() - opened.openings.keys())
+        self.erased += len(commitments.keys() - opened.openings.keys())
         self.erasures.update(opened.erased_by)
-        if entry.type == EventType.ERASE:
-            self._told.add(found.index)
