@@ -4,9 +4,10 @@ import asyncio
 import json
 import shutil
 import stat
+import sys
 import zipfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -26,6 +27,7 @@ from actfor.keys import Purpose
 from actfor.server import Settings, load, restore, verify_backup, write_backup
 from actfor.server.wiring import Services, build
 from actfor.store import Tx, new_id
+from actfor.store.migrations import UNFINISHED
 from actfor.wire import jose
 from actfor.wire.log_entry import pseudonym
 from actfor.wire.rar import Authority, Budget, Grant
@@ -302,3 +304,60 @@ async def test_a_backup_moves_between_the_databases(scene: Scene, tmp_path: Path
     async with running(back) as services:
         assert (await services.audit.verify()).ok
         assert (await services.people.person(scene.cast.olivia.id)).name == "Olivia"
+
+
+def state_of(name: str) -> str:
+    """The schema's version in a PostgreSQL, as whoever opens it finds it; empty without one."""
+    cluster = postgres.shared()
+    there = cluster.run("SELECT to_regclass('public.alembic_version')::text", database=name)
+    if there[0][0] is None:
+        return ""
+    found = cluster.run("SELECT version_num FROM alembic_version", database=name)
+    return str(found[0][0]) if found else ""
+
+
+@pytest.mark.parametrize("after", [None, 0.0, 0.15, 0.4])
+async def test_a_restore_into_postgresql_that_is_killed_brings_nothing_back(
+    scene: Scene, tmp_path: Path, after: float | None
+) -> None:
+    """Killed while it fills the tables, and so long after they can be seen by others."""
+    cluster = postgres.shared()
+    name = cluster.new_database()
+    there = configured(tmp_path / "there", cluster.url(name))
+    (tmp_path / "there/keys").mkdir(parents=True)
+    shutil.copy(scene.data / "keys/kek.key", tmp_path / "there/keys/kek.key")
+    command = [
+        Path(sys.executable).with_name("actfor"), "restore", scene.file, "--unverified",
+        "--operator", "Olivia", "--data", tmp_path / "there", "--db", cluster.url(name),
+    ]  # fmt: skip
+    process = await asyncio.create_subprocess_exec(*command, stdout=-3, stderr=-3)
+    try:
+        if after is None:
+            waiting = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
+            locked = f"{waiting} WHERE d.datname = '{name}' AND l.locktype = 'advisory'"
+            while process.returncode is None and cluster.run(locked)[0][0] == 0:
+                await asyncio.sleep(0.005)
+        else:
+            while process.returncode is None and state_of(name) == "":
+                await asyncio.sleep(0.005)
+            await asyncio.sleep(after)
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+    found = state_of(name)
+    if found == UNFINISHED:
+        with pytest.raises(Refused, match="cut short") as refused:
+            await build(there, with_default_policies=True)
+        assert refused.value.kind is Kind.CONFLICT
+        with pytest.raises(Refused, match="has not ended"):
+            await asyncio.to_thread(write_backup, there, tmp_path / "again")
+        with pytest.raises(Refused, match="make a new database"):
+            await restore(there, scene.file, unverified=True, operators=["Olivia"])
+    elif found == "":
+        await restore(there, scene.file, unverified=True, operators=["Olivia"])
+    if found != UNFINISHED:
+        await check_nothing_came_back(scene, there)
+    if after == 0.0:
+        assert found == UNFINISHED  # or this test looks at nothing
+    cluster.drop(name)

@@ -230,7 +230,7 @@ def verify_backup(settings: Settings, file: Path, key: str | None = None) -> Ver
     try:
         with tempfile.TemporaryDirectory(prefix="actfor-verify-") as folder:
             url = f"sqlite:///{folder}/actfor.db"
-            store.load(url, archive.backup.schema, archive.content())
+            store.load(url, archive.backup.schema, archive.content(), closed=False)
             database = Database.open(url, clock=utc)
             try:
                 report = AuditLog.verify_database(

@@ -10,7 +10,9 @@ People come back only as far as somebody vouches for them:
 Who was erased after the backup, by the ledger beside the database, is erased again.
 
 All of it happens in a database of its own that is put in place at the end: what is cut short leaves
-what was there before.
+what was there before. Between the transaction that fills it and the one that ends everything it is
+closed (``snapshot.load``): on PostgreSQL, where it stands in its place already, what is cut short
+there is served by no node of any release.
 """
 
 from __future__ import annotations
@@ -93,12 +95,12 @@ async def restore(
         work, at = _work(settings, target)
         # In a thread: schema work on PostgreSQL has an event loop of its own.
         url, schema = at.database_url, archive.backup.schema
-        await asyncio.to_thread(store.load, url, schema, archive.content())
+        await asyncio.to_thread(store.load, url, schema, archive.content(), closed=True)
     finally:
         archive.close()
     gone = read_ledger(settings.data / LEDGER) + (read_ledger(erasures) if erasures else [])
     cause = f"restored from the backup of {archive.backup.created_at}"
-    application = await wiring.build(at, with_default_policies=False, guarded=False)
+    application = await wiring.build(at, with_default_policies=False, guarded=False, restoring=True)
     counts = {"disabled": 0, "erased": 0}
     try:
         services = application.services
@@ -106,6 +108,7 @@ async def restore(
         def also(tx: Tx) -> None:
             counts["erased"] = _erase_again(tx, services.erasure, {one.person for one in gone})
             counts["disabled"] = _vouch(tx, services.people, now, operators)
+            store.finish(tx)
 
         recovered = await recovery.end_everything(services, cause, also)
         compacted = await services.erasure.compact()

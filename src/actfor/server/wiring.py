@@ -134,12 +134,17 @@ class Application:
 
 
 async def build(
-    settings: Settings, *, with_default_policies: bool, guarded: bool = True
+    settings: Settings,
+    *,
+    with_default_policies: bool,
+    guarded: bool = True,
+    restoring: bool = False,
 ) -> Application:
     """Open the data folder and wire the services.
 
     ``guarded=False`` leaves out the comparison of the log with what was signed before: only
-    ``recovery`` may, and what is built so must never serve.
+    ``recovery`` may, and what is built so must never serve. ``restoring``: the database was filled
+    from a backup and is closed to everybody else.
 
     Raises:
         Refused: a key file, the database, the log or the policies are not as they must be.
@@ -148,7 +153,9 @@ async def build(
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     origin = settings.domain + "/log"
     vault = open_vault(settings)
-    database = Database.open(settings.database_url, clock=clock, reserve=BALLAST_BYTES)
+    database = Database.open(
+        settings.database_url, clock=clock, unfinished=restoring, reserve=BALLAST_BYTES
+    )
     try:
         services = await _services(
             settings,

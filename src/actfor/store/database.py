@@ -45,6 +45,7 @@ class Database:
         *,
         clock: Callable[[], datetime],
         create_all: bool = False,
+        unfinished: bool = False,
         reserve: int = 0,
     ) -> Database:
         """Open the database, bring its schema up to date, start the sequencer.
@@ -52,6 +53,8 @@ class Database:
         ``clock`` returns the current time as an aware datetime; it stamps ``Tx.now``.
         ``create_all`` makes the tables from ``metadata`` instead of running migrations: for tests
         and tools that own the file; never for a database that another release has to read.
+        ``unfinished`` opens what ``snapshot.load`` filled and closed, of this release's schema:
+        for the restore that is under way, and for nobody who serves.
         ``reserve`` bytes beside an SQLite file are kept for revocations on a full disk.
 
         Raises:
@@ -64,7 +67,7 @@ class Database:
             Ballast.make_way(location.path)
         if create_all:
             make_tables(location, metadata)
-        else:
+        elif not unfinished:
             from actfor.store.migrations import migrate
 
             if isinstance(location, sqlite.Location):

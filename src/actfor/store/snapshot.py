@@ -1,7 +1,9 @@
 """Every row of a database as one consistent snapshot, and back: for backups, on either database.
 
 Reading needs no writer: it goes on beside a server that serves. Loading is one transaction together
-with the migrations around it, so that what is cut short leaves an empty database.
+with the migrations around it, so that what is cut short leaves an empty database. What was loaded
+is an older state, so it stays closed (``UNFINISHED``) until the transaction that makes it safe
+calls ``finish``.
 """
 
 from __future__ import annotations
@@ -13,12 +15,26 @@ from typing import Any, Final, TypeVar
 from alembic import command
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Select, Table, bindparam, column, func, insert, select, table, tuple_
+from sqlalchemy import (
+    Column,
+    MetaData,
+    Select,
+    Table,
+    Text,
+    bindparam,
+    column,
+    func,
+    insert,
+    select,
+    table,
+    tuple_,
+    update,
+)
 from sqlalchemy.exc import DBAPIError
 
 from actfor.errors import Kind, Refused
 from actfor.store.database import make_readers
-from actfor.store.migrations import SCRIPTS, configuration, engine_for
+from actfor.store.migrations import SCRIPTS, UNFINISHED, configuration, engine_for
 from actfor.store.places import parse
 from actfor.store.statements import Row
 from actfor.store.tables import metadata
@@ -29,7 +45,14 @@ OWN: Final = frozenset({"store_node", "store_change"})
 """What a database says of its own nodes; it means nothing elsewhere."""
 
 _PAGE: Final = 1000
-_VERSION: Final[Select[Any]] = select(column("version_num")).select_from(table("alembic_version"))
+_alembic = Table("alembic_version", MetaData(), Column("version_num", Text, primary_key=True))
+_VERSION: Final[Select[Any]] = select(_alembic.c.version_num)
+_CLOSE: Final = update(_alembic).values(version_num=UNFINISHED)
+_FINISH: Final = (
+    update(_alembic)
+    .where(_alembic.c.version_num == UNFINISHED)
+    .values(version_num=bindparam("version"))
+)
 
 
 def read_snapshot(url: str, clock: Callable[[], datetime], unit: Callable[[Tx], T]) -> T:
@@ -54,11 +77,11 @@ def revision(tx: Tx) -> str:
     """The schema's version.
 
     Raises:
-        Refused: CONFLICT if it has none.
+        Refused: CONFLICT if it has none, or holds a restore that has not ended.
     """
     row = tx.one(_VERSION)
-    if row is None:
-        raise Refused(Kind.CONFLICT, "the database has no schema")
+    if row is None or row[0] == UNFINISHED:
+        raise Refused(Kind.CONFLICT, "the database has no schema, or a restore has not ended")
     return str(row[0])
 
 
@@ -82,11 +105,16 @@ def rows(tx: Tx, of: Table) -> Iterator[Row]:
 
 
 def load(
-    url: str, version: str, content: Iterable[tuple[str, list[str], Iterable[list[object]]]]
+    url: str,
+    version: str,
+    content: Iterable[tuple[str, list[str], Iterable[list[object]]]],
+    *,
+    closed: bool,
 ) -> int:
     """Fill an empty database with tables as ``tables`` orders them; how many rows.
 
     The rows are of schema ``version``: migrations up to it run before, those after it afterwards.
+    With ``closed`` only ``Database.open(…, unfinished=True)`` opens it until ``finish``.
 
     Raises:
         Refused: CONFLICT if the database is not empty or the version is not known to this release.
@@ -100,6 +128,8 @@ def load(
             if version not in known:
                 raise Refused(Kind.CONFLICT, f"schema `{version}` is newer than this release")
             current = MigrationContext.configure(connection).get_current_revision()
+            if current == UNFINISHED:
+                raise Refused(Kind.CONFLICT, "a restore was cut short here: make a new database")
             if current is None:
                 command.upgrade(config, version)
             for found in tables() if current is not None else ():
@@ -114,8 +144,21 @@ def load(
                     connection.execute(into, dict(zip(columns, row, strict=True)))
                     count += 1
             command.upgrade(config, "head")
+            if closed:
+                connection.execute(_CLOSE)
     except DBAPIError as cause:
         raise Refused(Kind.BUSY, "the database could not be filled") from cause
     finally:
         engine.dispose()
     return count
+
+
+def finish(tx: Tx) -> None:
+    """What was loaded is as safe as this transaction makes it: from its commit on it opens.
+
+    Raises:
+        Refused: CONFLICT if no restore is under way.
+    """
+    head = ScriptDirectory(str(SCRIPTS)).get_current_head()
+    if head is None or tx.changed(_FINISH, version=head) != 1:
+        raise Refused(Kind.CONFLICT, "no restore is under way in this database")

@@ -36,6 +36,10 @@ LOCK_WAIT_SECONDS = 30
 
 SCRIPTS = Path(__file__).parent
 
+UNFINISHED = "restoring"
+"""In place of the schema's version while a restore is under way (``snapshot.load``). It is the
+version of no release, so that none opens what was filled and not yet made safe."""
+
 
 def migrate(url: str, scripts: Path = SCRIPTS) -> None:
     """Bring the database to this release's schema; does nothing if it is there already.
@@ -123,6 +127,12 @@ def _upgrade(connection: Connection, scripts: Path) -> None:
     script = ScriptDirectory.from_config(config)
     current = MigrationContext.configure(connection).get_current_revision()
     known = {revision.revision for revision in script.walk_revisions()}
+    if current == UNFINISHED:
+        raise Refused(
+            Kind.CONFLICT,
+            "a restore into this database is under way, or was cut short: nothing is served from"
+            " it; restore into a new one",
+        )
     if current is not None and current not in known:
         raise Refused(
             Kind.CONFLICT, f"the database has schema `{current}`, newer than this release"
