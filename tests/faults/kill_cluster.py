@@ -19,7 +19,7 @@ from actfor.store.postgres_writer import PostgresWriter
 
 NODES = 2
 IN_FLIGHT = 0.25  # seconds after the kill in which an earlier answer may still arrive
-LONGEST_REFUSAL = 6.5
+LONGEST_REFUSAL = 2.5
 LONGEST_RECOVERY = 10.0
 
 

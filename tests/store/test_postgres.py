@@ -23,7 +23,7 @@ from actfor.store.postgres import Link, Location, apart
 from actfor.store.postgres_checks import check_server
 from actfor.store.postgres_writer import SEQUENCE_LOCK
 
-BUSY_WITHIN = 3.5
+BUSY_WITHIN = 2.4  # what is promised is two seconds; the rest is a busy machine
 """Seconds: two for the database, the rest for a machine that runs other tests."""
 
 
@@ -404,8 +404,31 @@ def test_a_crowd_of_readers_is_refused_together_when_nobody_answers(proxied) -> 
 
     began = time.monotonic()
     answers = asyncio.run(crowd())
-    assert time.monotonic() - began < 2 * BUSY_WITHIN
+    assert time.monotonic() - began < BUSY_WITHIN
     assert {type(answer) for answer in answers} == {Refused}
+
+
+@pytest.mark.parametrize("kind", ["write", "read"])
+def test_who_waits_behind_others_is_answered_as_soon_as_they_are(proxied, kind: str) -> None:
+    """The time counts from the question, not from when the database could be asked at last."""
+    store, proxy = proxied
+    proxy.mode = "mute"
+
+    async def one(number: int) -> float:
+        await asyncio.sleep(number * 0.15)
+        began = time.monotonic()
+        with pytest.raises(Refused) as refused:
+            if kind == "write":
+                await store.write(add(f"{number}"))
+            else:
+                await store.read(lambda tx: tx.run(ALL))
+        assert refused.value.kind is Kind.BUSY
+        return time.monotonic() - began
+
+    async def crowd() -> list[float]:
+        return [*await asyncio.gather(*(one(n) for n in range(24)))]
+
+    assert max(asyncio.run(crowd())) < BUSY_WITHIN
 
 
 # -- the lock and the order ---------------------------------------------------------------------------
@@ -528,7 +551,7 @@ def test_a_session_is_ours_whatever_the_server_says(url: str) -> None:
 
     assert apart(work) == {
         "TimeZone": "UTC",
-        "lock_timeout": "2s",
-        "statement_timeout": "2s",
+        "lock_timeout": "1900ms",
+        "statement_timeout": "1900ms",
         "transaction_isolation": "read committed",
     }

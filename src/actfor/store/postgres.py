@@ -28,8 +28,9 @@ from actfor.store.transaction import Result
 
 T = TypeVar("T")
 
-WAIT_SECONDS = 2.0
-"""How long one transaction may wait for the database, all its statements together."""
+WAIT_SECONDS = 1.9
+"""How long a unit may take from when it is asked for to its answer: its turn, the connection, all
+statements, the COMMIT, and what became of a COMMIT whose answer was lost."""
 
 SCHEMES = ("postgresql", "postgres")
 _SETTINGS = {"host", "port", "sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword"} | {
@@ -121,19 +122,23 @@ class Link:
         *,
         read_only: bool = False,
         lock_seconds: float = WAIT_SECONDS,
+        connect_seconds: float | None = None,
     ) -> None:
-        """Connect. ``lock_seconds`` bounds that, and each wait for a lock later on.
+        """Connect, within ``connect_seconds``. ``lock_seconds`` bounds each wait for a lock, and
+        that, too, where nothing else is said.
 
         Raises:
             StorageFailure: the server cannot be reached, or does not let us in.
         """
         self.dead = False
-        self._left = WAIT_SECONDS
+        self.patience(lock_seconds if connect_seconds is None else connect_seconds)
+        if self._left <= 0:
+            raise StorageFailure("the database took too long")
         self._loop = asyncio.new_event_loop()  # uvloop is slower here: it starts and stops a lot
         self._prepared: dict[str, Any] = {}
         settings = _session(location, read_only, lock_seconds)
         try:
-            connecting = _connect(location, settings, lock_seconds)
+            connecting = _connect(location, settings, self._left)
             self._raw: Any = self._loop.run_until_complete(connecting)
         except BaseException:
             self._loop.close()
@@ -141,12 +146,12 @@ class Link:
 
     def patience(self, seconds: float = WAIT_SECONDS) -> None:
         """Begin to count: from here on, statements may take so long together."""
-        self._left = seconds
+        self._granted = self._left = seconds
 
     @property
     def is_out_of_patience(self) -> bool:
         """Whether half of the time was used up: there is none to try the same again."""
-        return self._left < WAIT_SECONDS / 2
+        return self._left < self._granted / 2
 
     def run(self, statement: Statement, params: Mapping[str, Scalar]) -> Result:
         """See ``transaction.Connection``."""

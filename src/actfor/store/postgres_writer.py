@@ -37,6 +37,10 @@ _ENTER = (
 )
 _FATE = "SELECT pg_xact_status(CAST($1 AS text)::xid8)"
 _RETRY_SECONDS = 0.5
+# Of the time that a transaction has: what its statements may use, what is left for the COMMIT at
+# least, and what is left to ask for its fate.
+_STATEMENTS, _COMMIT, _FATE_ASKED = 0.6, 0.25, 0.15
+_ROLLBACK_SECONDS = 0.2
 _COMPACT_SECONDS = 300.0
 _OTHERS = (
     "SELECT relname::text FROM pg_class WHERE relkind = 'r' AND relname = ANY($1::text[])"
@@ -53,6 +57,8 @@ _FENCED = "this node was fenced: another one took its place, or an operator said
 class PostgresWriter(Batched):
     """Transactions of one node. Connects when it is first used, and again after a failure."""
 
+    patience: float | None = WAIT_SECONDS
+
     def __init__(self, location: Location, node: str, epoch: int = 1) -> None:
         self._location = location
         self._node = node
@@ -61,9 +67,15 @@ class PostgresWriter(Batched):
         self._link: Link | None = None
         self._refused_until = 0.0  # after a failed connect callers are refused at once for a moment
         self._id = ""  # of the transaction, to learn its fate when the answer to COMMIT is lost
+        self.allow(WAIT_SECONDS)
         self._forget()
 
     # -- the transaction ----------------------------------------------------------------------
+
+    def allow(self, seconds: float) -> None:
+        """See ``sequencer.Writer``."""
+        self._allowed = seconds
+        self._until = time.monotonic() + seconds
 
     def begin(self) -> None:
         """Take the lock; refuse where this node was fenced or the server stopped being safe."""
@@ -86,7 +98,8 @@ class PostgresWriter(Batched):
         """
         self._send_all()
         link = self._linked()
-        link.patience()
+        left = self._until - time.monotonic() - _FATE_ASKED * self._allowed
+        link.patience(max(left, _COMMIT * self._allowed))
         try:
             tag = link.control(_COMMIT_AND_TELL if CHANGES in self._written else "COMMIT")
         except StorageFailure:
@@ -114,7 +127,7 @@ class PostgresWriter(Batched):
         if link is None:
             return
         try:
-            link.patience()
+            link.patience(_ROLLBACK_SECONDS)
             if link.in_transaction:
                 link.control("ROLLBACK")
         except StorageFailure:
@@ -124,7 +137,7 @@ class PostgresWriter(Batched):
 
     def compact(self, tables: Sequence[str]) -> None:
         """FULL: a plain VACUUM leaves the bytes of dead rows in their pages."""
-        link = self._link or self._connected()
+        link = self._link or self._connected(WAIT_SECONDS)
         link.patience(_COMPACT_SECONDS)
         # A role that does not own a table gets a warning and no VACUUM: do not say it was done.
         if others := link.fetch(_OTHERS, list(tables)):
@@ -167,9 +180,9 @@ class PostgresWriter(Batched):
 
     def _begun(self) -> Link:
         """A link with the lock. An idle one may have died unnoticed; then once more, anew."""
-        link = self._link
+        link, until = self._link, time.monotonic() + _STATEMENTS * self._allowed
         if link is not None:
-            link.patience()
+            link.patience(_STATEMENTS * self._allowed)
             try:
                 link.control(_BEGIN)
             except StorageFailure:
@@ -181,7 +194,7 @@ class PostgresWriter(Batched):
                     raise
             else:
                 return link
-        link = self._connected()
+        link = self._connected(until - time.monotonic())
         link.control(_BEGIN)
         return link
 
@@ -190,11 +203,13 @@ class PostgresWriter(Batched):
             raise StorageFailure("the connection to the database is gone")
         return self._link
 
-    def _connected(self) -> Link:
+    def _connected(self, seconds: float) -> Link:
+        """A new link, which has what is left of these seconds."""
+        until = time.monotonic() + seconds
         if time.monotonic() < self._refused_until:
             raise StorageFailure("the database could not be reached a moment ago")
         try:
-            self._link = Link(self._location)
+            self._link = Link(self._location, connect_seconds=seconds)
             check_server(self._link)
         except Refused as refused:
             self._drop()
@@ -203,7 +218,7 @@ class PostgresWriter(Batched):
             self._drop()
             self._refused_until = time.monotonic() + _RETRY_SECONDS
             raise
-        self._link.patience()
+        self._link.patience(until - time.monotonic())
         return self._link
 
     def _drop(self) -> None:
@@ -212,10 +227,12 @@ class PostgresWriter(Batched):
             link.close()
 
     def _was_committed(self) -> bool:
-        deadline = time.monotonic() + WAIT_SECONDS
-        while time.monotonic() < deadline:
+        now = time.monotonic()
+        deadline = max(self._until, now + _FATE_ASKED * self._allowed)
+        while (left := deadline - time.monotonic()) > 0:
             try:
-                link = self._link or self._connected()
+                link = self._link or self._connected(left)
+                link.patience(deadline - time.monotonic())
                 ((fate,),) = link.fetch(_FATE, self._id)
             except StorageFailure:
                 self._drop()
@@ -223,5 +240,5 @@ class PostgresWriter(Batched):
                 if fate in {"committed", "aborted"}:
                     return bool(fate == "committed")
             self._refused_until = 0.0
-            time.sleep(0.05)
+            time.sleep(0.02)
         raise OutcomeUnknown("the connection broke during a commit, and its fate is not known")

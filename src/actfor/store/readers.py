@@ -164,9 +164,10 @@ class PostgresReaders:
             if not job.answer.set_running_or_notify_cancel():
                 continue
             try:
-                if time.monotonic() - job.asked > postgres.WAIT_SECONDS:
+                until = job.asked + postgres.WAIT_SECONDS
+                if time.monotonic() > until:
                     raise StorageFailure("too many reads wait for the database")  # noqa: TRY301
-                link = self._begun(link)
+                link = self._begun(link, until)
                 value = self._run(link, job.unit)
             except BaseException as cause:  # noqa: BLE001 - whatever the unit raises is its caller's
                 job.answer.set_exception(cause)
@@ -183,10 +184,10 @@ class PostgresReaders:
         finally:
             tx.close()
 
-    def _begun(self, link: postgres.Link | None) -> postgres.Link:
+    def _begun(self, link: postgres.Link | None, until: float) -> postgres.Link:
         if link is not None:
             try:
-                link.patience()
+                link.patience(until - time.monotonic())
                 link.control(_BEGIN)
             except StorageFailure:
                 link.close()
@@ -199,11 +200,12 @@ class PostgresReaders:
         if time.monotonic() < self._refused_until:
             raise StorageFailure("the database could not be reached a moment ago")
         try:
-            link = postgres.Link(self._location, read_only=True)
+            left = until - time.monotonic()
+            link = postgres.Link(self._location, read_only=True, connect_seconds=left)
         except StorageFailure:
             self._refused_until = time.monotonic() + _RETRY_SECONDS
             raise
-        link.patience()
+        link.patience(until - time.monotonic())
         link.control(_BEGIN)
         return link
 
@@ -213,6 +215,7 @@ def _ended(link: postgres.Link | None) -> postgres.Link | None:
         return None
     try:
         if link.in_transaction:
+            link.patience()
             link.control("ROLLBACK")
     except StorageFailure:
         logger.debug("a reading connection was dropped", exc_info=True)

@@ -39,12 +39,27 @@ BATCH_SECONDS = 0.2
 """How long units are added to one transaction. On a slow database fewer share one, so that none is
 refused for its neighbours' sake, and other nodes get their turn."""
 
+SHORTEST = 0.25
+"""The part of a writer's patience that a transaction needs: a unit that waited until there is less
+left is refused, and nothing of it has happened."""
+
 MAX_WAITING = 20_000
 """Units in the queue; beyond that callers are refused rather than kept."""
 
 
 class Writer(Connection, Protocol):
     """The writing connection of a dialect."""
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds within which a unit is answered, from when it was queued; None for a disk, which
+        answers or fails.
+        """
+        ...
+
+    def allow(self, seconds: float) -> None:
+        """The next transaction may take so long, from here until its fate is known."""
+        ...
 
     def begin(self) -> None:
         """Open a transaction that excludes every other writer."""
@@ -94,7 +109,7 @@ class Job:
     With ``compacts`` it is no unit: the files are compacted between two transactions.
     """
 
-    __slots__ = ("callbacks", "compacts", "error", "loop", "result", "settle", "unit")
+    __slots__ = ("asked", "callbacks", "compacts", "error", "loop", "result", "settle", "unit")
 
     def __init__(
         self,
@@ -104,6 +119,7 @@ class Job:
         *,
         compacts: Sequence[str] | None = None,
     ) -> None:
+        self.asked = time.monotonic()
         self.compacts = compacts
         self.unit = unit
         self.settle = settle
@@ -167,7 +183,7 @@ class Sequencer:
         going = True
         while going or self._left:
             batch, going = self._take(going)
-            units = [job for job in batch if job.compacts is None]
+            units = self._in_time([job for job in batch if job.compacts is None])
             if units:
                 self._commit(units)
             for job in batch:
@@ -194,6 +210,23 @@ class Sequencer:
             except Empty:
                 return batch, True
         return batch, False
+
+    def _in_time(self, batch: list[Job]) -> list[Job]:
+        """Refuse who has waited too long for a database that does not answer; the others share what
+        time the first of them has left.
+        """
+        patience = self._writer.patience
+        if patience is None or not batch:
+            return batch
+        now = time.monotonic()
+        latest = now - patience * (1 - SHORTEST)
+        for job in batch:
+            if job.asked < latest:
+                job.error = not_durable()
+        batch = [job for job in batch if job.error is None]
+        if batch:
+            self._writer.allow(patience - (now - min(job.asked for job in batch)))
+        return batch
 
     def _commit(self, batch: list[Job]) -> None:
         participants: dict[object, Participant] = {}

@@ -101,6 +101,7 @@ def rows(tx: Tx, of: Table) -> Iterator[Row]:
         yield from found
         if len(found) < _PAGE:
             return
+        tx.go_on()
         found = tx.run(later, **{f"after_{n}": found[-1][i] for n, i in enumerate(at)})
 
 

@@ -32,6 +32,8 @@ class SqliteWriter(Batched):
     the process dies, however it dies.
     """
 
+    patience: float | None = None
+
     def __init__(self, location: Location, reserve: int = 0) -> None:
         """``reserve`` is the size of the ballast in bytes."""
         self._path = location.path
@@ -44,6 +46,9 @@ class SqliteWriter(Batched):
             raise
         self._files: list[tuple[Path, tuple[int, int]]] = []  # as they were when opened
         self._broken = False
+
+    def allow(self, seconds: float) -> None:
+        """The disk is not hurried."""
 
     def begin(self) -> None:
         """IMMEDIATE: no other writer from here on, and what is read stays true until commit."""
