@@ -19,7 +19,7 @@ import shutil
 import signal
 import sqlite3
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,7 +47,9 @@ from actfor.identity.model import PersonState
 from actfor.keys import Vault
 from actfor.sdk.attest import attestation_proof
 from actfor.store import Database, Tx
+from actfor.store.batched import Queued
 from actfor.store.sequencer import Writer
+from actfor.store.sqlite_writer import SqliteWriter
 from actfor.wire import dpop, token_exchange
 from actfor.wire.dpop import DpopProof
 from actfor.wire.jose import SigningKey
@@ -56,11 +58,24 @@ from actfor.wire.note import NoteVerifier
 # -- the writing connection that dies ----------------------------------------------------------------
 
 
+class RowByRow(SqliteWriter):
+    """The product's writer; rows that wait are written one at a time, and each is told before."""
+
+    before_row: Callable[[], None]
+
+    def _put(self, rows: Sequence[Queued]) -> None:
+        for row in rows:
+            self.before_row()
+            super()._put([row])
+
+
 class Dying:
     """A writing connection that counts its steps, and kills the process before one of them."""
 
     def __init__(self, inner: Writer, die_before: int | None) -> None:
-        self._inner = inner
+        self._inner: Any = inner
+        self._inner.__class__ = RowByRow
+        self._inner.before_row = lambda: self.step("row")
         self._die_before = die_before
         self.steps: list[str] = []
         self.shapes: list[Any] = []  # what stands after each commit
@@ -98,7 +113,7 @@ class Dying:
         self._inner.commit()
         self.step("committed")
         if self._die_before is None:
-            self.shapes.append(shape(lambda sql: self._inner._connection.control(sql).fetchall()))  # type: ignore[attr-defined]
+            self.shapes.append(shape(lambda sql: self._inner._connection.control(sql).fetchall()))
 
 
 class CommitsEachUnit(Dying):

@@ -147,7 +147,7 @@ async def test_the_record_is_on_disk_before_anything_is_sent(
 async def test_nothing_is_sent_when_the_record_cannot_be_made(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def full(unit: object) -> None:
+    async def full(unit: object, ahead: object) -> None:
         raise Refused(Kind.BUSY, "the record could not be made durable")
 
     token = await world.token()

@@ -467,13 +467,12 @@ def head_to_grow(tx: Tx) -> Frontier:
     return Frontier.from_bytes(*row) if row else Frontier()
 
 
-def advance(tx: Tx, old: Frontier, new: Frontier) -> bool:
-    """Replace the head; False if it is not ``old`` any more."""
+def advance(tx: Tx, old: Frontier, new: Frontier) -> None:
+    """Replace the head; the transaction fails if it is not ``old`` any more: two writers."""
     if old.size == 0 and tx.one(_HEAD) is None:
-        return tx.changed(_FIRST_HEAD, new_size=new.size, new_frontier=new.to_bytes()) == 1
-    return (
-        tx.changed(_ADVANCE, old_size=old.size, new_size=new.size, new_frontier=new.to_bytes()) == 1
-    )
+        tx.must(_FIRST_HEAD, new_size=new.size, new_frontier=new.to_bytes())
+    else:
+        tx.must(_ADVANCE, old_size=old.size, new_size=new.size, new_frontier=new.to_bytes())
 
 
 def add_tile(tx: Tx, level: int, n: int, body: bytes, root: bytes) -> None:

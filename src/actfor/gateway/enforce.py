@@ -43,7 +43,7 @@ from actfor.gateway.refusals import Again, Asked, Refusal, at
 from actfor.gateway.running import Ended, Running
 from actfor.gateway.upstream import UpstreamError, UpstreamLost
 from actfor.identity import AgentService
-from actfor.store import Database, Tx, new_id
+from actfor.store import Ask, Database, Tx, new_id
 from actfor.wire.canonical import JsonObject
 from actfor.wire.mcp import INTERNAL_ERROR
 
@@ -230,7 +230,7 @@ class Enforcer:
 
         try:
             with at(Stage.RECORD, case), case.past.permitting():
-                await self._database.write(unit)
+                await self._database.write(unit, self._ahead(caller))
         except Refusal as refusal:
             if refusal.stage in _DECIDE_AGAIN and refusal.refused.kind is Kind.CONFLICT:
                 raise Again from None
@@ -312,6 +312,9 @@ class Enforcer:
         """
         await self._database.write(lambda tx: self._take_proof(tx, caller))
         caller.spent = True
+
+    def _ahead(self, caller: Caller) -> list[Ask]:
+        return self._delegation.ahead(caller.delegation, None if caller.spent else caller.proof)
 
     def _take_proof(self, tx: Tx, caller: Caller) -> None:
         """The proof is used here or was used before; nothing to do where it is used already."""

@@ -10,12 +10,13 @@ from actfor.store.database import Database
 from actfor.store.failures import ConstraintViolation
 from actfor.store.feed import Feed
 from actfor.store.ids import new_id
-from actfor.store.schema import insert_ignore, metadata
+from actfor.store.schema import insert_ignore, metadata, one_of
 from actfor.store.statements import Row, Scalar, Statement
-from actfor.store.transaction import Participant, Tx
+from actfor.store.transaction import Ask, Participant, Tx
 
 __all__ = [
     "BALLAST_BYTES",
+    "Ask",
     "ConstraintViolation",
     "Database",
     "Feed",
@@ -27,4 +28,5 @@ __all__ = [
     "insert_ignore",
     "metadata",
     "new_id",
+    "one_of",
 ]

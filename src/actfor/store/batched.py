@@ -14,16 +14,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from json import dumps
 from typing import TypeAlias
 
+from actfor.errors import Refused
 from actfor.store.failures import StorageFailure
 from actfor.store.statements import ANY, Compiled, Row, Scalar, Statement
 from actfor.store.transaction import Ask, Result
 
 _JOURNAL = 48  # writes after which the next unit gets a savepoint
+_SMALL = 4  # rows
 _CAREFUL = 256  # units with a savepoint of their own, after one that had to be undone
 Values: TypeAlias = tuple[Scalar, ...]
-_Key: TypeAlias = tuple[str, Values]
+Key: TypeAlias = tuple[Compiled, Values]
 
 
 @dataclass(slots=True)
@@ -40,11 +43,22 @@ class _Unit:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """A row to be written. Of several for one ``place`` the last is written."""
+    """A row to be written. Of several for one ``place`` the last is written. Where it ``must``,
+    and does not change exactly one row, the transaction fails.
+    """
 
     known: Compiled
     values: Values
-    place: _Key | None = None
+    place: Key | None = None
+    must: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """A query that units will make, and the one that asks for a crowd of them."""
+
+    known: Compiled
+    crowd: Compiled | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +85,7 @@ class Batched(ABC):
     """
 
     _careful = 0  # units that still get a savepoint of their own
+    _expected: Sequence[Ask] = ()  # of the transaction that begins next
 
     # -- of a dialect ---------------------------------------------------------------------------
 
@@ -101,29 +116,40 @@ class Batched(ABC):
         self._unit: _Unit | None = None
         self._journal: list[_Wrote | _Sent] = []  # since the savepoint
         self._sent_before = 0  # rows of the queue that the database had at the savepoint
-        self._answers: dict[_Key, Result] = {}
-        self._asked: dict[str, set[_Key]] = {}  # answers by the tables they came from
-        self._replaced: list[tuple[Compiled, _Key, Result | None]] = []  # and what stood before
+        self._answers: dict[Key, Result] = {}
+        self._asked: dict[str, dict[Compiled, list[Key]]] = {}  # answers by table and query
+        self._replaced: list[tuple[Key, Result | None]] = []  # and what stood before
+        self._used: dict[Key, int] = {}  # how often units asked what has a small answer
         self._queue: list[Queued] = []
         self._sent = 0  # rows of the queue that the database has
         self._waiting: set[str] = set()  # tables of those it has not
         self._written: set[str] = set()
 
-    def ahead(self, asks: Iterable[Ask]) -> None:
-        """Make queries that units will make; a crowd's, that differ in one value, as one."""
-        for known, many in self._not_asked(asks):
-            for values in many:
-                self._query(known, values)
+    def expect(self, asks: Sequence[Ask]) -> None:
+        """See ``sequencer.Writer``."""
+        self._expected = asks
 
-    def _not_asked(self, asks: Iterable[Ask]) -> list[tuple[Compiled, list[Values]]]:
-        """The queries among these that are not answered, by their texts."""
-        found: dict[str, tuple[Compiled, dict[Values, None]]] = {}
-        for ask in asks:
+    def _crowds(self, asks: Iterable[Ask]) -> list[tuple[_Ahead, list[Values]]]:
+        """The queries among these, by their texts; those of nobody twice."""
+        found: dict[Compiled, tuple[_Ahead, dict[Values, None]]] = {}
+        different = {(id(ask.query), *ask.params.values()): ask for ask in asks}
+        for ask in different.values():
             known = self._compiled(ask.query)
-            values = known.ordered(ask.params)
-            if (known.sql, values) not in self._answers:
-                found.setdefault(known.sql, (known, {}))[1][values] = None
-        return [(known, list(many)) for known, many in found.values()]
+            try:
+                values = known.ordered(ask.params)
+            except (Refused, TypeError):
+                continue  # the unit that will ask so is refused for it, and nobody else
+            crowd = None if ask.crowd is None else self._compiled(ask.crowd)
+            found.setdefault(known, (_Ahead(known, crowd), {}))[1][values] = None
+        return [(ahead, list(many)) for ahead, many in found.values()]
+
+    def _learn_crowd(self, known: Compiled, many: Iterable[Values], rows: Iterable[Row]) -> None:
+        """Rows of a crowd's query; where there is none, that is the answer."""
+        answers: dict[Values, list[Row]] = {values: [] for values in many}
+        for key, *row in rows:
+            answers[(key,)].append(tuple(row))
+        for values, found in answers.items():
+            self._learn((known, values), Result(found, len(found)))
 
     def _send_all(self) -> None:
         self._send(len(self._queue))
@@ -154,11 +180,11 @@ class Batched(ABC):
 
     def _take_back(self, replaced: int) -> None:
         """Answers stand as they did when the unit began: all it wrote was still queued."""
-        for asked, key, before in reversed(self._replaced[replaced:]):
+        for key, before in reversed(self._replaced[replaced:]):
             if before is None:
                 self._answers.pop(key, None)
             else:
-                self._learn(asked, key, before)
+                self._learn(key, before)
 
     def _go_back(self, kept: list[_Wrote | _Sent]) -> None:
         """To the savepoint, and forward again over what the units before this one did."""
@@ -190,8 +216,16 @@ class Batched(ABC):
     def later(self, statement: Statement, params: Mapping[str, Scalar], /) -> None:
         """See ``transaction.Connection``."""
         known = self._compiled(statement)
+        self._wait(known, Queued(known, known.ordered(params)))
+
+    def must(self, statement: Statement, params: Mapping[str, Scalar], /) -> None:
+        """See ``transaction.Connection``."""
+        known = self._compiled(statement)
+        self._wait(known, Queued(known, known.ordered(params), must=True))
+
+    def _wait(self, known: Compiled, row: Queued) -> None:
         assert known.written is not None  # noqa: S101 - a query is not for later
-        self._queue.append(Queued(known, known.ordered(params)))
+        self._queue.append(row)
         self._waiting.add(known.written)
         self._outdate(known.written)
 
@@ -201,26 +235,29 @@ class Batched(ABC):
         """See ``transaction.Connection``."""
         asked, known = self._compiled(ask.query), self._compiled(statement)
         assert known.written is not None  # noqa: S101 - a query writes nothing
-        key = (asked.sql, asked.ordered(ask.params))
+        key = (asked, asked.ordered(ask.params))
         self._queue.append(Queued(known, known.ordered(params), key))
         self._waiting.add(known.written)
-        self._replaced.append((asked, key, self._answers.get(key)))
-        self._outdate(known.written, but=asked.sql)
-        self._learn(asked, key, Result([row], 1))
+        self._replaced.append((key, self._answers.get(key)))
+        self._outdate(known.written, but=asked)
+        self._learn(key, Result([row], 1))
 
     def _query(self, known: Compiled, values: Values) -> Result:
-        key = (known.sql, values)
-        if (before := self._answers.get(key)) is not None:
-            return before
-        self._send_before(known.tables)
-        result = self._execute(known, values)
-        self._learn(known, key, result)
+        key = (known, values)
+        result = self._answers.get(key)
+        if result is None:
+            self._send_before(known.tables)
+            result = self._execute(known, values)
+            self._learn(key, result)
+        if len(result.fetchall()) <= _SMALL:
+            self._used[key] = self._used.get(key, 0) + 1
         return result
 
-    def _learn(self, known: Compiled, key: _Key, result: Result) -> None:
+    def _learn(self, key: Key, result: Result) -> None:
+        if key not in self._answers:
+            for table in key[0].tables:
+                self._asked.setdefault(table, {}).setdefault(key[0], []).append(key)
         self._answers[key] = result
-        for table in known.tables:
-            self._asked.setdefault(table, set()).add(key)
 
     def _execute(self, known: Compiled, values: Values) -> Result:
         try:
@@ -244,18 +281,15 @@ class Batched(ABC):
         self._journal = []
         self._sent_before = self._sent
 
-    def _outdate(self, table: str, but: str = "") -> None:
-        """Answers about a table do not hold any more, except those of one text."""
+    def _outdate(self, table: str, but: Compiled | None = None) -> None:
+        """Answers about a table do not hold any more, except those of one query."""
         self._written.add(table)
         if table == ANY:
             self._answers, self._asked = {}, {}
-        keys = self._asked.get(table)
-        if not keys:
-            return
-        gone = {key for key in keys if key[0] != but} if but else set(keys)
-        keys -= gone
-        for key in gone:
-            self._answers.pop(key, None)
+        asked = self._asked.get(table, {})
+        for query in [query for query in asked if query is not but]:
+            for key in asked.pop(query):
+                self._answers.pop(key, None)
 
     def _send_before(self, tables: frozenset[str]) -> None:
         """What is queued for a table must be in it before anybody looks or writes there."""
@@ -279,18 +313,35 @@ class Batched(ABC):
         self._waiting = {row.known.written or "" for row in self._queue[until:]}
 
 
+def keys_of(many: Iterable[Values]) -> str:
+    """The parameter ``keys`` of a crowd's query."""
+    return dumps([values[0] for values in many])
+
+
 def _last_of_each(rows: Sequence[Queued]) -> list[Queued]:
-    """Of the rows for one place and statement the last one."""
+    """Of the rows for one place and statement the last one, where it stood."""
     last: dict[object, Queued] = {}
     for number, row in enumerate(rows):
-        place = number if row.place is None else (id(row.known), row.place)
+        place = number if row.place is None else (row.known, row.place)
+        last.pop(place, None)
         last[place] = row
     return list(last.values())
 
 
 def grouped(rows: Iterable[Queued]) -> list[tuple[Compiled, list[Values]]]:
-    """The rows by their statements, in the order in which those come first."""
-    together: dict[int, tuple[Compiled, list[Values]]] = {}
+    """The rows by their statements; no two statements that write one table change places."""
+    groups: list[tuple[Compiled, list[Values]]] = []
+    newest: dict[str | None, tuple[Compiled, list[Values]]] = {}  # by the table it writes
     for row in rows:
-        together.setdefault(id(row.known), (row.known, []))[1].append(row.values)
-    return list(together.values())
+        group = newest.get(row.known.written)
+        if group is None or group[0] is not row.known:
+            group = newest[row.known.written] = (row.known, [])
+            groups.append(group)
+        group[1].append(row.values)
+    return groups
+
+
+def require_one(known: Compiled, changed: int) -> None:
+    """What must change one row did."""
+    if changed != 1:
+        raise StorageFailure(f"a row of {known.written} that must be there was not: two writers?")

@@ -23,7 +23,7 @@ from actfor.store.readers import PostgresReaders, Readers, SqliteReaders
 from actfor.store.sequencer import Job, Sequencer, Writer
 from actfor.store.sqlite_writer import SqliteWriter
 from actfor.store.tables import metadata
-from actfor.store.transaction import Tx
+from actfor.store.transaction import Ask, Tx
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -76,11 +76,13 @@ class Database:
                 apart(lambda: migrate(url))
         return cls(location, clock, reserve=reserve)
 
-    async def write(self, unit: Callable[[Tx], T]) -> T:
+    async def write(self, unit: Callable[[Tx], T], ahead: Sequence[Ask] = ()) -> T:
         """Run a unit in the sequencer; return when its effects are durable.
 
-        Units that wait together share one transaction and one fsync, each in its own savepoint.
-        If the caller is cancelled, the unit may or may not have happened.
+        Units that wait together share one transaction and one fsync; one that fails is undone by
+        itself. If the caller is cancelled, the unit may or may not have happened. ``ahead`` is what
+        the unit will ask first, so that it can be asked in one round trip; what is told there is
+        not trusted, and a unit may ask something else.
 
         Raises:
             Refused: BUSY when the record could not be made durable; no effect is visible then.
@@ -97,7 +99,7 @@ class Database:
             else:
                 answer.set_exception(job.error)
 
-        self._sequencer.submit(Job(unit, settle, loop))
+        self._sequencer.submit(Job(unit, settle, loop, ahead=ahead))
         return await answer
 
     def post(self, unit: Callable[[Tx], object]) -> None:

@@ -11,11 +11,14 @@ A round trip costs as much as ten units: see ``batched`` for what units share.
 from __future__ import annotations
 
 import logging
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import chain
 
 from actfor.errors import Refused
-from actfor.store.batched import Batched, Queued, Values, grouped
+from actfor.store.batched import Batched, Key, Queued, Values, grouped, keys_of, require_one
 from actfor.store.failures import OutcomeUnknown, StorageFailure
 from actfor.store.postgres import WAIT_SECONDS, Link, Location, apart
 from actfor.store.postgres_checks import check_server
@@ -35,6 +38,10 @@ _ENTER = (
     " current_setting('full_page_writes'), current_setting('synchronous_commit'),"
     " (SELECT epoch FROM store_node WHERE id = $1)"
 )
+_AHEAD = 24  # queries in the round trip that begins a transaction; units ask the rest themselves
+_HABIT = 12  # of those at most so many because the last transactions asked them
+_HABIT_LIFE = 8  # transactions after which nobody wants it any more
+_TOGETHER = 32  # rows in one statement that writes several tables
 _FATE = "SELECT pg_xact_status(CAST($1 AS text)::xid8)"
 _RETRY_SECONDS = 0.5
 # Of the time that a transaction has: what its statements may use, what is left for the COMMIT at
@@ -66,6 +73,7 @@ class PostgresWriter(Batched):
         self.fenced = False
         self._link: Link | None = None
         self._refused_until = 0.0  # after a failed connect callers are refused at once for a moment
+        self._habits: dict[Key, int] = {}  # what was asked lately, and for how long that counts
         self._id = ""  # of the transaction, to learn its fate when the answer to COMMIT is lost
         self.allow(WAIT_SECONDS)
         self._forget()
@@ -79,16 +87,56 @@ class PostgresWriter(Batched):
 
     def begin(self) -> None:
         """Take the lock; refuse where this node was fenced or the server stopped being safe."""
+        self._notice()
         self._forget()
         if self.fenced:
             raise StorageFailure(_FENCED)
         link = self._begun()
-        ((self._id, fsync, full_pages, commit, epoch),) = link.fetch(_ENTER, self._node)
+        ahead = self._ahead()
+        texts = [asked.sql for asked, _, _, _ in ahead]
+        given = [value for _, values, _, _ in ahead for value in values]
+        ((self._id, fsync, full_pages, commit, epoch, *found),) = link.fetch(
+            _with_answers(_ENTER, tuple(texts)), self._node, *given
+        )
         if epoch != self._epoch:
             self.fenced = True
             raise StorageFailure(_FENCED)
         if fsync != "on" or full_pages != "on" or commit == "off":
             raise StorageFailure("the server's settings do not make a commit durable any more")
+        for (asked, _, known, many), rows in zip(ahead, found, strict=True):
+            answer = [tuple(row) for row in rows or ()]
+            if asked is known:
+                self._learn((known, many[0]), Result(answer, len(answer)))
+            else:
+                self._learn_crowd(known, many, answer)
+
+    def _ahead(self) -> list[tuple[Compiled, Values, Compiled, list[Values]]]:
+        """What is asked as the transaction begins: a query and its values, and whose answers it
+        gives.
+        """
+        asks, self._expected = self._expected, ()
+        ahead: list[tuple[Compiled, Values, Compiled, list[Values]]] = []
+        for query, many in self._crowds(asks):
+            if query.crowd is not None and len(many) > 1:
+                ahead.append((query.crowd, (keys_of(many),), query.known, many))
+            else:
+                ahead += [(query.known, values, query.known, [values]) for values in many]
+        told = {known for _, _, known, _ in ahead}  # what is wanted of these is in it
+        for known, values in self._habits:
+            if known not in told:
+                ahead.append((known, values, known, [values]))
+        return ahead[:_AHEAD]
+
+    def _notice(self) -> None:
+        """What the transaction that ended was asked is likely to be asked again: the policies in
+        force, the keys that live, the head of the log. A guess that is wrong costs microseconds.
+        """
+        habits = {key: age - 1 for key, age in self._habits.items() if age > 1}
+        often = sorted(self._used, key=self._used.__getitem__, reverse=True)
+        for key in often[:_HABIT]:
+            habits.pop(key, None)
+            habits[key] = _HABIT_LIFE
+        self._habits = dict(list(habits.items())[-_HABIT:])
 
     def commit(self) -> None:
         """Return only when the transaction is durable; where the answer is lost, ask for its fate.
@@ -162,9 +210,19 @@ class PostgresWriter(Batched):
         return self._linked().execute(known, values)
 
     def _put(self, rows: Sequence[Queued]) -> None:
-        """A round trip for each statement, however many its rows."""
+        """Few rows in one round trip, many in one for each statement."""
         link = self._linked()
-        for known, many in grouped(rows):
+        if 1 < len(rows) <= _TOGETHER and _are_apart(rows):
+            texts = tuple((row.known.sql, row.must) for row in rows)
+            given = chain.from_iterable(row.values for row in rows)
+            ((_, *changed),) = link.fetch(_all_of(texts), *given)
+            for row, count in zip((row for row in rows if row.must), changed, strict=True):
+                require_one(row.known, count)
+            return
+        for row in rows:
+            if row.must:
+                require_one(row.known, link.execute(row.known, row.values).rowcount)
+        for known, many in grouped(row for row in rows if not row.must):
             if len(many) == 1:
                 link.execute(known, many[0])
             else:
@@ -242,3 +300,40 @@ class PostgresWriter(Batched):
             self._refused_until = 0.0
             time.sleep(0.02)
         raise OutcomeUnknown("the connection broke during a commit, and its fate is not known")
+
+
+_PARAMETER = re.compile(r"\$(\d+)")
+
+
+def _moved(sql: str, by: int) -> str:
+    """The same text with its parameters after ``by`` others. Our statements hold no literals."""
+    return _PARAMETER.sub(lambda found: f"${int(found[1]) + by}", sql)
+
+
+@lru_cache(maxsize=256)
+def _with_answers(enter: str, texts: tuple[str, ...]) -> str:
+    """One row: what ``enter`` answers, and the rows that each of the texts does."""
+    at, parts = 1, [enter]  # `enter` has one parameter
+    for text in texts:
+        parts.append(f"(SELECT array_agg(q) FROM ({_moved(text, at)}) q)")  # noqa: S608 - constants
+        at += len(set(_PARAMETER.findall(text)))
+    return ", ".join(parts)
+
+
+def _are_apart(rows: Iterable[Queued]) -> bool:
+    """Parts of one statement do not see each other: no two different ones may write a table."""
+    writes = {(row.known.written, row.known) for row in rows}
+    return len({table for table, _ in writes}) == len(writes)
+
+
+@lru_cache(maxsize=256)
+def _all_of(texts: tuple[tuple[str, bool], ...]) -> str:
+    """One statement that does what these do, and says how many rows some of them changed."""
+    at, parts, counts = 0, [], ["1"]
+    for number, (text, counted) in enumerate(texts):
+        returning = " RETURNING 1" if counted else ""
+        parts.append(f"w{number} AS ({_moved(text, at)}{returning})")
+        if counted:
+            counts.append(f"(SELECT count(*) FROM w{number})")  # noqa: S608 - a number
+        at += len(set(_PARAMETER.findall(text)))
+    return f"WITH {', '.join(parts)} SELECT {', '.join(counts)}"

@@ -95,6 +95,9 @@ class _Reading:
     def later(self, statement: Statement, params: Mapping[str, Scalar], /) -> None:
         raise StorageFailure("a reader cannot write")
 
+    def must(self, statement: Statement, params: Mapping[str, Scalar], /) -> None:
+        raise StorageFailure("a reader cannot write")
+
     def replace(
         self, ask: Ask, row: Row, statement: Statement, params: Mapping[str, Scalar], /
     ) -> None:

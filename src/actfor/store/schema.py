@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import MetaData, Table
+from sqlalchemy import ColumnElement, MetaData, Table, Text, bindparam
 from sqlalchemy.dialects.postgresql import Insert
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 metadata = MetaData(
     # Named constraints, so that a later migration can drop or change them.
@@ -30,6 +34,30 @@ def insert_ignore(table: Table) -> Insert:
     ``ON CONFLICT DO NOTHING`` reads the same on SQLite and PostgreSQL.
     """
     return Insert(table).on_conflict_do_nothing()
+
+
+class _OneOf(FunctionElement[bool]):
+    """``one_of``: a column and the JSON array."""
+
+    inherit_cache = True
+    name = "one_of"
+
+
+@compiles(_OneOf, "sqlite")
+def _on_sqlite(element: _OneOf, compiler: SQLCompiler, **kw: Any) -> str:
+    column, keys = (compiler.process(part, **kw) for part in element.clauses)
+    return f"{column} IN (SELECT value FROM json_each({keys}))"  # noqa: S608 - compiled parts
+
+
+@compiles(_OneOf, "postgresql")
+def _on_postgresql(element: _OneOf, compiler: SQLCompiler, **kw: Any) -> str:
+    column, keys = (compiler.process(part, **kw) for part in element.clauses)
+    return f"{column} = ANY (ARRAY(SELECT jsonb_array_elements_text(({keys})::jsonb)))"
+
+
+def one_of(column: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether a text is among the parameter ``keys``, a JSON array of texts."""
+    return _OneOf(column, bindparam("keys", type_=Text))
 
 
 def repositories(package: Path) -> Iterator[str]:

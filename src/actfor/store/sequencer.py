@@ -28,7 +28,7 @@ from actfor.store.failures import (
     not_durable,
     unknown,
 )
-from actfor.store.transaction import Connection, Participant, Tx
+from actfor.store.transaction import Ask, Connection, Participant, Tx
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +59,10 @@ class Writer(Connection, Protocol):
 
     def allow(self, seconds: float) -> None:
         """The next transaction may take so long, from here until its fate is known."""
+        ...
+
+    def expect(self, asks: Sequence[Ask]) -> None:
+        """What units of the next transaction will ask: it may be asked together."""
         ...
 
     def begin(self) -> None:
@@ -109,7 +113,9 @@ class Job:
     With ``compacts`` it is no unit: the files are compacted between two transactions.
     """
 
-    __slots__ = ("asked", "callbacks", "compacts", "error", "loop", "result", "settle", "unit")
+    __slots__ = (
+        "ahead", "asked", "callbacks", "compacts", "error", "loop", "result", "settle", "unit",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -117,9 +123,11 @@ class Job:
         settle: Callable[[Job], None],
         loop: asyncio.AbstractEventLoop | None,
         *,
+        ahead: Sequence[Ask] = (),
         compacts: Sequence[str] | None = None,
     ) -> None:
         self.asked = time.monotonic()
+        self.ahead = ahead
         self.compacts = compacts
         self.unit = unit
         self.settle = settle
@@ -231,6 +239,7 @@ class Sequencer:
     def _commit(self, batch: list[Job]) -> None:
         participants: dict[object, Participant] = {}
         try:
+            self._writer.expect([ask for job in batch for ask in job.ahead])
             self._writer.begin()
             until = time.monotonic() + BATCH_SECONDS
             for count, job in enumerate(batch, start=1):

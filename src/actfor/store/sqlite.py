@@ -111,6 +111,10 @@ class SqliteConnection:
         """A connection by itself only reads; see ``SqliteWriter``."""
         raise StorageFailure("a reader cannot write")
 
+    def must(self, statement: Statement, params: Mapping[str, Scalar], /) -> None:
+        """See ``later``."""
+        raise StorageFailure("a reader cannot write")
+
     def replace(
         self, ask: Ask, row: Row, statement: Statement, params: Mapping[str, Scalar], /
     ) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from actfor.errors import Kind, Refused
 from actfor.store.ballast import Ballast
-from actfor.store.batched import Batched, Queued, Values, grouped
+from actfor.store.batched import Batched, Queued, Values, grouped, keys_of, require_one
 from actfor.store.failures import StorageFailure
 from actfor.store.sqlite import Location, compiled, open_writer, rows_at_once
 from actfor.store.statements import Compiled, Statement
@@ -59,6 +59,11 @@ class SqliteWriter(Batched):
         self._connection.control("BEGIN IMMEDIATE")
         self._connection.control("SAVEPOINT unit")
         self._check_files()
+        asks, self._expected = self._expected, ()
+        for ahead, many in self._crowds(asks):
+            if ahead.crowd is not None and len(many) > 1:  # a call for each is as good otherwise
+                found = self._ask(ahead.crowd, (keys_of(many),))
+                self._learn_crowd(ahead.known, many, found.fetchall())
 
     def commit(self) -> None:
         """Return when the write-ahead log is fsynced and is still the one others will read."""
@@ -110,7 +115,10 @@ class SqliteWriter(Batched):
         return self._connection.fetch(known.sql, values)
 
     def _put(self, rows: Sequence[Queued]) -> None:
-        for known, many in grouped(rows):
+        for row in rows:
+            if row.must:
+                require_one(row.known, self._connection.fetch(row.known.sql, row.values).rowcount)
+        for known, many in grouped(row for row in rows if not row.must):
             at = 0
             while at < len(many):
                 size = next(size for size in _AT_ONCE if size <= len(many) - at)

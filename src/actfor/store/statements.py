@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 from sqlalchemy import Executable, Integer, LargeBinary, String, Table
 from sqlalchemy.engine import Dialect
@@ -36,7 +36,7 @@ ANY = "*"  # the table of a statement that does not say which
 _BOUND = 1 << 63  # integers are stored in 64 bits, with a sign
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Compiled:
     """The text of a statement in one dialect, and what it must be given.
 
@@ -101,13 +101,17 @@ class StatementCache:
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
-        self._known: WeakKeyDictionary[Statement, Compiled] = WeakKeyDictionary()
+        # By identity, for as long as the statement lives.
+        self._known: dict[int, tuple[ref[Statement], Compiled]] = {}
 
     def __call__(self, statement: Statement) -> Compiled:
         """The compiled form of this statement object."""
-        known = self._known.get(statement)
-        if known is None:
-            known = self._known[statement] = _compile(statement, self._dialect)
+        key = id(statement)
+        found = self._known.get(key)
+        if found is not None and found[0]() is statement:
+            return found[1]
+        known, forget = _compile(statement, self._dialect), self._known.pop
+        self._known[key] = (ref(statement, lambda _: forget(key, None)), known)
         return known
 
 

@@ -39,12 +39,17 @@ class Result:
         return self._rows[0] if self._rows else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Ask:
-    """A query with its parameters."""
+    """A query with its parameters: what a unit will want to know, told before it begins.
+
+    ``crowd`` asks the same for many values of the one parameter: it takes ``keys``, a JSON array
+    (see ``schema.one_of``), and its rows are the value and what the query answers for it.
+    """
 
     query: Statement
     params: Mapping[str, Scalar]
+    crowd: Statement | None = None
 
 
 class Connection(Protocol):
@@ -56,6 +61,10 @@ class Connection(Protocol):
 
     def later(self, statement: Statement, params: Mapping[str, Scalar], /) -> object:
         """Run an INSERT before anything here looks at its table, at the latest before COMMIT."""
+        ...
+
+    def must(self, statement: Statement, params: Mapping[str, Scalar], /) -> None:
+        """As ``later``; the transaction fails unless it changes exactly one row."""
         ...
 
     def replace(
@@ -128,6 +137,13 @@ class Tx:
         break a constraint by construction: the transaction fails as a whole if one does.
         """
         self._open().later(statement, params)
+
+    def must(self, statement: Statement, /, **params: Scalar) -> None:
+        """``later`` for a compare-and-swap that can only fail if something is badly wrong.
+
+        The transaction fails as a whole unless it changes exactly one row.
+        """
+        self._open().must(statement, params)
 
     def replace(self, ask: Ask, row: Row, statement: Statement, /, **params: Scalar) -> None:
         """The row that answers ``ask`` becomes this one; what writes it waits, as with ``later``.

@@ -107,7 +107,13 @@ def _is_plain(value: object, depth: int) -> bool:
             if type(name) is not str or not name.isascii():
                 return False
             # Most members are scalars: asking here saves a call for each.
-            if type(member) not in _SCALARS and not _is_plain(member, depth - 1):
+            inner = type(member)
+            if inner in _SCALARS:
+                continue
+            if inner is int:
+                if not -MAX_INTEGER <= cast("int", member) <= MAX_INTEGER:
+                    return False
+            elif not _is_plain(member, depth - 1):
                 return False
         return True
     return all(

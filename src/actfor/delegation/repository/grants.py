@@ -4,31 +4,31 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Integer, and_, bindparam, delete, insert, select, update
+from sqlalchemy import and_, bindparam, delete, insert, select, update
 
 from actfor.delegation.model import Delegation, IssuedGrant
-from actfor.delegation.repository.mandates import add_slots, fits
+from actfor.delegation.repository.mandates import add_slots, more
 from actfor.delegation.repository.tables import device as _device
 from actfor.delegation.repository.tables import issued as _table
 from actfor.delegation.repository.tables import proof as _proof
 from actfor.delegation.repository.tables import slot as _slot
-from actfor.store import Tx, insert_ignore
+from actfor.store import Ask, Tx, one_of
 from actfor.wire.rar.authority import MAX_DEPTH
 from actfor.wire.timestamps import from_ms, to_ms
 
 _t = _table.c
-_CALLS, _AMOUNT = bindparam("calls", type_=Integer), bindparam("amount", type_=Integer)
 _ADD = insert(_table).values({column.name: bindparam(column.name) for column in _table.columns})
-_TAKE = (
+_LIMITS = (
+    _t.expires_at, _t.revoked_at,
+    _t.calls_limit, _t.calls_used, _t.amount_limit, _t.amount_used,
+)  # fmt: skip
+# Behind the sequencer's lock already; the row's own lock stops whoever writes beside it.
+_BUDGET = select(*_LIMITS).where(_t.id == bindparam("id")).with_for_update()
+_BUDGETS = select(_t.id, *_LIMITS).where(one_of(_t.id)).with_for_update()
+_USED = (
     update(_table)
-    .where(
-        _t.id == bindparam("of"),
-        _t.expires_at > bindparam("now"),
-        _t.revoked_at.is_(None),
-        fits(_t.calls_used, _t.calls_limit, _CALLS),
-        fits(_t.amount_used, _t.amount_limit, _AMOUNT),
-    )
-    .values(calls_used=_t.calls_used + _CALLS, amount_used=_t.amount_used + _AMOUNT)
+    .where(_t.id == bindparam("of"))
+    .values(calls_used=bindparam("calls"), amount_used=bindparam("amount"))
 )
 _LIVE = select(_t.expires_at, _t.revoked_at).where(_t.id == bindparam("id"))
 _ANCESTOR = select(_t.parent, _t.revoked_at).where(_t.id == bindparam("id"))
@@ -48,7 +48,10 @@ _OF_MANDATE = (
     .limit(bindparam("most"))
 )
 _MANDATE_OF = select(_t.mandate_id).where(_t.id == bindparam("id"))
-_SPEND = insert_ignore(_proof).values(once=bindparam("once"), expires_at=bindparam("expires"))
+_p = _proof.c
+_SPENT = select(_p.expires_at).where(_p.once == bindparam("once"))
+_SPENT_OF = select(_p.once, _p.expires_at).where(one_of(_p.once))
+_SPEND = insert(_proof).values(once=bindparam("once"), expires_at=bindparam("expires"))
 _FORGET_PROOFS = delete(_proof).where(_proof.c.expires_at <= bindparam("until"))
 _FORGET_LOGINS = delete(_device).where(_device.c.expires_at <= bindparam("until"))
 _OVER = select(_t.id).where(_t.expires_at <= bindparam("until")).scalar_subquery()
@@ -81,7 +84,24 @@ def add(tx: Tx, delegation: Delegation, now: datetime) -> None:
 
 def take(tx: Tx, grant_id: str, *, now: datetime, calls: int, amount: int) -> bool:
     """Take from the grant's own budget. False, and nothing taken, if it may not be."""
-    return tx.changed(_TAKE, of=grant_id, now=to_ms(now), calls=calls, amount=amount) == 1
+    ask = budget(grant_id)
+    row = tx.one(ask.query, **ask.params)
+    if row is None:
+        return False
+    expires_at, revoked_at, *limits = row
+    if expires_at <= to_ms(now) or revoked_at is not None:
+        return False
+    taken = more(*limits, calls=calls, amount=amount)
+    if taken is None:
+        return False
+    new = (expires_at, None, limits[0], taken[0], limits[2], taken[1])
+    tx.replace(ask, new, _USED, of=grant_id, calls=taken[0], amount=taken[1])
+    return True
+
+
+def budget(grant_id: str) -> Ask:
+    """What ``take`` asks."""
+    return Ask(_BUDGET, {"id": grant_id}, _BUDGETS)
 
 
 def is_live(tx: Tx, grant_id: str, now: datetime) -> bool:
@@ -128,7 +148,16 @@ def live_of(tx: Tx, mandate_id: str, now: datetime, most: int) -> list[IssuedGra
 
 def spend(tx: Tx, once: str, expires_at: datetime) -> bool:
     """Spend a proof. False if it was spent before."""
-    return tx.changed(_SPEND, once=once, expires=to_ms(expires_at)) == 1
+    ask, ends = spent(once), to_ms(expires_at)
+    if tx.one(ask.query, **ask.params) is not None:
+        return False
+    tx.replace(ask, (ends,), _SPEND, once=once, expires=ends)
+    return True
+
+
+def spent(once: str) -> Ask:
+    """What ``spend`` asks."""
+    return Ask(_SPENT, {"once": once}, _SPENT_OF)
 
 
 def forget(tx: Tx, now: datetime, expired_before: datetime) -> int:

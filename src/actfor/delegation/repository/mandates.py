@@ -6,13 +6,12 @@ from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 
-from sqlalchemy import ColumnElement, Integer, bindparam, case, desc, insert, or_, select, update
-from sqlalchemy.sql.schema import Column
+from sqlalchemy import bindparam, desc, insert, select, update
 
 from actfor.delegation.model import Mandate, MandateState
 from actfor.delegation.repository.tables import mandate as _table
 from actfor.delegation.repository.tables import slot as _slot
-from actfor.store import Row, Tx
+from actfor.store import Ask, Row, Tx, one_of
 from actfor.wire.canonical import canonical
 from actfor.wire.rar import Authority, from_authorization_details, to_authorization_details
 from actfor.wire.spiffe import SpiffeId
@@ -25,14 +24,25 @@ _COLUMNS = (
     _t.created_at, _t.expires_at, _t.state, _t.epoch, _t.four_eyes, _t.calls_used,
     _t.amount_used, _t.reason, _t.recent_hour, _t.recent_calls,
 )  # fmt: skip
-_CALLS, _AMOUNT = bindparam("calls", type_=Integer), bindparam("amount", type_=Integer)
-_HOUR = bindparam("hour", type_=Integer)
 _HOUR_MS = 3_600_000
 
 
-def fits(used: Column[int], limit: Column[int], more: ColumnElement[int]) -> ColumnElement[bool]:
-    """The condition that ``more`` may still be taken."""
-    return or_(limit.is_(None), used + more <= limit)
+def more(
+    calls_limit: int | None,
+    calls_used: int,
+    amount_limit: int | None,
+    amount_used: int,
+    *,
+    calls: int,
+    amount: int,
+) -> tuple[int, int] | None:
+    """Calls and money used when this was taken, too; None where that is more than a limit."""
+    calls_used, amount_used = calls_used + calls, amount_used + amount
+    if calls_limit is not None and calls_used > calls_limit:
+        return None
+    if amount_limit is not None and amount_used > amount_limit:
+        return None
+    return calls_used, amount_used
 
 
 _ADD = insert(_table).values({column.name: bindparam(column.name) for column in _table.columns})
@@ -58,21 +68,21 @@ _ACTIVE = (
     .where(_t.state == MandateState.ACTIVE.value)
     .order_by(_t.created_at, _t.id)
 )
-_TAKE = (
+_LIMITS = (
+    _t.state, _t.epoch, _t.expires_at, _t.recent_hour, _t.recent_calls,
+    _t.calls_limit, _t.calls_used, _t.amount_limit, _t.amount_used,
+)  # fmt: skip
+# Behind the sequencer's lock already; the row's own lock stops whoever writes beside it.
+_BUDGET = select(*_LIMITS).where(_t.id == bindparam("id")).with_for_update()
+_BUDGETS = select(_t.id, *_LIMITS).where(one_of(_t.id)).with_for_update()
+_USED = (
     update(_table)
-    .where(
-        _t.id == bindparam("of"),
-        _t.state == MandateState.ACTIVE.value,
-        _t.epoch == bindparam("seen"),
-        _t.expires_at > bindparam("now"),
-        fits(_t.calls_used, _t.calls_limit, _CALLS),
-        fits(_t.amount_used, _t.amount_limit, _AMOUNT),
-    )
+    .where(_t.id == bindparam("of"))
     .values(
-        calls_used=_t.calls_used + _CALLS,
-        amount_used=_t.amount_used + _AMOUNT,
-        recent_calls=case((_t.recent_hour == _HOUR, _t.recent_calls + _CALLS), else_=_CALLS),
-        recent_hour=_HOUR,
+        calls_used=bindparam("calls"),
+        amount_used=bindparam("amount"),
+        recent_calls=bindparam("recent"),
+        recent_hour=bindparam("hour"),
     )
 )
 _ADD_SLOT = insert(_slot).values(
@@ -173,17 +183,34 @@ def revoke(tx: Tx, mandate_id: str, reason: str) -> bool:
 
 def take(tx: Tx, mandate_id: str, *, epoch: int, now: datetime, calls: int, amount: int) -> bool:
     """Take calls and money from the budget. False, and nothing taken, if it may not be."""
-    ms = to_ms(now)
-    taken = tx.changed(
-        _TAKE,
+    ask, ms = budget(mandate_id), to_ms(now)
+    row = tx.one(ask.query, **ask.params)
+    if row is None:
+        return False
+    state, at_epoch, expires_at, hour, recent, *limits = row
+    if state != MandateState.ACTIVE.value or at_epoch != epoch or expires_at <= ms:
+        return False
+    taken = more(*limits, calls=calls, amount=amount)
+    if taken is None:
+        return False
+    this_hour = ms // _HOUR_MS
+    recent = recent + calls if hour == this_hour else calls
+    tx.replace(
+        ask,
+        (state, epoch, expires_at, this_hour, recent, limits[0], taken[0], limits[2], taken[1]),
+        _USED,
         of=mandate_id,
-        seen=epoch,
-        now=ms,
-        calls=calls,
-        amount=amount,
-        hour=ms // _HOUR_MS,
+        calls=taken[0],
+        amount=taken[1],
+        recent=recent,
+        hour=this_hour,
     )
-    return taken == 1
+    return True
+
+
+def budget(mandate_id: str) -> Ask:
+    """What ``take`` asks."""
+    return Ask(_BUDGET, {"id": mandate_id}, _BUDGETS)
 
 
 def take_slot(tx: Tx, owner: str, index: int) -> bool:

@@ -22,7 +22,7 @@ from actfor.delegation.service.context import Context
 from actfor.delegation.service.steady import Steady
 from actfor.delegation.usage import Remembered, Standing, Use
 from actfor.errors import Kind, Refused
-from actfor.store import Tx
+from actfor.store import Ask, Tx
 from actfor.wire import dpop, jose
 from actfor.wire.rar import Authority, Money
 
@@ -106,6 +106,16 @@ class Access(Context):
         # Verified at most a moment ago, with an `iat` at most one window ahead.
         if not grants.spend(tx, proof, tx.now + 2 * dpop.WINDOW):
             raise Refused(Kind.REPLAYED, "DPoP proof was already used", code=dpop.INVALID_PROOF)
+
+    def ahead(self, delegation: Delegation, proof: str | None) -> list[Ask]:
+        """What ``consume`` and ``spend`` will ask about this token, for ``Database.write``."""
+        asks = [
+            self._people.asked(delegation.person_id),
+            self._agents.asked(delegation.agent_name),
+            rows.budget(delegation.mandate.id),
+            grants.budget(delegation.grant_id),
+        ]
+        return asks if proof is None else [grants.spent(proof), *asks]
 
     def consume(
         self,

@@ -20,7 +20,7 @@ from actfor.identity.model import (
     skeleton,
 )
 from actfor.identity.repository.tables import agent, agent_instance, agent_tree, insert_into
-from actfor.store import Row, Scalar, Tx, insert_ignore
+from actfor.store import Ask, Row, Scalar, Tx, insert_ignore, one_of
 from actfor.wire.canonical import canonical
 from actfor.wire.spiffe import SpiffeId
 from actfor.wire.timestamps import from_ms, to_ms
@@ -205,6 +205,9 @@ _LIVE = (
 _STANDING = select(agent.c.state, agent.c.epoch, agent.c.cause).where(
     agent.c.name == bindparam("key")
 )
+_STANDINGS = select(agent.c.name, agent.c.state, agent.c.epoch, agent.c.cause).where(
+    one_of(agent.c.name)
+)
 
 
 def add_instance(tx: Tx, new: Instance) -> None:
@@ -276,6 +279,11 @@ def liveness(tx: Tx, agent_name: str, instance_id: str) -> Row | None:
 def standing(tx: Tx, agent_name: str) -> Row | None:
     """State, epoch and cause of an agent."""
     return tx.one(_STANDING, key=agent_name)
+
+
+def standing_asked(agent_name: str) -> Ask:
+    """What ``standing`` asks."""
+    return Ask(_STANDING, {"key": agent_name}, _STANDINGS)
 
 
 def _instance(row: Row) -> Instance:

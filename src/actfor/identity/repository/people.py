@@ -16,12 +16,13 @@ from actfor.identity.repository.tables import (
     setup_link,
     web_session,
 )
-from actfor.store import Row, Tx, insert_ignore
+from actfor.store import Ask, Row, Tx, insert_ignore, one_of
 from actfor.wire.timestamps import from_ms, to_ms
 
 _PERSON_INSERT = insert_into(person)
 _PERSON_COUNT = select(func.count()).select_from(person)
 _PERSON_BY_ID = select(person).where(person.c.id == bindparam("key"))
+_PERSONS_BY_ID = select(person.c.id, person).where(one_of(person.c.id))
 _PERSON_ALL = select(person).order_by(person.c.created_at, person.c.id)
 _PERSON_SWAP = (
     update(person)
@@ -40,6 +41,11 @@ def person_by_id(tx: Tx, person_id: str) -> Person | None:
     """The person with this id, whatever their state."""
     row = tx.one(_PERSON_BY_ID, key=person_id)
     return _person(row) if row else None
+
+
+def person_asked(person_id: str) -> Ask:
+    """What ``person_by_id`` asks."""
+    return Ask(_PERSON_BY_ID, {"key": person_id}, _PERSONS_BY_ID)
 
 
 def people(tx: Tx) -> list[Person]:

@@ -12,7 +12,7 @@ from actfor.identity.model import LinkKind, Person, PersonState, Role
 from actfor.identity.model.people import parse_roles
 from actfor.identity.repository import people as rows
 from actfor.identity.service.passkeys import RelyingParty
-from actfor.store import Database, Tx
+from actfor.store import Ask, Database, Tx
 from actfor.wire.canonical import JsonObject, JsonValue
 from actfor.wire.log_entry import pseudonym
 
@@ -205,6 +205,11 @@ class Accounts:
         person = self._load(tx, person_id)
         person.require_active(epoch)
         return person
+
+    @staticmethod
+    def asked(person_id: str) -> Ask:
+        """What ``check_live`` will ask, for ``Database.write``."""
+        return rows.person_asked(person_id)
 
     def _load(self, tx: Tx, person_id: str) -> Person:
         person = rows.person_by_id(tx, person_id)

@@ -29,7 +29,7 @@ from actfor.identity.model import (
 )
 from actfor.identity.repository import agents as rows
 from actfor.identity.repository import people as people_rows
-from actfor.store import Database, Tx
+from actfor.store import Ask, Database, Tx
 from actfor.wire.canonical import JsonObject, JsonValue
 from actfor.wire.spiffe import SpiffeId
 
@@ -179,6 +179,11 @@ class Registry:
             )
         if current != epoch:
             raise Refused(Kind.DENIED, f"agent `{name}` was invalidated since the token was issued")
+
+    @staticmethod
+    def asked(name: str) -> Ask:
+        """What ``check_live`` will ask, for ``Database.write``."""
+        return rows.standing_asked(name)
 
     async def _leave(
         self,
