@@ -61,12 +61,16 @@ from actfor.wire.note import NoteVerifier
 class RowByRow(SqliteWriter):
     """The product's writer; rows that wait are written one at a time, and each is told before."""
 
-    before_row: Callable[[], None]
+    tell: Callable[[str], None]
 
     def _put(self, rows: Sequence[Queued]) -> None:
         for row in rows:
-            self.before_row()
+            self.tell("row")
             super()._put([row])
+
+    def _send_all(self) -> None:
+        super()._send_all()
+        self.tell("commit")
 
 
 class Dying:
@@ -75,7 +79,7 @@ class Dying:
     def __init__(self, inner: Writer, die_before: int | None) -> None:
         self._inner: Any = inner
         self._inner.__class__ = RowByRow
-        self._inner.before_row = lambda: self.step("row")
+        self._inner.tell = self.step
         self._die_before = die_before
         self.steps: list[str] = []
         self.shapes: list[Any] = []  # what stands after each commit
@@ -109,7 +113,6 @@ class Dying:
         self._inner.rollback_to()
 
     def commit(self) -> None:
-        self.step("commit")
         self._inner.commit()
         self.step("committed")
         if self._die_before is None:
@@ -121,8 +124,10 @@ class CommitsEachUnit(Dying):
 
     def release(self) -> None:
         super().release()
+        self._inner.tell = lambda what: None
         self._inner.commit()
         self._inner.begin()
+        self._inner.tell = self.step
 
 
 class LogsAfterwards(AuditLog):

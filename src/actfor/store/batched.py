@@ -19,7 +19,7 @@ from typing import TypeAlias
 
 from actfor.errors import Refused
 from actfor.store.failures import StorageFailure
-from actfor.store.statements import ANY, Compiled, Row, Scalar, Statement
+from actfor.store.statements import ANY, Compiled, Row, Scalar, Statement, StatementCache
 from actfor.store.transaction import Ask, Result
 
 _JOURNAL = 48  # writes after which the next unit gets a savepoint
@@ -89,9 +89,8 @@ class Batched(ABC):
 
     # -- of a dialect ---------------------------------------------------------------------------
 
-    @abstractmethod
-    def _compiled(self, statement: Statement) -> Compiled:
-        """The text for this dialect, with positional parameters."""
+    _compiled: StatementCache
+    """The texts for this dialect, with positional parameters."""
 
     @abstractmethod
     def _ask(self, known: Compiled, values: Values) -> Result:

@@ -23,7 +23,7 @@ from actfor.store.failures import OutcomeUnknown, StorageFailure
 from actfor.store.postgres import WAIT_SECONDS, Link, Location, apart
 from actfor.store.postgres_checks import check_server
 from actfor.store.postgres_dialect import compiled
-from actfor.store.statements import Compiled, Statement
+from actfor.store.statements import Compiled
 from actfor.store.transaction import Result
 
 logger = logging.getLogger(__name__)
@@ -203,8 +203,7 @@ class PostgresWriter(Batched):
 
     # -- what units cause -----------------------------------------------------------------------
 
-    def _compiled(self, statement: Statement) -> Compiled:
-        return compiled(statement)
+    _compiled = compiled
 
     def _ask(self, known: Compiled, values: Values) -> Result:
         return self._linked().execute(known, values)

@@ -16,7 +16,7 @@ from actfor.store.ballast import Ballast
 from actfor.store.batched import Batched, Queued, Values, grouped, keys_of, require_one
 from actfor.store.failures import StorageFailure
 from actfor.store.sqlite import Location, compiled, open_writer, rows_at_once
-from actfor.store.statements import Compiled, Statement
+from actfor.store.statements import Compiled
 from actfor.store.transaction import Result
 
 logger = logging.getLogger(__name__)
@@ -108,8 +108,7 @@ class SqliteWriter(Batched):
 
     # -- what units cause -----------------------------------------------------------------------
 
-    def _compiled(self, statement: Statement) -> Compiled:
-        return compiled(statement)
+    _compiled = compiled
 
     def _ask(self, known: Compiled, values: Values) -> Result:
         return self._connection.fetch(known.sql, values)

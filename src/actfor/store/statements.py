@@ -51,8 +51,8 @@ class Compiled:
     tables: frozenset[str]
     written: str | None
 
-    def bind(self, params: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
-        """All parameters of one run; a missing or unknown name is a programmer's error.
+    def ordered(self, params: Mapping[str, Scalar]) -> tuple[Scalar, ...]:
+        """All parameters of one run, in order; a missing or unknown name is a programmer's error.
 
         Raises:
             Refused: MALFORMED for a value that no database of ours can keep as it is.
@@ -61,17 +61,15 @@ class Compiled:
             raise TypeError(f"parameters {sorted(params)} given, {sorted(self.required)} needed")
         for value in params.values():
             # Nearly all there is, told by the exact type; this runs for each value of each row.
-            if type(value) is str:
-                if "\0" in value or not value.isascii():
-                    _check_text(value)
-            elif value is not None and type(value) is not bytes:
+            kind = type(value)
+            if kind is str:
+                if "\0" in value or not value.isascii():  # type: ignore[operator,union-attr] # a str
+                    _check_text(value)  # type: ignore[arg-type] # a str
+            elif value is not None and kind is not bytes:
                 _check_other(value)
-        return {**self.defaults, **params} if self.defaults else params
-
-    def ordered(self, params: Mapping[str, Scalar]) -> tuple[Scalar, ...]:
-        """``bind`` for a positional dialect."""
-        bound = self.bind(params)
-        return tuple([bound[name] for name in self.names])
+        if self.defaults:
+            params = {**self.defaults, **params}
+        return tuple([params[name] for name in self.names])
 
 
 def _check_other(value: object) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final, Self, TypeAlias, cast
 
@@ -183,15 +184,20 @@ def pseudonym(person_id: str) -> str:
     return "sub_" + _text(sha256(b"actfor/subject\x00" + person_id.encode()).digest()[:18])
 
 
-def seal(private: JsonObject, event_salt: bytes) -> tuple[dict[str, str], str]:
+def seal(private: JsonObject, event_salt: bytes) -> tuple[dict[str, str], bytes]:
     """The commitments of an event's private members, and their plaintext as one JSON object."""
     commitments: dict[str, str] = {}
     parts: list[bytes] = []
     for name, value in private.items():
         encoded = canonical(value)
         commitments[name] = _commitment(member_salt(event_salt, name), encoded)
-        parts.append(canonical(name) + b":" + encoded)
-    return commitments, (b"{" + b",".join(parts) + b"}").decode()
+        parts.append(_member(name) + encoded)
+    return commitments, b"{" + b",".join(parts) + b"}"
+
+
+@lru_cache(maxsize=256)
+def _member(name: str) -> bytes:
+    return canonical(name) + b":"
 
 
 def _commitment(salt: bytes, encoded: bytes) -> str:

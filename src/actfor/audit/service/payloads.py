@@ -52,7 +52,7 @@ def keep(tx: Tx, vault: Vault, index: int, event: Event) -> dict[str, str]:
         if isinstance(key, Erased):
             parts.append(_part(key.id, b""))
         else:
-            sealed = key.cipher.seal(salt + body.encode(), _place(index, number))
+            sealed = key.cipher.seal(salt + body, _place(index, number))
             parts.append(_part(key.id, sealed))
     if parts:
         repository.add_sealed(tx, index, b"".join(parts))
