@@ -320,6 +320,8 @@ def _session(location: Location, read_only: bool, lock_seconds: float) -> dict[s
         "default_transaction_isolation": "read committed",
         "default_transaction_read_only": "on" if read_only else "off",
         "search_path": "public",
+        # What a writer asks goes by keys, and is asked again and again: planned once, it stays so.
+        "plan_cache_mode": "auto" if read_only else "force_generic_plan",
     }
 
 

@@ -161,7 +161,7 @@ class Tx:
         Only PostgreSQL's readers count; a unit that decides anything never needs this.
         """
         renew: Callable[[], None] | None = getattr(self._open(), "patience", None)
-        if renew is not None:
+        if callable(renew):
             renew()
 
     def on_commit(self, callback: Callable[[], object]) -> None:
