@@ -6,6 +6,7 @@ whatever it reads: it is wholly compromised.
 
 import re
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,19 @@ from tests.fakes.office_mcp import IBAN
 from actfor.gateway.effects import Overlay
 from actfor.gateway.enforce import Enforcer
 from actfor.gateway.model import Http
+from actfor.gateway.proposals import Proposals
 from actfor.store import Database
-from actfor.wire.rar import Budget, Flow, Grant, Money, Period, Windowed
+from actfor.wire.rar import (
+    Authority,
+    Budget,
+    Flow,
+    Grant,
+    Money,
+    Period,
+    Windowed,
+    explain,
+    narrows,
+)
 
 OVERLAYS = {
     "read_document": {"effect": "read", "results": "untrusted", "sinks": {"/path": "path"}},
@@ -235,3 +247,59 @@ async def test_after_a_restart_what_was_read_before_is_not_believed(
     assert "what was read is not kept any more" in page
     # What the person said is still what they said.
     assert await act("send_email", to="ada@example.com", subject="Hello", body="x") == "sent"
+
+
+def drafted(world: World, words: str) -> Authority:
+    return Proposals(world.catalog).from_words(words, ["office"]).authority
+
+
+async def under_draft(world: World, words: str, authority: Authority) -> Agent:
+    return await agent(world, *authority.grants, goal=words)
+
+
+async def test_a_draft_says_out_of_which_document_the_account_comes_and_lets_it_out_once(
+    world: World,
+) -> None:
+    words = "Pay the bill in bill.txt"
+    authority = drafted(world, words)
+    (said,) = [line for line in explain(authority) if "must be an IBAN seen in" in line]
+    assert "read_document of office" in said
+    assert "*bill.txt" in said
+    assert "at most 1 call" in said
+
+    act, person = await under_draft(world, words, authority), Person(world)
+    asked = await act("pay", to=IBAN, amount="98.70")  # the bill was not read yet
+    assert "`/to` is not within its limit" in unescape(await person.look(asked))
+    await act("read_document", path="bill.txt")
+    assert await act("pay", to=IBAN, amount="98.70") == "paid"
+    again = await act("pay", to=IBAN, amount="98.71")
+    assert "its calls are used up" in await person.look(again)
+
+
+async def test_beyond_the_limits_of_a_draft_a_person_is_asked_and_may_say_yes(
+    world: World,
+) -> None:
+    words = f"Pay 20 EUR to {IBAN}"
+    act = await under_draft(world, words, drafted(world, words))
+    more = {"to": IBAN, "amount": "25.00"}
+    asked = await act("pay", **more)
+    page = unescape(await Person(world).look(asked))
+    assert "beyond what the mandate lets pass without asking" in page
+    assert "`/amount` is not within its limit" in page
+    await Person(world).approve(asked)
+    assert await act("pay", **more) == "paid"
+    # One payment was meant, and was made: another is a question again.
+    assert (await act("pay", to=IBAN, amount="20.00")).startswith("apr_")
+
+
+async def test_who_strikes_what_is_beyond_has_it_denied(world: World) -> None:
+    words = f"Pay 20 EUR to {IBAN}"
+    whole = drafted(world, words)
+    kept = tuple(grant for grant in whole.grants if grant.approval != "always")
+    narrowed = replace(whole, grants=kept)
+    assert narrows(narrowed, whole) is None
+    assert narrows(whole, narrowed) is not None
+    act = await under_draft(world, words, narrowed)
+    assert await act("pay", to=IBAN, amount="25.00") == "denied"
+    assert await act("pay", to=IBAN, amount="20.00") == "paid"
+    assert await act("pay", to=IBAN, amount="20.00") == "denied"

@@ -195,14 +195,20 @@ def test_the_same_payment_over_again_is_a_question() -> None:
     call = pay("GB29NWBK60161331926819", "10")
     assert twice.decide("send_money", call).effect is PERMIT
     twice.record("send_money", call, "done")
-    assert twice.decide("send_money", call).policies == ("more-than-asked",)
+    assert "more-than-asked" in twice.decide("send_money", call).policies
 
 
-def test_a_call_that_failed_may_be_made_again() -> None:
-    again = point("Send 10 euros to GB29NWBK60161331926819.")
+def test_a_mail_that_failed_is_sent_again_and_a_payment_that_failed_is_asked_about() -> None:
+    again = point("Send an email to bob@example.com about the meeting.")
+    mail: JsonObject = {"recipients": ["bob@example.com"], "subject": "meeting", "body": "hello"}
+    again.record("send_email", mail, "TimeoutError: try later")
+    assert again.decide("send_email", mail).effect is PERMIT
+    paying = point("Send 10 euros to GB29NWBK60161331926819.")
     call = pay("GB29NWBK60161331926819", "10")
-    again.record("send_money", call, "TimeoutError: try later")
-    assert again.decide("send_money", call).effect is PERMIT
+    paying.record("send_money", call, "TimeoutError: try later")
+    verdict = paying.decide("send_money", call)
+    assert verdict.effect is STEP_UP  # nobody knows whether the money has gone
+    assert verdict.policies == ("beyond-limit",)
 
 
 # -- disguises ------------------------------------------------------------------------------------
@@ -233,7 +239,8 @@ def test_another_spelling_of_the_named_recipient_is_the_same(address: str) -> No
     verdict = point("Send an email to bob@example.com about the meeting.").decide(
         "send_email", {"recipients": [address], "subject": "meeting", "body": "hello"}
     )
-    assert verdict.effect is PERMIT
+    assert {slot.pointer: slot.label for slot in verdict.slots}["/recipients/0"] is Label.USER
+    assert set(verdict.policies) <= {"asked-by-the-person", "beyond-limit"}
 
 
 def test_an_encoded_value_of_a_stranger_is_no_better_than_the_plain_one() -> None:

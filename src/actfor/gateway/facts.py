@@ -51,6 +51,7 @@ def call_facts(
         in_mandate=coverage.covered,
         mandate_reason="" if coverage.covered else coverage.reason,
         requires_approval=_asks(grant, coverage, left, use),
+        beyond_limit=coverage.beyond or None,
         person=delegation.person_id,
         purpose=mandate.goal,
         tier=tier,

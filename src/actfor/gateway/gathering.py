@@ -76,9 +76,14 @@ class Gatherer:
         )
         call = self._call(caller.delegation, tool, attempt, judged, past, known)
         coverage = caller.delegation.authority.covers(call)
-        traced = await self._traced(caller.delegation, past, known, call, coverage)
         use = _use(tool, known, call, judged, coverage, arguments_digest)
         standing = await self._standing(caller.delegation, use, coverage)
+        if _is_used_up(caller.delegation, coverage, standing):
+            spent = frozenset({coverage.grant_index})
+            coverage = caller.delegation.authority.covers(call, spent=spent)
+            use = _use(tool, known, call, judged, coverage, arguments_digest)
+            standing = await self._standing(caller.delegation, use, coverage)
+        traced = await self._traced(caller.delegation, past, known, call, coverage)
         tier = await self._tier(caller.delegation)
         facts = call_facts(
             caller, attempt, tool, judged, coverage, standing, traced, use=use, tier=tier
@@ -219,6 +224,13 @@ def recipients(
         elif kind is SinkType.URL and effect in _OUT:
             found.add(host_of(key) or key)
     return frozenset(found)
+
+
+def _is_used_up(delegation: Delegation, coverage: Coverage, standing: Standing | None) -> bool:
+    """Whether the calls of the grant that covers were made, so that another one may cover."""
+    if standing is None or standing.calls_left is None or standing.calls_left > 0:
+        return False
+    return delegation.authority.grants[coverage.grant_index].max_calls is not None
 
 
 def _as_decided(use: Use, standing: Standing | None) -> Use:

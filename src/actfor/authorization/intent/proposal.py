@@ -1,9 +1,11 @@
 """The mandate that a person's words mean, drafted for them to see, narrow and confirm.
 
 Deterministic: the same words and catalogue give the same draft, to the byte. Reads are granted;
-what the words ask for is granted, each line with the words it rests on; what else could be a step
-on the way is granted and bound by provenance; a grave effect that nobody asked for is granted only
-with a person's approval each time. A tool the words forbid is not granted at all.
+what the words ask for is granted, each line with the words it rests on, within what they say of
+it (``limits``); what else could be a step on the way is granted and bound by provenance. A grave
+effect that nobody asked for is granted only with a person's approval each time, and so is what is
+beyond the limits: words may be misread, so a person is asked before anything is refused. Who wants
+it refused strikes that second grant. A tool the words forbid is not granted at all.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from actfor.authorization.intent.asking import Ask, Grounds, asks
+from actfor.authorization.intent.limits import MOST_LIMITED, NONE, Limits, limits_of
 from actfor.authorization.intent.request import Wish
 from actfor.authorization.intent.tool import ToolReading
 from actfor.authorization.model.facts import ToolEffect
@@ -43,6 +46,7 @@ class Line:
     ask: Ask
     because: str
     approval: str
+    limits: Limits = NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,34 +64,42 @@ def propose(wish: Wish, tools: Iterable[tuple[str, ToolReading]]) -> Draft:
         Refused: MALFORMED where the words forbid all there is, or there is nothing.
     """
     catalogue = list(tools)
-    readings = [tool for _, tool in catalogue]
-    lines = [_line(wish, server, tool, readings) for server, tool in catalogue]
+    lines = [_line(wish, server, tool, catalogue) for server, tool in catalogue]
     kept = [line for line in lines if line.approval != "never"]
+    limited = [line for line in kept if line.limits][:MOST_LIMITED]
     groups: dict[tuple[str, str], list[Line]] = {}
     for line in kept:
-        groups.setdefault((line.server, line.approval), []).append(line)
+        approval = "always" if line in limited else line.approval
+        groups.setdefault((line.server, approval), []).append(line)
     grants = [
-        _grant(server, approval, group[start : start + _PER_GRANT])
-        for (server, approval), group in groups.items()
-        for start in range(0, len(group), _PER_GRANT)
+        *(_grant(line.server, line.approval, [line], line.limits) for line in limited),
+        *(
+            _grant(server, approval, group[start : start + _PER_GRANT])
+            for (server, approval), group in groups.items()
+            for start in range(0, len(group), _PER_GRANT)
+        ),
     ]
     if not grants:
         raise Refused(Kind.MALFORMED, "the words leave no tool of the catalogue to use")
     return Draft(Authority(tuple(grants)), tuple(lines))
 
 
-def _grant(server: str, approval: str, lines: list[Line]) -> Grant:
+def _grant(server: str, approval: str, lines: list[Line], limits: Limits = NONE) -> Grant:
     return Grant(
         server,
         tuple(line.tool for line in lines),
         tuple({line.effect.value for line in lines}),
+        args=limits.args,
+        max_calls=limits.max_calls,
         approval="always" if approval == "always" else "policy",
         purpose_bound=True,  # drafted: that it is there does not say that it is wanted
     )
 
 
-def _line(wish: Wish, server: str, tool: ToolReading, catalogue: list[ToolReading]) -> Line:
-    grounds: Grounds = asks(wish, tool, catalogue)
+def _line(
+    wish: Wish, server: str, tool: ToolReading, catalogue: list[tuple[str, ToolReading]]
+) -> Line:
+    grounds: Grounds = asks(wish, tool, [other for _, other in catalogue])
     forbidden = bool(tool.verbs & wish.denied) and tool.effect is not ToolEffect.READ
     if forbidden:
         approval = "never"
@@ -95,4 +107,5 @@ def _line(wish: Wish, server: str, tool: ToolReading, catalogue: list[ToolReadin
         approval = "always"
     else:
         approval = "policy"
-    return Line(server, tool.name, tool.effect, grounds.ask, grounds.because, approval)
+    limits = limits_of(wish, tool, grounds, catalogue) if approval == "policy" else NONE
+    return Line(server, tool.name, tool.effect, grounds.ask, grounds.because, approval, limits)

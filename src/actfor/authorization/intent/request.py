@@ -114,6 +114,8 @@ class Wish:
     """The words alone, folded, with one space between: for titles spelled another way."""
     filled: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Stems of nouns with the names that stand beside them: `workspace Apollo`."""
+    spelled: Mapping[Value, str] = field(default_factory=dict)
+    """Addresses, accounts, links and paths as the person wrote them."""
     truncated: bool = False
     stems: frozenset[str] = field(default_factory=frozenset)
 
@@ -161,6 +163,7 @@ def read_words(said: Iterable[str]) -> Wish:
         skeleton(text),
         " ".join(words(text)),
         _filled(text),
+        _spelled(text),
         len(whole) > MAX_TEXT,
         all_stems,
     )
@@ -344,6 +347,19 @@ def _filled(text: str) -> Mapping[str, frozenset[str]]:
                 if noun.isalpha() and noun.islower() and noun not in _NO_SLOT:
                     found.setdefault(stem(noun), set()).add(normal(token))
     return {noun: frozenset(names) for noun, names in found.items()}
+
+
+def _spelled(text: str) -> Mapping[Value, str]:
+    found: dict[Value, str] = {}
+    for token in _SPOKEN.findall(text):
+        bare = token.lstrip("'\"`<>[]{}").rstrip("'\"`<>[]{}.")
+        for value in typed(bare):
+            if value.type in _WRITTEN_OUT:
+                found.setdefault(value, bare)
+    return found
+
+
+_WRITTEN_OUT: Final = frozenset({SinkType.RECIPIENT, SinkType.ACCOUNT, SinkType.URL, SinkType.PATH})
 
 
 def _is_name(token: str, *, first: bool) -> bool:

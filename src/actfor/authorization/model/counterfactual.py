@@ -139,6 +139,9 @@ def _limits(facts: CallFacts) -> Iterator[Lever]:
     if facts.budget_calls_left is not None and facts.budget_calls_left < 1:
         words = "the person gives a mandate with calls left"
         yield Lever("calls", "person", words, {"budget_calls_left": 1})
+    if facts.beyond_limit is not None:
+        words = f"the call keeps to what passes without asking ({facts.beyond_limit})"
+        yield Lever("limit", "agent", words, {"beyond_limit": None, "requires_approval": False})
     amount = facts.amount_minor
     if amount is None:
         return
@@ -182,6 +185,15 @@ _FLAGS: tuple[tuple[Fact, Lever], ...] = (
     (
         True,
         Lever("count", "person", "the words mean more than one such call", {"over_count": False}),
+    ),
+    (
+        True,
+        Lever(
+            "name",
+            "agent",
+            "what it acts on is named in the words, or was read{origin}",
+            {"target_unnamed": False},
+        ),
     ),
     (
         True,

@@ -58,6 +58,8 @@ class CallFacts:
     in_mandate: bool = False
     mandate_reason: str = ""
     requires_approval: bool = True
+    beyond_limit: str | None = None
+    """Which limit of a grant that would not have asked was not met; None where none came close."""
     approved: bool = False
     """A person approved exactly this call. Only a consumed approval may set it."""
     person: str = ""
@@ -89,6 +91,7 @@ class CallFacts:
     sink_label: str | None = None
     sink_origin: str | None = None
     sinks_untrusted: bool | None = None
+    target_unnamed: bool | None = None
     content_untrusted: bool | None = None
     solicited: bool | None = None
     relevant: bool | None = None
@@ -154,6 +157,7 @@ def to_request(facts: CallFacts) -> Request:
 
 
 _OPTIONAL = (
+    "beyond_limit",
     "pep",
     "amount_minor",
     "amount_currency",
@@ -168,6 +172,7 @@ _OPTIONAL = (
     "sink_label",
     "sink_origin",
     "sinks_untrusted",
+    "target_unnamed",
     "content_untrusted",
     "solicited",
     "relevant",

@@ -91,6 +91,7 @@ def facts_of(found: Findings) -> dict[str, Fact]:
     doubtful = [slot for slot in found.slots if _doubtful(slot, found, asked)]
     doubtful += [slot for slot in found.inner if _leads_out(slot, found)]
     doubtful += [slot for slot in found.embedded if _is_smuggled(slot, found)]
+    unnamed = [slot for slot in found.slots if _is_unnamed(slot, found)]
     leaning = asked == "maybe" and not found.hands_over
     anchored = any(slot.label <= Label.FROM for slot in found.slots if slot.type in _ANCHOR)
     if leaning and (not anchored or _is_grave(found) or found.history.speaks):
@@ -100,11 +101,11 @@ def facts_of(found: Findings) -> dict[str, Fact]:
         for slot in found.slots
     )
     means = _is_means(found, doubtful=bool(doubtful), content=content)
-    if asked == "no" and (means or _is_own_doing(found, doubtful=bool(doubtful))):
+    if asked == "no" and (means or _is_own_doing(found, doubtful=bool(doubtful or unnamed))):
         asked = "means"
     targets = [slot for slot in found.slots if slot.type in TARGET] + doubtful
     worst = max(targets, key=lambda slot: slot.label, default=None)
-    shown = doubtful[0] if doubtful else found.solicited or worst
+    shown = doubtful[0] if doubtful else found.solicited or next(iter(unnamed), worst)
     changes = found.effect is not ToolEffect.READ
     unsure = asked in {"no", "maybe", "via"} and found.effect in GRAVE
     return {
@@ -112,6 +113,7 @@ def facts_of(found: Findings) -> dict[str, Fact]:
         "sink_label": "none" if worst is None else worst.label.word,
         "sink_origin": "" if shown is None else shown.shown,
         "sinks_untrusted": bool(doubtful),
+        "target_unnamed": bool(unnamed),
         "content_untrusted": content,
         "solicited": found.solicited is not None,
         "relevant": found.relevant,
@@ -185,19 +187,14 @@ def _doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
         return slot.how == "machine" or hidden
     if kind is SinkType.NAME and slot.how == "other-record":
         return found.grounds.one or label is Label.UNTRUSTED
-    if kind is SinkType.NAME and label is Label.UNKNOWN and _is_said_otherwise(slot, found):
-        return True
     if kind is SinkType.NAME and label is Label.UNKNOWN and _names_existing(slot, found):
         return True
     if kind is SinkType.NAME and label is Label.UNKNOWN and Deed.BOOK in found.tool.deeds:
         return True
-    if kind is SinkType.NAME and label is Label.UNKNOWN and _takes_away(found):
-        return True  # what is taken away, run or let in was said or read somewhere
     if kind is SinkType.PATH and label is Label.UNKNOWN:
-        # Where an agent keeps its own work is its own choice; what it takes away is not.
-        return _takes_away(found) or _is_sensitive(slot.value)
+        return _is_sensitive(slot.value)  # where an agent keeps its own work is its own choice
     if kind in TARGET:
-        return label is Label.UNTRUSTED or (label >= Label.ATTESTED and asked == "no")
+        return label is Label.UNTRUSTED or (label is Label.ATTESTED and asked == "no")
     return False
 
 
@@ -219,6 +216,19 @@ def _names_existing(slot: SlotTrace, found: Findings) -> bool:
     if found.effect in {ToolEffect.SHARE, ToolEffect.EGRESS}:
         return Deed.UPLOAD not in found.tool.deeds
     return slot.how == "near" and Deed.CREATE not in found.tool.deeds
+
+
+def _is_unnamed(slot: SlotTrace, found: Findings) -> bool:
+    """Whether nobody said or wrote what this call acts on, where somebody must have.
+
+    What is taken away, run or let in was said or read somewhere; and where the words say what
+    belongs in a slot, nothing else was meant.
+    """
+    if slot.label is not Label.UNKNOWN or found.effect is ToolEffect.READ:
+        return False
+    if slot.type is SinkType.NAME and _is_said_otherwise(slot, found):
+        return True
+    return slot.type in {SinkType.NAME, SinkType.PATH} and _takes_away(found)
 
 
 def _is_said_otherwise(slot: SlotTrace, found: Findings) -> bool:

@@ -5,7 +5,6 @@ Words heard, results read, calls made, values endorsed. ``trace`` changes nothin
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -26,8 +25,8 @@ from actfor.authorization.intent import (
     normal,
     read_words,
     relevant,
-    sums_in,
 )
+from actfor.authorization.intent.limits import says_sum
 from actfor.authorization.model import Fact, ToolEffect
 from actfor.errors import Refused
 from actfor.gateway.provenance.index import Entry, Index
@@ -201,7 +200,7 @@ class Ledger:
             links=bool(self.wish.about & {"~web"}),
             names_recipient=self.wish.has(SinkType.RECIPIENT),
             hands_over=self.wish.hands_over,
-            sum_said=effect is ToolEffect.PAY and _says_sum(grounds.because),
+            sum_said=effect is ToolEffect.PAY and says_sum(grounds.because),
             filled=self.wish.filled,
             most=self.wish.most if effect is ToolEffect.PAY else None,
         )
@@ -374,6 +373,8 @@ class Ledger:
         """
         wish = self._wish_of(entry)
         named = self.index.is_named(entry.item) and not entry.item.speaks
+        if named and slot.label is Label.FROM and self._asks(tool).ask is Ask.YES:
+            return False  # a bill that says `please transfer` is what the person sent the agent to
         if named and (self.wish.hands_over or (slot.type in _TELLING and not telling)):
             return False
         if not named and asks(wish, tool.reading).ask is Ask.YES:
@@ -413,16 +414,6 @@ class Ledger:
         if effect is ToolEffect.WRITE and not texts:
             return False
         return any(secret in text for secret in kept for text in texts)
-
-
-def _says_sum(sentence: str) -> bool:
-    """Whether a sentence says how much, and not only what it may be at most."""
-    return bool(sums_in(sentence)) and not _BOUNDS.search(sentence)
-
-
-_BOUNDS: Final = re.compile(
-    r"\b(?:at most|up to|max|maximum|no more than|not more than|less than|under|below|limit)\b"
-)
 
 
 def _names_document(tool: KnownTool, slot: SlotTrace) -> bool:

@@ -7,7 +7,7 @@ does (same authority, same traces, same policies), but keeps its counts in memor
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Self
 
@@ -118,9 +118,7 @@ class DecisionPoint:
         if known is None:
             return Verdict(Effect.DENY, ("there is no such tool",), (), {}, ())
         judged = known.judge(arguments)
-        coverage = self.authority.covers(
-            Call(self._server, tool, judged.effect.value, arguments, judged.amount)
-        )
+        coverage = self._coverage(known, judged, arguments)
         traced = self.ledger.trace(known, judged.effect, arguments, granted=self._grants(coverage))
         facts = self._facts(known, judged, coverage, traced)
         request = to_request(facts)
@@ -145,9 +143,7 @@ class DecisionPoint:
         if known is None:
             raise Refused(Kind.NOT_FOUND, f"there is no tool `{tool[:64]}`")
         judged = known.judge(arguments)
-        coverage = self.authority.covers(
-            Call(self._server, tool, judged.effect.value, arguments, judged.amount)
-        )
+        coverage = self._coverage(known, judged, arguments)
         if coverage.covered:
             self._calls[coverage.grant_index] = self._calls.get(coverage.grant_index, 0) + 1
         if judged.amount is not None:
@@ -167,6 +163,22 @@ class DecisionPoint:
             self.ledger.wish, [(self._server, tool.reading) for tool in self._tools.values()]
         )
         return self.draft.authority
+
+    def _coverage(self, known: KnownTool, judged: Judged, arguments: JsonObject) -> Coverage:
+        """As the gateway finds it; a drafted grant whose calls were made gives way to the next."""
+        origins = {
+            pointer: tuple(replace(one, server=self._server) if one.tool else one for one in seen)
+            for pointer, seen in self.ledger.origins(known, arguments).items()
+        }
+        effect = judged.effect.value
+        call = Call(self._server, known.name, effect, arguments, judged.amount, self._now, origins)
+        grants = enumerate(self.authority.grants)
+        spent = frozenset(
+            index
+            for index, grant in grants
+            if grant.max_calls is not None and self._calls.get(index, 0) >= grant.max_calls
+        )
+        return self.authority.covers(call, spent=spent)
 
     def _grants(self, coverage: Coverage) -> bool:
         """Whether a person confirmed a grant for this very tool, as opposed to a drafted one."""
@@ -207,6 +219,7 @@ class DecisionPoint:
             in_mandate=coverage.covered,
             mandate_reason="" if coverage.covered else coverage.reason,
             requires_approval=grant is None or grant.approval == "always",
+            beyond_limit=coverage.beyond or None,
             person=self._person,
             purpose=self._words[0],
             tier="low",

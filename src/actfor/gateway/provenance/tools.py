@@ -55,7 +55,8 @@ class KnownTool:
             overlay = suggest(reading)
         if isinstance(overlay.effect, ToolEffect) and overlay.effect is not reading.effect:
             reading = reading.as_effect(overlay.effect)
-        return cls(name, overlay, reading, {**reading.sinks, **overlay.sinks}, suggested)
+        reading = replace(reading, sinks={**reading.sinks, **overlay.sinks})
+        return cls(name, overlay, reading, reading.sinks, suggested)
 
     @property
     def results(self) -> Results | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
@@ -33,6 +33,10 @@ MAX_ARGS: Final = 16
 MAX_RATES: Final = 5
 MAX_DEPTH: Final = 8
 MAX_DELEGATES: Final = 16
+
+_LIMITED: Final = 3
+_WITHIN: Final = 6
+"""How far a grant goes with a call: the tool and effect are granted; all but its counts are."""
 
 Approval: TypeAlias = Literal["policy", "always"]
 
@@ -67,6 +71,7 @@ class Coverage:
     ``argument`` is the pointer of the argument that was not within its limit, if that is why.
     ``asks`` is whether the grant itself wants a person asked about this call; ``asks_if_new``
     whether it does if a recipient is new. ``takes`` are values that ``from`` limits let through.
+    ``beyond`` is why a grant that would have asked less does not cover the call, if one came close.
     """
 
     covered: bool
@@ -76,6 +81,7 @@ class Coverage:
     asks: bool = False
     asks_if_new: bool = False
     takes: tuple[Take, ...] = ()
+    beyond: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,27 +233,31 @@ class Authority:
         unique = sorted(set(self.flows), key=lambda flow: (flow.label, flow.to, flow.decision))
         object.__setattr__(self, "flows", tuple(unique))
 
-    def covers(self, call: Call) -> Coverage:
+    def covers(self, call: Call, *, spent: frozenset[int] = frozenset()) -> Coverage:
         """Whether ``call`` is covered; of several grants that do, one that asks least.
 
-        The reason of a refusal is that of the grant that came closest.
+        Grants whose counts are used up (``spent``, by index) cover only where no other does: the
+        limit is then what refuses. The reason of a refusal is that of the grant that came closest.
         """
         over = self.budget.mismatch(call.amount, pays=call.effect == "pay")
         if over is not None:
             return Coverage(covered=False, reason=over)
-        best: tuple[int, int] | None = None
+        best: tuple[bool, int, int] | None = None
         closest = Mismatch(-1, "no grant")
         for index, grant in enumerate(self.grants):
             mismatch = grant.mismatch(call)
             if mismatch is None:
                 asking = 2 if grant.asks(call) else int(grant.ask_new_recipient)
-                if asking == 0:
+                used_up = index in spent
+                if not used_up and asking == 0:
                     return _covered(grant, index, call)
-                best = min(best or (asking, index), (asking, index))
-            elif mismatch.progress > closest.progress:
+                best = min(best or (used_up, asking, index), (used_up, asking, index))
+                mismatch = Mismatch(_WITHIN, "its calls are used up") if used_up else None
+            if mismatch is not None and mismatch.progress > closest.progress:
                 closest = mismatch
         if best is not None:
-            return _covered(self.grants[best[1]], best[1], call)
+            beyond = closest.reason if closest.progress >= _LIMITED and not best[0] else ""
+            return replace(_covered(self.grants[best[2]], best[2], call), beyond=beyond)
         return Coverage(covered=False, reason=closest.reason, argument=closest.argument)
 
     def may_reach(self, server: str, tool: str) -> bool:

@@ -7,7 +7,7 @@ agent says is in it. Values are shown as JSON, with characters that hide or reor
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from actfor.wire.canonical import JsonValue, canonical
@@ -93,7 +93,10 @@ _TYPE_WORDS: Final[Mapping[str, str]] = {
 
 def explain(authority: Authority, *, four_eyes: bool = False) -> list[str]:
     """All that is checked of a call under this authority, one sentence each."""
-    words = [grant_words(grant) for grant in authority.grants]
+    words = [
+        grant_words(grant, beyond=any(_goes_beyond(grant, other) for other in before))
+        for grant, before in _with_those_before(authority.grants)
+    ]
     words += budget_words(authority.budget)
     words += [flow_words(flow) for flow in authority.flows]
     if four_eyes:
@@ -103,8 +106,10 @@ def explain(authority: Authority, *, four_eyes: bool = False) -> list[str]:
     return words
 
 
-def grant_words(grant: Grant) -> str:
-    """One grant as a sentence."""
+def grant_words(grant: Grant, *, beyond: bool = False) -> str:
+    """One grant as a sentence. ``beyond`` says that others before it let some of this pass with
+    fewer questions.
+    """
     tools = "any tool" if grant.tools == (ANY_TOOL,) else ", ".join(grant.tools)
     effects = " or ".join(word for name, word in EFFECT_WORDS.items() if name in grant.effects)
     parts = [f"On {grant.server}: {tools}, to {effects}"]
@@ -118,7 +123,19 @@ def grant_words(grant: Grant) -> str:
         parts.append(window_words(grant.window))
     if grant.purpose_bound:
         parts.append("as far as your words ask for it")
-    return "; ".join([*parts, _asking_words(grant)]) + "."
+    asking = _asking_words(grant)
+    parts.append(f"beyond what is said above, {asking}" if beyond else asking)
+    return "; ".join(parts) + "."
+
+
+def _with_those_before(grants: Sequence[Grant]) -> Iterator[tuple[Grant, Sequence[Grant]]]:
+    return ((grant, grants[:index]) for index, grant in enumerate(grants))
+
+
+def _goes_beyond(grant: Grant, other: Grant) -> bool:
+    """Whether ``grant`` asks about every call, of which ``other`` lets some pass."""
+    same = grant.server == other.server and set(grant.tools) & set(other.tools)
+    return bool(same) and grant.approval == "always" and other.approval != "always"
 
 
 def limit_words(limit: Constraint) -> str:
@@ -256,6 +273,8 @@ def _s(count: int) -> str:
 
 
 def _between(low: object, high: object, unit: str) -> str:
+    if low is not None and low == high:
+        return f"must be exactly {low}{unit}"
     if low is None:
         return f"must be at most {high}{unit}"
     if high is None:
