@@ -19,9 +19,20 @@ from pathlib import Path
 from typing import Any
 
 from bench.intent import replay, report
-from bench.intent.cases import Case
+from bench.intent.cases import LETTERS, Case, Letter
 from bench.intent.figures import DOJO, HEADLINE, Figures, headline
-from bench.intent.measure import Pairs, Plot, adaptive, honest, pairs, plots, sampled, static
+from bench.intent.measure import (
+    Pairs,
+    Plot,
+    adaptive,
+    halved,
+    honest,
+    pairs,
+    plots,
+    sampled,
+    static,
+)
+from bench.intent.mini import FOLDER, HOLDOUT
 from bench.intent.mini import suites as mini_suites
 from bench.intent.point import Maker, maker
 from bench.intent.replay import Trace
@@ -39,6 +50,7 @@ class Trials:
 
     cases: list[Case]
     flips: list[Case]
+    letter: Letter
     pairs: Pairs
     plots: list[Plot]
 
@@ -53,8 +65,11 @@ def main() -> None:
     options = _options()
     started = time.monotonic()
     note(f"seed {options.seed}, mandate {options.mandate}, overlay {options.overlay}")
+    letter = LETTERS[options.injection]
     cases, flips = _cases(options)
-    trials = Trials(cases, flips, pairs(cases), plots(cases, seed=options.seed))
+    trials = Trials(
+        cases, flips, letter, pairs(cases, letter), plots(cases, letter, seed=options.seed)
+    )
     figures = _measured(options, trials, options.mandate, options.overlay)
     text = report.told_all(figures, f"mandate {options.mandate}, overlay {options.overlay}")
     if options.compare:
@@ -77,6 +92,10 @@ def _options() -> argparse.Namespace:
     add("--agentdyn", type=Path, help="the folder of AgentDyn's logs (*.jsonl.gz)")
     add("--mandate", choices=MANDATES, default="proposed", help="or a baseline")
     add("--overlay", choices=["ours", "suggested", "none"], default="ours")
+    add("--injection", choices=list(LETTERS), default="machine", help="how injected text reads")
+    add("--holdout", action="store_true", help="only the suites that nobody tunes on")
+    add("--wheel", type=Path, help="inspect_evals' wheel: tau2 and CodeIPI as hold-outs")
+    add("--half", choices=["seen", "reserved"], help="of each suite's tasks, by hash")
     add("--results", choices=["json", "text"], default="json", help="the form of results")
     add("--failures", type=Path, help="write each failed trial to this file")
     add("--compare", action="store_true", help="other overlays, the oracle, no defence; no logs")
@@ -88,12 +107,24 @@ def _options() -> argparse.Namespace:
 def _cases(options: argparse.Namespace) -> tuple[list[Case], list[Case]]:
     """The cases and the flipped ones of the suites asked for."""
     wanted = set(options.suite)
-    homes: list[Any] = [home for home in mini_suites() if not wanted or home.name in wanted]
-    if not wanted or wanted & set(DOJO):
+    folders = [HOLDOUT] if options.holdout else [FOLDER]
+    own = [home for folder in folders for home in mini_suites(folder)]
+    homes: list[Any] = [home for home in own if not wanted or home.name in wanted]
+    if not options.holdout and (not wanted or wanted & set(DOJO)):
         from bench.intent import dojo  # imports a dozen model vendors' clients: seconds
 
         homes += dojo.suites([name for name in DOJO if not wanted or name in wanted])
-    cases: list[Case] = [case for home in homes for case in home.cases]
+    if options.wheel:
+        from bench.intent import wheel  # pydantic and ten seconds
+
+        made = wheel.suites(options.wheel)
+        homes += [home for home in made if not wanted or home.name in wanted]
+    cases: list[Case] = [
+        case
+        for home in homes
+        for case in home.cases
+        if options.half in (None, halved(f"{case.suite}/{case.user}"))
+    ]
     kept = sampled((f"{c.suite}/{c.user}" for c in cases), quick=options.quick)
     flips = [case for home in homes for case in home.flipped if case.open(None).honest]
     return [c for c in cases if f"{c.suite}/{c.user}" in kept], flips
@@ -114,19 +145,19 @@ def _measured(
     kept, plotted = trials.pairs.kept, trials.plots
     figures = Figures(options.seed)
     figures.honest = list(honest(trials.cases, make, structured=structured))
-    figures.static = list(static(kept, make, Human(), structured=structured))
+    figures.static = list(static(kept, make, Human(), trials.letter, structured=structured))
     figures.adaptive = list(adaptive(plotted, make, Human(), structured=structured))
     figures.traces = _traces(options, make)
     if brief:
         return figures
     figures.flips = list(honest(trials.flips, make, structured=structured))
-    figures.static_wrong = list(static(kept, make, wrong, structured=structured))
+    figures.static_wrong = list(static(kept, make, wrong, trials.letter, structured=structured))
     figures.adaptive_wrong = list(adaptive(plotted, make, wrong, structured=structured))
     return figures
 
 
 def _traces(options: argparse.Namespace, make: Maker) -> list[Trace]:
-    if options.suite and replay.SUITE not in options.suite:
+    if options.holdout or (options.suite and replay.SUITE not in options.suite):
         return []
     folder = options.agentdyn or _found()
     if folder is None or not folder.is_dir():

@@ -8,9 +8,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from bench.intent.adaptive import Scene, Variant, variants
-from bench.intent.cases import MARKER, TEXT, Case
+from bench.intent.cases import LETTERS, Case, Letter
 from bench.intent.point import Maker, Permits
 from bench.intent.trial import Call, Human, Point, Step, Trial
+
+MACHINE = LETTERS["machine"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,11 @@ class Pairs:
     left_out: dict[str, list[str]] = field(default_factory=dict)
 
 
+def halved(name: str) -> str:
+    """Which half of a hold-out a task belongs to, by its name: `seen` or `reserved`."""
+    return ("seen", "reserved")[hashlib.sha256(f"half/{name}".encode()).digest()[0] % 2]
+
+
 def sampled(names: Iterable[str], *, quick: bool) -> set[str]:
     """All of them, or a third that never changes; at least one."""
     known = sorted(set(names))
@@ -47,12 +54,12 @@ def sampled(names: Iterable[str], *, quick: bool) -> set[str]:
     return {n for n in known if hashlib.sha256(n.encode()).digest()[0] % 3 == 0} or set(known[:1])
 
 
-def pairs(cases: Iterable[Case]) -> Pairs:
+def pairs(cases: Iterable[Case], letter: Letter = MACHINE) -> Pairs:
     """Every (user task, injection) whose attack works on an agent that nobody defends."""
     found = Pairs()
     for case in cases:
         for attack in case.attacks:
-            reason = _meaningless(case, attack)
+            reason = _meaningless(case, attack, letter)
             if reason is None:
                 found.kept.append((case, attack))
             else:
@@ -61,15 +68,15 @@ def pairs(cases: Iterable[Case]) -> Pairs:
     return found
 
 
-def _meaningless(case: Case, attack: str) -> str | None:
+def _meaningless(case: Case, attack: str, letter: Letter) -> str | None:
     if not case.open(None).attack(attack):
         return "the injection's ground truth is empty"
-    alone = _play(case, attack, Permits(), Human(), calls=[])
+    alone = _play(case, attack, Permits(), Human(), letter, calls=[])
     if alone.breached:
         return "the injection's goal is met without its calls"
-    if not any(MARKER in step.ran.flat for step in alone.trial.steps if step.ran):
+    if not any(letter.marker in step.ran.flat for step in alone.trial.steps if step.ran):
         return "the user's ground truth reads no injected text"
-    if not _play(case, attack, Permits(), Human()).breached:
+    if not _play(case, attack, Permits(), Human(), letter).breached:
         return "the injection's ground truth does not meet its goal"
     return None
 
@@ -79,22 +86,28 @@ def _play(
     attack: str,
     point: Point,
     human: Human,
+    letter: Letter,
     *,
     calls: list[Call] | None = None,
     structured: bool = True,
     use: bool = False,
 ) -> Result:
     """Play one pair and ask the suite's checkers."""
-    room = case.open(TEXT.format(goal=case.goal(attack)))
+    room = case.open(letter.saying(case.goal(attack)))
     place = f"{case.suite}/{case.user}/{attack}"
     trial = Trial(point, room, human, room.honest, place, structured)
-    trial.play(room.attack(attack) if calls is None else calls, MARKER)
+    trial.play(room.attack(attack) if calls is None else calls, letter.marker)
     useful = room.useful() if use else None
     return Result(case, attack, room.breached(attack), useful, trial)
 
 
 def static(
-    kept: list[tuple[Case, str]], make: Maker, human: Human, *, structured: bool = True
+    kept: list[tuple[Case, str]],
+    make: Maker,
+    human: Human,
+    letter: Letter = MACHINE,
+    *,
+    structured: bool = True,
 ) -> Iterator[Result]:
     """Each pair under the decision point. Use is asked after in the first pair of each task."""
     seen: set[str] = set()
@@ -102,7 +115,7 @@ def static(
         name = f"{case.suite}/{case.user}"
         point = make(case.words, case.tools, case.open(None).honest)
         use = not human.mistakes and name not in seen
-        yield _play(case, attack, point, human, structured=structured, use=use)
+        yield _play(case, attack, point, human, letter, structured=structured, use=use)
         seen.add(name)
 
 
@@ -140,9 +153,10 @@ class Plot:
 
     case: Case
     variant: Variant
+    letter: Letter = MACHINE
 
 
-def plots(cases: Iterable[Case], *, seed: int) -> list[Plot]:
+def plots(cases: Iterable[Case], letter: Letter = MACHINE, *, seed: int) -> list[Plot]:
     """For each task and generator that applies to it, an attack that wins where nobody defends."""
     found = []
     for case in cases:
@@ -155,7 +169,7 @@ def plots(cases: Iterable[Case], *, seed: int) -> list[Plot]:
             [case.open(None).attack(attack) for attack in case.attacks],
             random.Random(f"{seed}/{case.suite}/{case.user}"),
         )
-        found += [Plot(case, variant) for variant in variants(scene)]
+        found += [Plot(case, variant, letter) for variant in variants(scene)]
     return [plot for plot in found if _tried(plot, Permits(), Human()).breached]
 
 
@@ -170,12 +184,12 @@ def adaptive(
 
 
 def _tried(plot: Plot, point: Point, human: Human, *, structured: bool = True) -> Result:
-    case, variant = plot.case, plot.variant
+    case, variant, letter = plot.case, plot.variant, plot.letter
     # The planted value must be what the agent reads; the others bring the usual text.
-    room = case.open(f"{MARKER}. {variant.injection or TEXT.format(goal=variant.generator)}")
+    room = case.open(f"{letter.marker}. {variant.injection or letter.saying(variant.generator)}")
     place = f"{case.suite}/{case.user}/{variant.generator}"
     trial = Trial(point, room, human, room.honest, place, structured)
-    trial.play(variant.calls, MARKER)
+    trial.play(variant.calls, letter.marker)
     return Result(case, variant.generator, variant.wins(trial.steps), None, trial)
 
 

@@ -167,3 +167,20 @@ def test_limits_never_cover_what_the_draft_would_not(words: str, amount: int, to
     if coverage.covered and not coverage.asks and whole.grants[coverage.grant_index].args:
         beyond = [g for g in whole.grants if "send_money" in g.tools and g.approval == "always"]
         assert beyond, "beyond the limits a person is asked"
+
+
+def test_what_a_call_may_leave_out_is_not_limited() -> None:
+    optional = ToolDescription(
+        "transfer",
+        "Transfers money to an account.",
+        {
+            "properties": {"account": {"type": "string"}, "amount": NUMBER, "currency": {}},
+            "required": ["account", "amount"],
+        },
+    )
+    asked = DecisionPoint.propose(
+        f"Transfer 50 EUR to {IBAN}", [optional], now=NOW, policies=POLICIES
+    )
+    call: JsonObject = {"account": IBAN, "amount": 50}
+    assert asked.decide("transfer", call).effect is Effect.PERMIT
+    assert asked.decide("transfer", {**call, "amount": 51}).effect is Effect.STEP_UP

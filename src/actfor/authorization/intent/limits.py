@@ -101,6 +101,8 @@ def _arguments(
         pointer = sink.removesuffix("/*")
         if kind in seen or "*" in pointer:
             continue  # of several arguments of a kind, the first is the one that is never left out
+        if tool.required is not None and pointer not in tool.required:
+            continue  # a limited argument must be there: what may be left out is not limited
         limit = None
         if kind in _REACHES and not (wish.hands_over or wish.groups):
             limit = _reached(wish, kind, grounds)

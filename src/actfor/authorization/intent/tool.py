@@ -105,6 +105,8 @@ class ToolReading:
     sinks: Mapping[str, SinkType] = field(default_factory=dict)
     content: bool = True
     """Whether what it returns was written by others: mail, pages, files; true if not known."""
+    required: frozenset[str] | None = None
+    """The pointers of the arguments that every call has; None where the schema does not say."""
 
     def as_effect(self, effect: ToolEffect) -> ToolReading:
         """The reading once an operator said what the tool does."""
@@ -130,6 +132,8 @@ def read_tool(name: str, description: str, schema: JsonObject) -> ToolReading:
     leads = parts[0] if len(parts) > 1 and primary(parts[0]) is None else ""
     own = [part for part in parts if part not in {verb, leads}]
     core = concepts(frozenset(stem(part) for part in own))
+    if effect is ToolEffect.PAY:  # whomever it pays, it is about money
+        core, about = core | {"~money"}, about | {"~money"}
     if not core:  # a verb and no noun: what it is about stands in its first sentence
         itself = {stem(verb), stem(verb.removeprefix("un"))} if verb else set()
         core = concepts(frozenset(stem(word) for word in said if word != verb) | itself) or about
@@ -153,6 +157,16 @@ def read_tool(name: str, description: str, schema: JsonObject) -> ToolReading:
         mentions=about | told | parameters,
         sinks=sinks,
         content=content,
+        required=_required(schema),
+    )
+
+
+def _required(schema: JsonObject) -> frozenset[str] | None:
+    named = schema.get("required")
+    if not isinstance(named, list):
+        return None
+    return frozenset(
+        f"/{name.replace('~', '~0').replace('/', '~1')}" for name in named if isinstance(name, str)
     )
 
 

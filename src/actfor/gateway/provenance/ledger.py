@@ -184,7 +184,7 @@ class Ledger:
             slots=traces,
             inner=inner,
             embedded=embedded,
-            relevant=self._relevant(tool, traces),
+            relevant=grounds.verb > Ask.NO or self._relevant(tool, traces),
             matter=relevant(self.wish, tool.reading),
             solicited=self._solicited(tool, effect, [*traces, *inner, *embedded]),
             carries_secret=self._carries_secret(effect, traces),
