@@ -107,5 +107,5 @@ def _both_serve(crowd: Crowd, nodes: list[Server], tally: Tally) -> None:
 
 RIG = Rig(
     "R2", "kill -9 of one of two nodes on PostgreSQL", run, short=60, release=10_000,
-    mutants={"head-in-memory": 30, "early-ack": 60, "two-transactions": 60}, needs=needed,
+    mutants={"head-in-memory": 200, "early-ack": 60, "two-transactions": 60}, needs=needed,
 )  # fmt: skip
