@@ -80,7 +80,11 @@ class Site:
         assert self.holder is not None
         assert self.mandate is not None
         subject = await self.world.subject(self.mandate)
-        answer = await self.world.exchange(self.holder, subject)
+        try:
+            answer = await self.world.exchange(self.holder, subject)
+        except Refused as refused:
+            self.tally.problems.append(f"an agent in its life was given no token: {refused}")
+            return
         life = timedelta(seconds=answer.expires_in)
         token = Token(
             answer.access_token,

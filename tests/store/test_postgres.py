@@ -169,7 +169,8 @@ def test_local_commits_are_refused_where_there_are_synchronous_standbys(
         with pytest.raises(Refused, match="remote_write although there are synchronous standbys"):
             Database.open(own.url(), clock=clock.now, create_all=True)
     finally:
-        own.run("ALTER SYSTEM RESET ALL")
+        own.run("ALTER SYSTEM RESET synchronous_standby_names")
+        own.run("ALTER SYSTEM RESET synchronous_commit")
         own.run("SELECT pg_reload_conf()")
 
 
@@ -185,7 +186,7 @@ def test_a_server_that_stops_being_safe_acknowledges_nothing_more(
             time.sleep(0.3)
             refused_in_time(lambda: store.write_sync(add("b")))
         finally:
-            own.run("ALTER SYSTEM RESET ALL")
+            own.run("ALTER SYSTEM RESET fsync")
             own.run("SELECT pg_reload_conf()")
         time.sleep(0.3)
         store.write_sync(add("c"))
@@ -242,24 +243,24 @@ def tls(own: postgres.Cluster) -> str:
         postgres.hand_over(path)
     own.run("ALTER SYSTEM SET ssl = on")
     own.run("SELECT pg_reload_conf()")
-    _until_offered(f"{own.url(tcp=True)}?sslmode=require")
     return str(certificate)
 
 
-def _until_offered(url: str) -> None:
-    """The server reads its settings when it gets to it."""
-    last = time.monotonic() + 15
+def secure(url: str, patience: float = 15) -> bool:
+    """Whether a connection uses TLS, when there is one: a server reads its settings in its time."""
+    last = time.monotonic() + patience
     while True:
         try:
-            assert secure(url)
+            return connected(url)
         except StorageFailure:
-            assert time.monotonic() < last, "the server offers no TLS"
+            if time.monotonic() > last:
+                raise
             time.sleep(0.05)
-        else:
-            return
 
 
-def secure(url: str) -> bool:
+def connected(url: str) -> bool:
+    """Whether this one connection uses TLS."""
+
     def work() -> bool:
         link = Link(Location.parse(url))
         ((used,),) = link.fetch("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
@@ -267,6 +268,11 @@ def secure(url: str) -> bool:
         return bool(used)
 
     return apart(work)
+
+
+def test_a_server_without_tls_is_refused_by_what_is_wrong() -> None:
+    with pytest.raises(StorageFailure, match="rejected SSL upgrade"):
+        connected(f"{postgres.shared().url(tcp=True)}?sslmode=require")
 
 
 def test_sslmode_is_honoured(own: postgres.Cluster, tls: str) -> None:

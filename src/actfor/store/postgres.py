@@ -333,4 +333,6 @@ def _told(cause: BaseException) -> str:
         return "no answer in time"
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror
+    if isinstance(cause, ConnectionError):  # the driver's: TLS is not offered, or nobody is there
+        return str(cause)
     return type(cause).__name__
