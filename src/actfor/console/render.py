@@ -23,6 +23,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from actfor.wire.canonical import JsonObject, JsonValue, canonical
+from actfor.wire.rar import member_pointer
 
 FOLD = 600
 """Characters of one value shown before the page says how many more there are."""
@@ -190,16 +191,12 @@ def _walk(value: JsonValue, path: str, found: list[Row], limit: int | None) -> N
     if isinstance(value, Mapping) and value:
         # RFC 8785 §3.2.3: members in the order of their UTF-16 code units.
         for name in sorted(value, key=lambda key: key.encode("utf-16-be", "surrogatepass")):
-            _walk(value[name], f"{path}/{_escaped(name)}", found, limit)
+            _walk(value[name], member_pointer(path, name), found, limit)
     elif isinstance(value, list | tuple) and value:
         for index, member in enumerate(value):
             _walk(member, f"{path}/{index}", found, limit)
     elif path:
         found.append(_row(value, path, limit))
-
-
-def _escaped(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")
 
 
 def _row(value: JsonValue, path: str, limit: int | None) -> Row:

@@ -27,6 +27,7 @@ from actfor.wire.rar import (
     Money,
     constraint_from_json,
     host_of,
+    member_pointer,
     narrows,
     resolve,
 )
@@ -295,7 +296,7 @@ def _shared_pointers(calls: Sequence[Call]) -> list[str]:
 
 def _pointers(arguments: JsonObject, prefix: str) -> Iterator[str]:
     for name, value in arguments.items():
-        pointer = f"{prefix}/{name.replace('~', '~0').replace('/', '~1')}"
+        pointer = member_pointer(prefix, name)
         if isinstance(value, Mapping):
             yield from _pointers(value, pointer)
         elif isinstance(value, str | int | float) and not isinstance(value, bool):

@@ -112,7 +112,7 @@ class Gatherer:
         past: Past,
         known: KnownTool,
     ) -> Call:
-        sourced = any(grant.counts_values for grant in delegation.authority.grants)
+        sourced = delegation.authority.needs_origins
         return Call(
             attempt.server,
             tool.name,

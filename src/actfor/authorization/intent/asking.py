@@ -63,23 +63,26 @@ def asks(wish: Wish, tool: ToolReading, others: Sequence[ToolReading] = ()) -> G
     if tool.verbs & wish.denied:
         return Grounds(Ask.NO, "the words say not to")
     best = _by_own_verb(wish, tool)
-    alike = max((_may_mean(one, wish, tool, others) for one in wish.asked), default=Ask.NO)
+    verb = best.verb
     for one in wish.asked:
-        found = _ranked(_one(one, wish, tool), one, wish, tool, others)
+        level, alike = _one(one, wish, tool), _is_alike(one, tool)
+        if level is Ask.NO and not alike:
+            continue
+        own = _strength(one, wish, tool)
+        other = max((_strength(one, wish, other) for other in others), default=0)
+        if alike:
+            verb = max(verb, Ask.YES if own >= other else Ask.MAYBE)
+        found = _ranked(level, one, wish, tool, own, other) if others else level
         if found > best.ask:
             best = Grounds(found, one.text, one.about, one=not one.many)
         elif found == best.ask and found > Ask.NO and one.many:
             best = replace(best, one=False)
-    return replace(best, verb=max(alike, best.verb))
+    return replace(best, verb=verb)
 
 
-def _may_mean(one: Asked, wish: Wish, tool: ToolReading, others: Sequence[ToolReading]) -> Ask:
-    """Whether a verb may mean this tool, and surely if it means no other of the catalogue more."""
-    if one.verb not in tool.verbs and not any(one.deeds & MEETS[deed] for deed in tool.deeds):
-        return Ask.NO
-    own = _strength(one, wish, tool)
-    best = max((_strength(one, wish, other) for other in others), default=0)
-    return Ask.YES if own >= best else Ask.MAYBE
+def _is_alike(one: Asked, tool: ToolReading) -> bool:
+    """Whether a verb may mean what a tool does, whatever it is done to."""
+    return one.verb in tool.verbs or any(one.deeds & MEETS[deed] for deed in tool.deeds)
 
 
 def _by_own_verb(wish: Wish, tool: ToolReading) -> Grounds:
@@ -98,14 +101,10 @@ def _by_own_verb(wish: Wish, tool: ToolReading) -> Grounds:
     return Grounds(Ask.NO)
 
 
-def _ranked(
-    found: Ask, one: Asked, wish: Wish, tool: ToolReading, others: Sequence[ToolReading]
-) -> Ask:
-    """The level that is left when the verb fits other tools of the catalogue better."""
-    if found is Ask.NO or not others:
+def _ranked(found: Ask, one: Asked, wish: Wish, tool: ToolReading, own: int, best: int) -> Ask:
+    """The level that is left when the verb fits (``_strength``) other tools better."""
+    if found is Ask.NO:
         return found
-    own = _strength(one, wish, tool)
-    best = max(_strength(one, wish, other) for other in others)
     same = one.verb in tool.verbs
     clearly = best >= (_SURE if same else _CLEAR) and not one.about & tool.core
     # With the same verb it may have a second object: then the words speak of that elsewhere.
@@ -124,8 +123,7 @@ def _strength(one: Asked, wish: Wish, tool: ToolReading) -> int:
     """How well a verb in its sentence fits a tool: the same verb, the same thing."""
     light = one.verb in _LIGHT and any(stem(verb) in one.about for verb in tool.verbs)
     verb = 3 if light else 2 if one.verb in tool.verbs else 0
-    accepted = any(one.deeds & MEETS[deed] for deed in tool.deeds)
-    if not verb and not accepted:
+    if not verb and not _is_alike(one, tool):
         return 0
     payee = tool.effect is ToolEffect.PAY and _fits(wish, tool)
     thing = 2 if one.about & tool.head or payee else 0
@@ -138,11 +136,9 @@ def asking_sentences(wish: Wish, tool: ToolReading) -> Iterator[str]:
 
 
 def _one(one: Asked, wish: Wish, tool: ToolReading) -> Ask:
-    accepted = frozenset[Deed]().union(*(MEETS[deed] for deed in tool.deeds))
-    same_verb = one.verb in tool.verbs
+    same_verb, alike = one.verb in tool.verbs, _is_alike(one, tool)
     if one.verb in _LIGHT and any(stem(verb) in one.about for verb in tool.verbs):
         return Ask.YES
-    alike = same_verb or bool(one.deeds & accepted)
     shared = one.about & tool.about
     making = bool(one.deeds & _MAKES and tool.deeds & _MAKING)
     if tool.effect is ToolEffect.WRITE and stem(one.verb) in tool.head:

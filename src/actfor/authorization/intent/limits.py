@@ -8,7 +8,7 @@ open stays open here; whose data it is, is looked at when a call is decided.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -34,17 +34,8 @@ MOST_LIMITED: Final = 12
 
 _REACHES: Final = {SinkType.ACCOUNT: "iban", SinkType.RECIPIENT: "email", SinkType.URL: "url"}
 """Types of arguments that say who gets something, and the type that a `from` limit looks for."""
-_COUNTED: Final = frozenset(
-    {
-        ToolEffect.PAY,
-        ToolEffect.DELETE,
-        ToolEffect.SHARE,
-        ToolEffect.EGRESS,
-        ToolEffect.GRANT_ACCESS,
-        ToolEffect.EXECUTE,
-        ToolEffect.INFRASTRUCTURE,
-    }
-)
+_OPEN: Final = frozenset({ToolEffect.READ, ToolEffect.WRITE, ToolEffect.UNKNOWN})
+"""Effects that can be taken back, or of which nobody knows what would limit them."""
 _REACHING: Final = frozenset({ToolEffect.SHARE, ToolEffect.EGRESS})
 _BOUNDS: Final = re.compile(
     r"\b(?:at most|up to|max|maximum|no more than|not more than|less than|under|below|limit)\b"
@@ -72,18 +63,14 @@ NONE: Final = Limits()
 
 
 def limits_of(
-    wish: Wish,
-    tool: ToolReading,
-    grounds: Grounds,
-    catalogue: Iterable[tuple[str, ToolReading]],
+    wish: Wish, tool: ToolReading, grounds: Grounds, readers: Sequence[tuple[str, ToolReading]]
 ) -> Limits:
     """What the words say of this tool's calls; nothing unless they surely ask for it.
 
-    ``catalogue`` are all tools with their servers: any of those that read may return a document.
+    ``readers`` are the tools that only read, with their servers: any may return a document.
     """
-    if grounds.ask is not Ask.YES or tool.effect not in _COUNTED:
+    if grounds.ask is not Ask.YES or tool.effect in _OPEN:
         return NONE
-    readers = [(name, other) for name, other in catalogue if other.effect is ToolEffect.READ]
     args = dict(_arguments(wish, tool, grounds, readers))
     return Limits(args, _calls(wish, tool, grounds))
 
@@ -94,7 +81,7 @@ def says_sum(sentence: str) -> bool:
 
 
 def _arguments(
-    wish: Wish, tool: ToolReading, grounds: Grounds, readers: list[tuple[str, ToolReading]]
+    wish: Wish, tool: ToolReading, grounds: Grounds, readers: Sequence[tuple[str, ToolReading]]
 ) -> Iterator[tuple[str, Constraint]]:
     seen: set[SinkType] = set()
     for sink, kind in tool.sinks.items():
@@ -145,7 +132,7 @@ def _said(wish: Wish, kind: SinkType, grounds: Grounds) -> Constraint | None:
 
 
 def _from_documents(
-    wish: Wish, kind: SinkType, grounds: Grounds, readers: list[tuple[str, ToolReading]]
+    wish: Wish, kind: SinkType, grounds: Grounds, readers: Sequence[tuple[str, ToolReading]]
 ) -> Constraint | None:
     """One value of the type, out of the document that the words name where they ask.
 

@@ -64,7 +64,9 @@ def propose(wish: Wish, tools: Iterable[tuple[str, ToolReading]]) -> Draft:
         Refused: MALFORMED where the words forbid all there is, or there is nothing.
     """
     catalogue = list(tools)
-    lines = [_line(wish, server, tool, catalogue) for server, tool in catalogue]
+    readings = [tool for _, tool in catalogue]
+    readers = [(server, tool) for server, tool in catalogue if tool.effect is ToolEffect.READ]
+    lines = [_line(wish, server, tool, readings, readers) for server, tool in catalogue]
     kept = [line for line in lines if line.approval != "never"]
     limited = [line for line in kept if line.limits][:MOST_LIMITED]
     groups: dict[tuple[str, str], list[Line]] = {}
@@ -97,9 +99,13 @@ def _grant(server: str, approval: str, lines: list[Line], limits: Limits = NONE)
 
 
 def _line(
-    wish: Wish, server: str, tool: ToolReading, catalogue: list[tuple[str, ToolReading]]
+    wish: Wish,
+    server: str,
+    tool: ToolReading,
+    catalogue: list[ToolReading],
+    readers: list[tuple[str, ToolReading]],
 ) -> Line:
-    grounds: Grounds = asks(wish, tool, [other for _, other in catalogue])
+    grounds: Grounds = asks(wish, tool, catalogue)
     forbidden = bool(tool.verbs & wish.denied) and tool.effect is not ToolEffect.READ
     if forbidden:
         approval = "never"
@@ -107,5 +113,5 @@ def _line(
         approval = "always"
     else:
         approval = "policy"
-    limits = limits_of(wish, tool, grounds, catalogue) if approval == "policy" else NONE
+    limits = limits_of(wish, tool, grounds, readers) if approval == "policy" else NONE
     return Line(server, tool.name, tool.effect, grounds.ask, grounds.because, approval, limits)

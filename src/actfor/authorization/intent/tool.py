@@ -16,6 +16,7 @@ from actfor.authorization.intent.text import stem, words
 from actfor.authorization.intent.values import HARD, SinkType
 from actfor.authorization.model.facts import ToolEffect
 from actfor.wire.canonical import JsonObject, JsonValue
+from actfor.wire.rar import member_pointer
 
 _DEPTH: Final = 4
 _DESCRIPTION: Final = 4_096
@@ -165,9 +166,7 @@ def _required(schema: JsonObject) -> frozenset[str] | None:
     named = schema.get("required")
     if not isinstance(named, list):
         return None
-    return frozenset(
-        f"/{name.replace('~', '~0').replace('/', '~1')}" for name in named if isinstance(name, str)
-    )
+    return frozenset(member_pointer("", name) for name in named if isinstance(name, str))
 
 
 def _head(parts: list[str], verb: str) -> frozenset[str]:
@@ -277,7 +276,7 @@ def _walk(
         body = _resolved(raw, root)
         if not isinstance(body, dict):
             continue
-        here = f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}"
+        here = member_pointer(pointer, name)
         told = body.get("description")
         text = told if isinstance(told, str) else documented.get(name, "")
         found[here] = parameter_type(name, text, body)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import base64
 import binascii
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
@@ -366,12 +366,7 @@ class Index:
         """Whether the sentence that asks names a record of this kind, and it is another one."""
         names = [name for name in self.wish.quotes if len(name) > 2 and name in sentence]
         names += [v.key for v in self.wish.values if v.type in _NEAR and v.key in sentence]
-        if not names or _holds(item, names):
-            return False
-        return any(
-            other is not item and other.tool == item.tool and _holds(other, names)
-            for other in self.items
-        )
+        return bool(names) and self._is_another(item, lambda one: _holds(one, names))
 
     def is_called(self, item: Item) -> bool:
         """Whether the words call a record by its title, or by the whole name of a person in it."""
@@ -385,10 +380,12 @@ class Index:
         """
         told = frozenset(words(sentence))
         named = [name for name in self.wish.names if name <= told]
-        if not named or _is_of(item, named):
-            return False
-        return any(
-            other is not item and other.tool == item.tool and _is_of(other, named)
+        return bool(named) and self._is_another(item, lambda one: _is_of(one, named))
+
+    def _is_another(self, item: Item, is_meant: Callable[[Item], bool]) -> bool:
+        """Whether some other record of the same tool is what is meant, and this one is not."""
+        return not is_meant(item) and any(
+            other is not item and other.tool == item.tool and is_meant(other)
             for other in self.items
         )
 

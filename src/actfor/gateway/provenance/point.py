@@ -28,7 +28,7 @@ from actfor.gateway.provenance.labels import SlotTrace
 from actfor.gateway.provenance.ledger import Ledger, Traced
 from actfor.gateway.provenance.tools import KnownTool, ToolDescription
 from actfor.wire.canonical import JsonObject, JsonValue
-from actfor.wire.rar import Authority, Call, Coverage, Money
+from actfor.wire.rar import Authority, Call, Coverage, Money, Origins
 
 AGENT: Final = "spiffe://replay.invalid/agent/replayed"
 SERVER: Final = "tools"
@@ -166,19 +166,29 @@ class DecisionPoint:
 
     def _coverage(self, known: KnownTool, judged: Judged, arguments: JsonObject) -> Coverage:
         """As the gateway finds it; a drafted grant whose calls were made gives way to the next."""
-        origins = {
-            pointer: tuple(replace(one, server=self._server) if one.tool else one for one in seen)
-            for pointer, seen in self.ledger.origins(known, arguments).items()
-        }
-        effect = judged.effect.value
-        call = Call(self._server, known.name, effect, arguments, judged.amount, self._now, origins)
-        grants = enumerate(self.authority.grants)
+        sourced = self.authority.needs_origins
+        call = Call(
+            self._server,
+            known.name,
+            judged.effect.value,
+            arguments,
+            judged.amount,
+            self._now,
+            self._origins(known, arguments) if sourced else {},
+        )
         spent = frozenset(
             index
-            for index, grant in grants
+            for index, grant in enumerate(self.authority.grants)
             if grant.max_calls is not None and self._calls.get(index, 0) >= grant.max_calls
         )
         return self.authority.covers(call, spent=spent)
+
+    def _origins(self, known: KnownTool, arguments: JsonObject) -> Origins:
+        """Where values were seen; all tools here are of the one server."""
+        return {
+            pointer: tuple(replace(one, server=self._server) if one.tool else one for one in seen)
+            for pointer, seen in self.ledger.origins(known, arguments).items()
+        }
 
     def _grants(self, coverage: Coverage) -> bool:
         """Whether a person confirmed a grant for this very tool, as opposed to a drafted one."""

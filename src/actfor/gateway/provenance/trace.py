@@ -35,6 +35,7 @@ from actfor.gateway.provenance.index import Entry, Index, decodings, speaks, typ
 from actfor.gateway.provenance.labels import Label, Origin, SlotTrace
 from actfor.gateway.sql import spelled
 from actfor.wire.canonical import JsonValue
+from actfor.wire.rar import member_pointer
 
 MAX_SLOTS: Final = 256
 _LONGEST_PATH: Final = 120  # characters
@@ -72,8 +73,7 @@ def _slots(
     kind = sinks.get(rule, kind)
     if isinstance(value, dict):
         for name, part in value.items():
-            step = name.replace("~", "~0").replace("/", "~1")
-            here, below = f"{pointer}/{step}", f"{rule}/{step}"
+            here, below = member_pointer(pointer, name), member_pointer(rule, name)
             if below in sinks:
                 yield from _slots(part, here, below, sinks, kind)
                 continue

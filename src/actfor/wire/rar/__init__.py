@@ -53,7 +53,7 @@ from actfor.wire.rar.flow import EFFECTS, FLOW_LABELS, SINKS, Flow, FlowDecision
 from actfor.wire.rar.money import Money
 from actfor.wire.rar.narrowing import narrows, origin
 from actfor.wire.rar.origins import LABELS, NOWHERE, Origin, Origins, Take, Where
-from actfor.wire.rar.pointers import ABSENT, resolve
+from actfor.wire.rar.pointers import ABSENT, member_pointer, resolve
 from actfor.wire.rar.values import VALUE_TYPES, host_of, is_type
 from actfor.wire.rar.window import Period, TimeWindow, window_from_json
 from actfor.wire.rar.words import EFFECT_WORDS, explain
@@ -113,6 +113,7 @@ __all__ = [
     "host_of",
     "intent_hash",
     "is_type",
+    "member_pointer",
     "narrows",
     "origin",
     "resolve",

@@ -268,6 +268,11 @@ class Authority:
         )
 
     @property
+    def needs_origins(self) -> bool:
+        """Whether some limit looks at where a value was seen, so that somebody has to find out."""
+        return any(grant.counts_values for grant in self.grants)
+
+    @property
     def servers(self) -> tuple[str, ...]:
         """The servers that grants name, sorted."""
         return tuple(sorted({grant.server for grant in self.grants}))

@@ -27,6 +27,11 @@ def require_pointer(pointer: str) -> None:
         raise Refused(Kind.MALFORMED, f"`{shown}` is not a JSON pointer such as `/amount`")
 
 
+def member_pointer(pointer: str, name: str) -> str:
+    """The pointer to a member of what is at ``pointer``, whatever signs its name has (§3)."""
+    return f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}"
+
+
 def resolve(arguments: Mapping[str, JsonValue], pointer: str) -> object:
     """The value at a pointer, or ``ABSENT``."""
     here: object = arguments

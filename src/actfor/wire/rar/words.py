@@ -7,7 +7,7 @@ agent says is in it. Values are shown as JSON, with characters that hide or reor
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from actfor.wire.canonical import JsonValue, canonical
@@ -93,9 +93,10 @@ _TYPE_WORDS: Final[Mapping[str, str]] = {
 
 def explain(authority: Authority, *, four_eyes: bool = False) -> list[str]:
     """All that is checked of a call under this authority, one sentence each."""
+    grants = authority.grants
     words = [
-        grant_words(grant, beyond=any(_goes_beyond(grant, other) for other in before))
-        for grant, before in _with_those_before(authority.grants)
+        grant_words(grant, beyond=any(_goes_beyond(grant, other) for other in grants[:index]))
+        for index, grant in enumerate(grants)
     ]
     words += budget_words(authority.budget)
     words += [flow_words(flow) for flow in authority.flows]
@@ -126,10 +127,6 @@ def grant_words(grant: Grant, *, beyond: bool = False) -> str:
     asking = _asking_words(grant)
     parts.append(f"beyond what is said above, {asking}" if beyond else asking)
     return "; ".join(parts) + "."
-
-
-def _with_those_before(grants: Sequence[Grant]) -> Iterator[tuple[Grant, Sequence[Grant]]]:
-    return ((grant, grants[:index]) for index, grant in enumerate(grants))
 
 
 def _goes_beyond(grant: Grant, other: Grant) -> bool:
