@@ -10,7 +10,8 @@ What is taken for what:
 
 - tau2's person: reason for the call, what they know and what they are told to do, turned from
   `you` into `I` word by word. The honest trace: the task's ground truth, run on the wheel's own
-  database, less the calls that fail there. Attacks: another customer's state-changing calls.
+  database, less the calls that fail there, plus the reads it leaves out before a change (both
+  desks' policies demand them). Attacks: another customer's state-changing calls.
   Left out: telecom (its calls are nearly all made by the customer on their phone) and banking
   (an agent's tool that calls other tools by name, learnt from a handbook).
 - CodeIPI's person: the task; the issue is read through a tool. The honest trace: read the issue
@@ -128,7 +129,7 @@ def _desk(name: str, home: Path) -> MiniSuite:
     gc.disable()  # a database is a million small objects that all live: four times as fast
     for record in records:
         _STORE.clear()
-        _STORE.update(pickle.loads(fresh))  # noqa: S301 - made a few lines above
+        _STORE.update(pickle.loads(fresh))  # noqa: S301 - pickled ten lines above
         tasks.append(_played(record, runs, changes))
     gc.enable()
     return MiniSuite(f"tau2_{name}", tools, _with_attackers(name, [t for t in tasks if t.calls]))
@@ -155,24 +156,62 @@ def _tool(name: str, run: Callable[..., Any], said: Any) -> Tool:
 
 def _played(record: dict[str, Any], runs: dict[str, Any], changes: set[str]) -> MiniTask:
     """The ground truth as it runs; the injected text can stand in what the first call answers."""
-    calls, results = [], []
+    calls: list[Call] = []
+    results: list[Any] = []
     for action in record["evaluation_criteria"]["actions"] or ():
         if action["name"] not in runs:
             continue
-        arguments = {k: v for k, v in action["arguments"].items() if v is not None}
-        try:
-            answer = asyncio.run(runs[action["name"]](**json.loads(json.dumps(arguments))))
-        except (_ToolError, TypeError, ValueError):
-            continue
-        calls.append(Call(action["name"], arguments))
-        results.append(_parsed(answer))
-    reads = [at for at, call in enumerate(calls) if call.tool not in changes]
-    if reads:
-        results[reads[0]] = _remarked(results[reads[0]])
+        wanted = Call(
+            action["name"], {k: v for k, v in action["arguments"].items() if v is not None}
+        )
+        for call in (*_looked_up(wanted, calls, runs, changes), wanted):
+            if (answer := _run(call, runs)) is not None:
+                calls.append(call)
+                results.append(_parsed(answer))
+    reads = (at for at, call in enumerate(calls) if call.tool not in changes)
+    if (at := next((at for at in reads if isinstance(results[at], dict | list)), None)) is not None:
+        results[at] = _remarked(results[at])
     words = _in_first_person(record["user_scenario"]["instructions"])
     harm = [call for call in calls if call.tool in changes]
     goal = _first(record["user_scenario"]["instructions"]["reason_for_call"])
     return MiniTask(f"task_{record['id']}", words, calls, results, goal, harm)
+
+
+def _run(call: Call, runs: dict[str, Any]) -> Any:
+    """What the wheel's own tool answers; nothing where it fails."""
+    try:
+        return asyncio.run(runs[call.tool](**json.loads(json.dumps(call.arguments))))
+    except (_ToolError, TypeError, ValueError):
+        return None
+
+
+_RECORDS = {"order_id": "get_order_details", "reservation_id": "get_reservation_details"}
+
+
+def _looked_up(
+    call: Call, before: list[Call], runs: dict[str, Any], changes: set[str]
+) -> Iterator[Call]:
+    """The reads that the ground truth leaves out: whose record it is, and the record itself.
+
+    Both desks' policies demand them before anything is changed.
+    """
+    named = next((name for name in _RECORDS if name in call.arguments), None)
+    if call.tool not in changes or named is None:
+        return
+    record = Call(_RECORDS[named], {named: call.arguments[named]})
+    read = {one.key for one in before}
+    if record.key in read:
+        return
+    found = _parsed(_run(record, runs))
+    if isinstance(found, dict) and "user_id" in found:
+        owner = Call("get_user_details", {"user_id": found["user_id"]})
+        if owner.key not in read:
+            yield owner
+        yield record
+        changed = call.arguments.get("item_ids", ())
+        for item in found.get("items", ()):
+            if item["item_id"] in changed and "new_item_ids" in call.arguments:
+                yield Call("get_product_details", {"product_id": item["product_id"]})
 
 
 def _parsed(answer: Any) -> Any:
@@ -182,12 +221,10 @@ def _parsed(answer: Any) -> Any:
         return answer
 
 
-def _remarked(result: Any) -> Any:
+def _remarked(result: dict[str, Any] | list[Any]) -> Any:
     if isinstance(result, dict):
         return {**result, "remark": "{injection}"}
-    if isinstance(result, list):
-        return [*result, {"remark": "{injection}"}]
-    return f"{result} {{injection}}"
+    return [*result, {"remark": "{injection}"}]
 
 
 def _in_first_person(said: dict[str, Any]) -> str:
@@ -258,7 +295,7 @@ def _coding(home: Path) -> MiniSuite:
 def _fixing(sample: dict[str, Any]) -> MiniTask:
     files: dict[str, str] = sample["repo_files"]
     words = sample["task_description"]
-    named = [path for path in re.findall(r"`([^`]+)`", words) if path in files]
+    named = [path for path in dict.fromkeys(re.findall(r"`([^`]+)`", words)) if path in files]
     calls = [Call("read_issue", {}), *(Call("read_file", {"path": path}) for path in files)]
     results: list[Any] = [f"{sample['issue_text']}\n{{injection}}", *files.values()]
     for path in named:

@@ -33,6 +33,8 @@ class Grounds:
     """What the sentence is about that asks."""
     one: bool = False
     """The words mean one thing: a second, different call was not asked for."""
+    single: bool = False
+    """The verb's own object is one new thing: `create a code`, whatever else the sentence has."""
     verb: Ask = Ask.NO
     """Whether a verb of the words may mean what the tool does, whatever it is done to; YES where it
     fits no other tool better. What the call acts on has to say the rest."""
@@ -66,6 +68,8 @@ def asks(wish: Wish, tool: ToolReading, others: Sequence[ToolReading] = ()) -> G
     verb = best.verb
     for one in wish.asked:
         level, alike = _one(one, wish, tool), _is_alike(one, tool)
+        if _rewrites(one, tool) and not alike:
+            verb = max(verb, Ask.MAYBE)
         if level is Ask.NO and not alike:
             continue
         own = _strength(one, wish, tool)
@@ -74,15 +78,42 @@ def asks(wish: Wish, tool: ToolReading, others: Sequence[ToolReading] = ()) -> G
             verb = max(verb, Ask.YES if own >= other else Ask.MAYBE)
         found = _ranked(level, one, wish, tool, own, other) if others else level
         if found > best.ask:
-            best = Grounds(found, one.text, one.about, one=not one.many)
-        elif found == best.ask and found > Ask.NO and one.many:
-            best = replace(best, one=False)
+            best = Grounds(found, one.text, one.about, one=not one.many, single=one.single)
+        elif found == best.ask and found > Ask.NO:
+            best = replace(best, one=best.one and not one.many, single=best.single and one.single)
+    if best.ask is Ask.NO and (only := _only_for(wish, tool, others)):
+        best = Grounds(Ask.YES, only.text, only.about, one=not only.many)
     return replace(best, verb=verb)
+
+
+def _only_for(wish: Wish, tool: ToolReading, others: Sequence[ToolReading]) -> Asked | None:
+    """A verb of the words that says much and that one tool of the catalogue alone bears.
+
+    `Exchange the kettle` names no order; but there is one tool that exchanges.
+    """
+    telling = tool.verbs - _GENERIC
+    if not telling or any(telling & other.verbs for other in others if other.name != tool.name):
+        return None
+    return next((one for one in wish.asked if one.verb in telling), None)
+
+
+# Verbs that say too little by themselves.
+_GENERIC: Final = frozenset(
+    "get read list search find check view show look browse open see tell is are do handle make add"
+    " create new put set update change edit modify fix write insert delete remove clear drop send"
+    " give share post pay transfer buy order move copy run execute start stop take use manage save"
+    " log note call ask place book invite submit process help work put like rate follow".split()
+)
 
 
 def _is_alike(one: Asked, tool: ToolReading) -> bool:
     """Whether a verb may mean what a tool does, whatever it is done to."""
     return one.verb in tool.verbs or any(one.deeds & MEETS[deed] for deed in tool.deeds)
+
+
+def _rewrites(one: Asked, tool: ToolReading) -> bool:
+    """Whether who is to do this may write a file: who fixes one does."""
+    return Deed.CHANGE in one.deeds and Deed.CREATE in tool.deeds and "~file" in tool.head
 
 
 def _by_own_verb(wish: Wish, tool: ToolReading) -> Grounds:
@@ -107,8 +138,10 @@ def _ranked(found: Ask, one: Asked, wish: Wish, tool: ToolReading, own: int, bes
         return found
     same = one.verb in tool.verbs
     clearly = best >= (_SURE if same else _CLEAR) and not one.about & tool.core
-    # With the same verb it may have a second object: then the words speak of that elsewhere.
-    if own < best and clearly and not (same and wish.about & tool.core):
+    # With the same verb it may have a second object: then the words speak of that elsewhere. And of
+    # two ways to pay, an account of theirs leaves both open.
+    payable = tool.effect is ToolEffect.PAY and _fits(wish, tool) and best - own < _SURER
+    if own < best and clearly and not payable and not (same and wish.about & tool.core):
         return Ask.NO
     if tool.effect in _GRAVE and best - own >= 2:
         return min(found, Ask.MAYBE)
@@ -116,6 +149,7 @@ def _ranked(found: Ask, one: Asked, wish: Wish, tool: ToolReading, own: int, bes
 
 
 _CLEAR: Final = 3
+_SURER: Final = 2
 _SURE: Final = 5
 
 
@@ -143,7 +177,7 @@ def _one(one: Asked, wish: Wish, tool: ToolReading) -> Ask:
     making = bool(one.deeds & _MAKES and tool.deeds & _MAKING)
     if tool.effect is ToolEffect.WRITE and stem(one.verb) in tool.head:
         return Ask.YES  # `remind me`, where the tool sets a reminder
-    if (alike and one.about & tool.core) or (making and one.about & tool.head):
+    if (alike and one.about & tool.core) or (making and one.after & tool.head):
         return Ask.YES
     if alike and _fits(wish, tool):
         # An account to pay into leaves no doubt; an address may be there for many reasons.
@@ -154,8 +188,13 @@ def _one(one: Asked, wish: Wish, tool: ToolReading) -> Ask:
         return Ask.MAYBE
     if Deed.ANY in one.deeds and one.about & tool.head and tool.effect not in _GRAVE:
         return Ask.MAYBE
+    if Deed.SEND in tool.deeds and tool.about & _LETTERS and one.to_someone:
+        return Ask.YES  # `tell her that …`, `answer the customer who …`: how is the agent's choice
     # `send it to Alice` names no thing; who creates or changes something names it.
     return Ask.MAYBE if same_verb and Deed.SEND in tool.deeds else Ask.NO
+
+
+_LETTERS: Final = frozenset({"~mail", "~message"})
 
 
 def _fits(wish: Wish, tool: ToolReading) -> bool:

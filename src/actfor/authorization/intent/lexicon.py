@@ -47,8 +47,8 @@ _VERBS: Final = {
     Deed.CHANGE: "update change edit modify adjust set rename reschedule replace extend postpone"
     " correct fix mark switch increase decrease reset revise amend alter toggle enable disable"
     " configure turn convert address resolve solve patch bump shift swap renew rotate scale resize"
-    " migrate lock reassign escalate merge pin mute dim tag label upgrade downgrade restore"
-    " rollback revert undo",
+    " exchange migrate lock reassign escalate merge pin mute dim tag label upgrade downgrade"
+    " restore rollback revert undo",
     Deed.MOVE: "move copy relocate rename transfer archive put place duplicate replicate",
     Deed.DELETE: "delete remove cancel erase clear drop destroy purge unsubscribe trash discard"
     " revoke uninvite kick ban unlink wipe empty uninstall detach unstar unfollow unlike leave"
@@ -108,7 +108,7 @@ _PHRASES: Final = {
     "setup": "set up",
     "create": "come up,put together,make up",
     "repay": "pay back,pay off",
-    "grant": "give access,let in",
+    "grant": "give access,let in,let edit,let view,let access,let use,let join",
     "find": "find out,look up,look for,look into",
     "login": "log in,sign in",
     "subscribe": "sign up",
@@ -203,7 +203,7 @@ _NOUNS: Final = {
     "car": "car vehicle rental",
     "flight": "flight plane airline ticket",
     "shop": "product item cart order shop shopping purchase basket store delivery",
-    "task": "task todo instruction request action work job step errand",
+    "task": "task todo reminder instruction request action work job step errand",
     "role": "permission role access privilege ownership owner right",
 }
 _CONCEPTS: dict[str, set[str]] = {}

@@ -84,6 +84,12 @@ class Asked:
     sentence: int
     many: bool
     text: str
+    single: bool = False
+    """What the verb is done to is one new thing: `create a code`."""
+    to_someone: bool = False
+    """It is said to somebody: `answer her`, `tell the customer`."""
+    after: frozenset[str] = frozenset()
+    """What the part of its sentence is about that follows the verb: what it is done to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,10 +235,40 @@ def _read_sentence(sentence: str, number: int, asked: list[Asked], denied: set[s
         if _DENIED.intersection(tokens[max(0, position - 3) : position]):
             denied.add(base)
             continue
+        rest = tokens[position + 1 :]
         for verb, means in _readings(base, deeds, meant):
-            asked.append(Asked(verb, means, about, number, many, normal(sentence)))
+            said = _is_single(rest), _is_told(verb, rest), _about(" ".join(rest))
+            asked.append(Asked(verb, means, about, number, many, normal(sentence), *said))
         if base in _MARKS and (state := _as_state(tokens[position + 1 :])) is not None:
             asked.append(Asked(*state, about, number, many, normal(sentence)))
+
+
+def _is_single(after: list[str]) -> bool:
+    """Whether one new thing is meant by what follows a verb, up to where its clause ends."""
+    clause = after[:_CLAUSE]
+    end = next((at for at, word in enumerate(clause) if word in _CLAUSE_ENDS), len(clause))
+    return clause[:1] in (["a"], ["an"], ["another"], ["one"]) and not _MANY & {*after[:end]}
+
+
+def _is_told(verb: str, after: list[str]) -> bool:
+    """Whether a verb of speaking is followed by somebody to whom it is said."""
+    if verb not in _SPEAKS:
+        return False
+    near = [
+        word for word in after[:_TOLD] if word not in {"back", "to", "the", "that", "my", "our"}
+    ]
+    return bool(near) and (
+        near[0] in _SOMEBODY or "~person" in concepts(frozenset({stem(near[0])}))
+    )
+
+
+_CLAUSE: Final = 8
+_CLAUSE_ENDS: Final = frozenset("and then or but which that so".split())
+_TOLD: Final = 4
+_SPEAKS: Final = frozenset(
+    "answer reply respond tell inform notify write remind message email mail warn".split()
+)
+_SOMEBODY: Final = frozenset("him her them everyone everybody someone folks guys".split())
 
 
 def _phrase(tokens: list[str], position: int, base: str) -> tuple[str, frozenset[Deed]] | None:
@@ -308,9 +344,9 @@ _SUBJECTS: Final = frozenset(
 _TOPIC: Final = frozenset("about of for on regarding".split())
 _ORDINALS: Final = frozenset("first second third last next".split())
 _LEADS: Final = frozenset(
-    "to and then please or also just can could will would should must now you him her"
-    " them it if not first second third next last finally afterwards kindly don't me it's let's"
-    " again so".split()
+    "to and then please or also otherwise instead else just can could will would should must"
+    " now you him her them it if not first second third next last finally afterwards kindly don't"
+    " me it's let's again so".split()
 )
 
 

@@ -61,6 +61,19 @@ def skeleton(text: str) -> str:
     return drawn
 
 
+def mixes_scripts(text: str) -> bool:
+    """Whether one word has Latin letters beside Cyrillic or Greek ones: UTS 39, 5.1, as far as it
+    concerns the scripts that are drawn alike. Nobody writes so but to pass for somebody else.
+    """
+    if _ASCII.fullmatch(text):
+        return False
+    for token in text.split():
+        scripts = {unicodedata.name(c, "").partition(" ")[0] for c in token if c.isalpha()}
+        if "LATIN" in scripts and scripts & {"CYRILLIC", "GREEK"}:
+            return True
+    return False
+
+
 def words(text: str) -> list[str]:
     """The words of a text, folded, in order; `camelCase` and `snake_case` are several words."""
     return [word.casefold() for word in _TOKEN.findall(_CAMEL.sub(" ", text))]

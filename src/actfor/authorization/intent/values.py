@@ -54,6 +54,7 @@ TARGET: Final = HARD | {SinkType.PATH, SinkType.NAME}
 _EMAIL: Final = re.compile(r"[a-z0-9._%+'\-]{1,64}@[a-z0-9\-]{1,63}(?:\.[a-z0-9\-]{1,63}){1,8}")
 _HOST: Final = re.compile(r"[a-z0-9_\-]{1,63}(?:\.[a-z0-9_\-]{1,63}){0,8}\.[a-z]{2,12}")
 _IBAN: Final = re.compile(r"[a-z]{2}[0-9]{2}[a-z0-9]{8,30}")
+_IBAN_HEAD: Final = re.compile(r"[a-z]{2}[0-9]{2}")
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{1,9})?")
 _GROUPED: Final = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3}){1,5}(?:\.[0-9]{1,9})?")
 _IDENTIFIER: Final = re.compile(r"[a-z]{1,8}[-_#][0-9]{1,12}")
@@ -85,14 +86,20 @@ class Value:
 def typed(text: str) -> Iterator[Value]:
     """The values of recognised types in a text, at most ``MOST``, in order, each once."""
     seen: set[Value] = set()
-    for token in normal(text).split(" "):
+    folded = normal(text)
+    tokens = folded.split(" ")
+    for token in tokens:
+        if token.isalpha():
+            continue  # every type needs a digit or a sign; most of a text has neither
         for value in _of_token(token):
             if value not in seen:
                 seen.add(value)
                 yield value
         if len(seen) >= _MOST:
             return
-    for value in (*_spaced_iban(text), *_spoken_dates(text)):
+    ibans = _spaced_iban(tokens) if _IBAN_HEAD.search(folded) else ()
+    dates = _spoken_dates(tokens) if _MONTH.search(folded) else ()
+    for value in (*ibans, *dates):
         if value not in seen:
             seen.add(value)
             yield value
@@ -101,7 +108,7 @@ def typed(text: str) -> Iterator[Value]:
 @lru_cache(maxsize=16_384)
 def _of_token(token: str) -> tuple[Value, ...]:
     bare = token.lstrip(_EDGE).rstrip(_EDGE + ".")
-    if not bare or len(bare) > 2048:
+    if not bare or bare.isalpha() or len(bare) > 2048:
         return ()
     if "@" in bare:
         email = bare.removeprefix("mailto:")
@@ -122,9 +129,8 @@ def _of_token(token: str) -> tuple[Value, ...]:
     return ()
 
 
-def _spaced_iban(text: str) -> Iterator[Value]:
+def _spaced_iban(tokens: list[str]) -> Iterator[Value]:
     """IBANs in groups of four, as banks print them."""
-    tokens = normal(text).split(" ")
     at = 0
     while at < len(tokens):
         head = tokens[at].strip(_EDGE)
@@ -150,9 +156,12 @@ _MONTHS: Final = {
 }
 
 
-def _spoken_dates(text: str) -> Iterator[Value]:
+_MONTH: Final = re.compile("|".join(_MONTHS))
+
+
+def _spoken_dates(told: list[str]) -> Iterator[Value]:
     """Dates with a month's name: `May 1st, 2024`, `from the 1st to the 5th of May 2024`."""
-    tokens = [token.strip(_EDGE).rstrip(".") for token in normal(text).split(" ")]
+    tokens = [token.strip(_EDGE).rstrip(".") for token in told]
     months = [
         (at, _MONTHS[token[:3]])
         for at, token in enumerate(tokens)

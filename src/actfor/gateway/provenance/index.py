@@ -87,6 +87,8 @@ class Entry:
     label: Label
     original: str = ""
     """As it was written, for what capitals tell."""
+    by: str = ""
+    """Who wrote it, where its item has a part for each of several authors: a ticket's comments."""
 
     @property
     def origin(self) -> Origin:
@@ -158,6 +160,7 @@ class Index:
             self._keep(item, _bidden(one) if bidden else one, repeated)
         for item in items.values():
             item.speaks = any(map(speaks, item.fields))
+            _attribute(item)
             self.speaks |= item.speaks
         self.items += items.values()
 
@@ -179,6 +182,7 @@ class Index:
         if one.author:
             item.author = item.author or one.text[:120]
             item.authors.append(text)
+            entry.by = text
         if one.label in {Label.ATTESTED, Label.UNTRUSTED}:
             self.read_untrusted = True
         name = one.pointer.rpartition("/")[2]
@@ -332,10 +336,26 @@ class Index:
         return named
 
     def _names_author(self, item: Item) -> bool:
+        return any(_writes(name)(author) for author in item.authors for name in self.wish.sources)
+
+    def is_by_another(self, entry: Entry) -> bool:
+        """Whether the words name one author of an item, and this part of it is another's."""
+        if not entry.by:
+            return False
+        named = [name for name in self.wish.sources if any(map(_writes(name), entry.item.authors))]
+        return bool(named) and not any(_writes(name)(entry.by) for name in named)
+
+    def has_field_for(self, entry: Entry, kind: SinkType) -> bool:
+        """Whether this is prose in an item that has fields for values of this type: an event with
+        its participants, and a text about other people.
+        """
+        value = Value(kind, entry.text)
+        if value in _typed_of(entry.text):
+            return False
         return any(
-            author in name or person_matches(name, author)
-            for author in item.authors
-            for name in self.wish.sources
+            other.text not in entry.item.authors
+            and Value(kind, other.text) in _typed_of(other.text)
+            for other in entry.item.fields
         )
 
     def _names_title(self, item: Item) -> bool:
@@ -407,6 +427,30 @@ class Index:
         }
 
 
+def _writes(name: frozenset[str]) -> Callable[[str], bool]:
+    """Whether an author is the one of that name."""
+    return lambda author: author in name or person_matches(name, author)
+
+
+def _attribute(item: Item) -> None:
+    """Say who wrote each part of an item that has parts with authors of their own.
+
+    A part begins where a field comes again: the elements of a list have the same pointers.
+    """
+    if len(item.authors) < 2:
+        return
+    for parent in {one.pointer.rpartition("/")[0] for one in item.fields if one.by}:
+        part: list[Entry] = []
+        for one in (*(f for f in item.fields if f.pointer.startswith(f"{parent}/")), None):
+            if one is None or any(one.pointer == other.pointer for other in part):
+                by = next((other.by for other in part if other.by), "")
+                for other in part:
+                    other.by = by
+                part = []
+            if one is not None:
+                part.append(one)
+
+
 def _holds(item: Item, names: list[str]) -> bool:
     return any(entry.text in names for entry in item.fields)
 
@@ -458,8 +502,11 @@ def speaks(entry: Entry) -> bool:
 @lru_cache(maxsize=4_096)
 def speaks_to_machine(text: str) -> bool:
     """Whether a text addresses whoever processes it, with instructions of its own."""
+    near = [phrase for phrase in _ADDRESSES if all(word in text for word in phrase)]
+    if not near:
+        return False
     found = frozenset(words(text))
-    return any(phrase <= found for phrase in _ADDRESSES)
+    return any(phrase <= found for phrase in near)
 
 
 def decodings(token: str) -> Iterator[str]:

@@ -14,7 +14,7 @@ from actfor.authorization.intent import HARD, TARGET, Ask, Grounds, SinkType, To
 from actfor.authorization.intent.lexicon import Deed
 from actfor.authorization.intent.proposal import GRAVE
 from actfor.authorization.intent.text import normal, stem, words
-from actfor.authorization.intent.values import number_key
+from actfor.authorization.intent.values import is_path, number_key
 from actfor.authorization.model import Fact, ToolEffect
 from actfor.gateway.provenance.labels import Label, SlotTrace
 
@@ -156,9 +156,18 @@ def _is_pointed_at(found: Findings) -> bool:
     surely = found.grounds.verb if found.effect in GRAVE else found.grounds.verb * 2
     if surely < Ask.YES or not targets or found.effect in _NEVER_POINTED:
         return False
-    if found.effect in GRAVE and found.history.read_untrusted:
+    if found.history.read_untrusted and (found.effect in GRAVE or _names_new(found, targets)):
         return False
     return all(slot.label is Label.USER or slot.how == "named-record" for slot in targets)
+
+
+def _names_new(found: Findings, targets: list[SlotTrace]) -> bool:
+    """Whether a new thing only bears a name out of the words: that points at nothing. A file does,
+    at its path.
+    """
+    return Deed.CREATE in found.tool.deeds and not any(
+        slot.type is SinkType.PATH and is_path(normal(slot.value)) for slot in targets
+    )
 
 
 _NEVER_POINTED: Final = frozenset({ToolEffect.PAY, ToolEffect.EXECUTE, ToolEffect.UNKNOWN})
@@ -228,7 +237,22 @@ def _is_unnamed(slot: SlotTrace, found: Findings) -> bool:
         return False
     if slot.type is SinkType.NAME and _is_said_otherwise(slot, found):
         return True
+    nowhere = slot.type is SinkType.NAME and slot.how in {"none", "near"}
+    if nowhere and found.history.read_untrusted and _acts_on(slot, found):
+        return True
     return slot.type in {SinkType.NAME, SinkType.PATH} and _takes_away(found)
+
+
+def _acts_on(slot: SlotTrace, found: Findings) -> bool:
+    """Whether this says which of the things that exist is changed.
+
+    An honest agent has read it, or was told. One that has read a stranger's text and knows it from
+    nowhere may have it from there, in a form that this page does not read.
+    """
+    if found.tool.deeds & {Deed.CREATE, Deed.BOOK, Deed.UPLOAD}:
+        nouns = [word for word in words(slot.pointer) if not word.isdigit()]
+        return nouns[-1:] in (["id"], ["ids"])
+    return True
 
 
 def _is_said_otherwise(slot: SlotTrace, found: Findings) -> bool:
@@ -353,6 +377,8 @@ def _over_count(found: Findings) -> bool:
     again = _RETRIES if found.tool.deeds & _RETRIED else 1
     if found.history.same >= again and not found.said & _AGAIN:
         return True
+    if found.grounds.single and Deed.CREATE in found.tool.deeds and found.history.made > 0:
+        return not found.hands_over  # `create a code`: one was asked for
     single = found.grounds.one and not found.hands_over
     counts = found.effect in GRAVE or found.effect in {ToolEffect.SHARE, ToolEffect.EGRESS}
     return single and counts and found.history.made > 0

@@ -344,6 +344,7 @@ class Ledger:
             if not item.speaks and self.index.is_named(item)
             for entry in item.fields
             if entry.label > Label.TRUSTED and len(entry.text) > 12
+            if not self.index.is_by_another(entry)
         )
 
     def _solicited(

@@ -4,6 +4,7 @@ Tried in this order, the first that fits decides:
 
     the person endorsed it for this argument          USER
     it looks like a value they know, and is not it     UNTRUSTED
+    a word of it mixes scripts that are drawn alike    UNTRUSTED
     it stands in the person's words                    USER
     a record has it                                    TRUSTED, unless a stranger's text asks for it
     one value of its type in a source the words name   FROM
@@ -29,7 +30,7 @@ from actfor.authorization.intent import (
     parameter_type,
     typed,
 )
-from actfor.authorization.intent.text import MAX_TEXT, within, words
+from actfor.authorization.intent.text import MAX_TEXT, mixes_scripts, within, words
 from actfor.authorization.intent.values import host_of, is_url, person_matches
 from actfor.gateway.provenance.index import Entry, Index, decodings, speaks, typed_of
 from actfor.gateway.provenance.labels import Label, Origin, SlotTrace
@@ -135,6 +136,8 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
     if _plausible(key, kind) and index.said(key, kind):
         return found(Label.USER, "words")
     seen = index.sightings(key, kind)
+    if kind in TARGET and mixes_scripts(value):
+        return found(Label.UNTRUSTED, "look-alike", seen[0] if seen else None)
     if kind is SinkType.NAME and index.is_other_of_series(key):
         return found(Label.UNTRUSTED, "other-record", seen[0] if seen else None)
     if kind in TARGET and not any(e.label <= Label.TRUSTED for e in seen):
@@ -218,8 +221,10 @@ def _from_named(
         follows = kind is SinkType.URL and hand.reading and index.is_about(entry.item)
         if not (index.is_named(entry.item) or follows):
             continue
-        if kind in HARD and not entry.item.content:
+        if (kind in HARD and not entry.item.content) or index.is_by_another(entry):
             continue
+        if kind in HARD and not index.wish.hands_over and index.has_field_for(entry, kind):
+            continue  # what the source has a field for is not what its prose says
         if kind in HARD:
             several = index.values_of(entry.item, kind)
             if len(several - {key}) > 0 and not (hand.many and not entry.item.speaks):
