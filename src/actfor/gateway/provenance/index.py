@@ -75,6 +75,8 @@ class Item:
     """Whether its text speaks to a machine."""
     named: tuple[int, bool] | None = None
     """Memo: the version of the words, and whether they name this item."""
+    kinds: frozenset[SinkType] | None = None
+    """Memo: the types of which it has fields that hold one value each; authors' apart."""
 
 
 @dataclass(eq=False, slots=True)
@@ -349,14 +351,16 @@ class Index:
         """Whether this is prose in an item that has fields for values of this type: an event with
         its participants, and a text about other people.
         """
-        value = Value(kind, entry.text)
-        if value in _typed_of(entry.text):
-            return False
-        return any(
-            other.text not in entry.item.authors
-            and Value(kind, other.text) in _typed_of(other.text)
-            for other in entry.item.fields
-        )
+        item = entry.item
+        if item.kinds is None:
+            item.kinds = frozenset(
+                value.type
+                for other in item.fields
+                if " " not in other.text and other.text not in item.authors
+                for value in _typed_of(other.text)
+                if value.key == other.text
+            )
+        return kind in item.kinds and Value(kind, entry.text) not in _typed_of(entry.text)
 
     def _names_title(self, item: Item) -> bool:
         """By its title as written, or by the title's words in a row: `the team meeting minutes`."""

@@ -78,6 +78,7 @@ class Ledger:
         self._lately: set[tuple[object, ...]] = set()
         self._lost_secrets = False
         self._wishes: dict[int, Wish] = {}
+        self._bids: dict[tuple[int, str], tuple[ToolReading, Ask, tuple[str, ...]]] = {}
         self._grounds: dict[str, Grounds] = {}
         self._catalogue: tuple[ToolReading, ...] = ()
 
@@ -339,7 +340,7 @@ class Ledger:
         if not self.wish.hands_over:
             return False
         return any(
-            asks(self._wish_of(entry), tool.reading).ask > Ask.NO
+            self._bidding(entry, tool)[0] > Ask.NO
             for item in self.index.items
             if not item.speaks and self.index.is_named(item)
             for entry in item.fields
@@ -359,7 +360,7 @@ class Ledger:
         if targets and all(slot.label is Label.USER for slot in targets):
             mine = [slot for slot in mine if slot.type in TARGET]  # links inside of the text
         for entry in self.index.speaking():
-            if mine and asks(self._wish_of(entry), tool.reading).ask > Ask.NO:
+            if mine and self._bidding(entry, tool)[0] > Ask.NO:
                 return replace(mine[0], how="solicited", origin=entry.origin)
         for slot in mine:
             for entry in self._mentioning(slot):
@@ -372,16 +373,16 @@ class Ledger:
 
         ``telling``: the call has no target, so that what it says is all there is to go by.
         """
-        wish = self._wish_of(entry)
+        ask, sentences = self._bidding(entry, tool)
         named = self.index.is_named(entry.item) and not entry.item.speaks
         if named and slot.label is Label.FROM and self._asks(tool).ask is Ask.YES:
             return False  # a bill that says `please transfer` is what the person sent the agent to
         if named and (self.wish.hands_over or (slot.type in _TELLING and not telling)):
             return False
-        if not named and asks(wish, tool.reading).ask is Ask.YES:
+        if not named and ask is Ask.YES:
             return True
         key = key_of(slot.value, slot.type)
-        return any(key in sentence for sentence in asking_sentences(wish, tool.reading))
+        return any(key in sentence for sentence in sentences)
 
     def _mentioning(self, slot: SlotTrace) -> Iterator[Entry]:
         """Texts of strangers that hold a value of the call."""
@@ -392,6 +393,22 @@ class Ledger:
             if entry.label not in _STRANGERS or len(entry.text) < _SENTENCE:
                 continue
             yield entry
+
+    def _bidding(self, entry: Entry, tool: KnownTool) -> tuple[Ask, tuple[str, ...]]:
+        """Whether a text asks for what the tool does, and its sentences that may.
+
+        Worked out once for a text and a reading of a tool.
+        """
+        key = id(entry), tool.name
+        reading, ask, sentences = self._bids.get(key, (None, Ask.NO, ()))
+        if reading is not tool.reading:
+            wish = self._wish_of(entry)
+            ask = asks(wish, tool.reading).ask
+            sentences = tuple(asking_sentences(wish, tool.reading))
+            if len(self._bids) >= _MOST_CALLS:
+                self._bids.clear()
+            self._bids[key] = tool.reading, ask, sentences
+        return ask, sentences
 
     def _wish_of(self, entry: Entry) -> Wish:
         wish = self._wishes.get(id(entry))

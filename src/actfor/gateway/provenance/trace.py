@@ -223,14 +223,14 @@ def _from_named(
             continue
         if (kind in HARD and not entry.item.content) or index.is_by_another(entry):
             continue
-        if kind in HARD and not index.wish.hands_over and index.has_field_for(entry, kind):
-            continue  # what the source has a field for is not what its prose says
         if kind in HARD:
             several = index.values_of(entry.item, kind)
             if len(several - {key}) > 0 and not (hand.many and not entry.item.speaks):
                 continue
         if entry.item.speaks:
             continue
+        if kind in HARD and not index.wish.hands_over and index.has_field_for(entry, kind):
+            continue  # what the source has a field for is not what its prose says
         return entry
     return None
 
