@@ -12,6 +12,8 @@ from tests.conftest import Clock
 from tests.fakes.gateway_world import World, build, counting_http
 from tests.unit.test_enforce import call, pending
 
+from actfor.audit import Event, EventType
+from actfor.delegation.model import MandateDraft
 from actfor.delegation.rehearsing import UsedCall, simulate, suggest
 from actfor.delegation.service.rehearsal import MandateRehearsal
 from actfor.gateway.model import Http
@@ -193,18 +195,69 @@ async def test_a_mandate_is_narrowed_to_what_its_agent_did(world: World, clock: 
     await call(world, token, "delete_record", id=3)
     pending(await call(world, token, "delete_record", id=4))
     rehearsal = MandateRehearsal(world.house.audit, clock.now)
-    seen = await rehearsal.calls(token.mandate, timedelta(days=1))
+    seen, reach = await rehearsal.calls(token.mandate, timedelta(days=1))
     assert sorted((one.call.tool, one.asked, one.passed) for one in seen) == [
         ("delete_record", True, False),
         ("delete_record", True, True),
         *[("echo", False, True)] * 3,
     ]
-    made = await rehearsal.suggest(token.mandate, timedelta(days=1))
+    made, _ = await rehearsal.suggest(token.mandate, timedelta(days=1))
     (grant,) = made.authority.grants
     assert grant.tools == ("delete_record", "echo")
     assert grant.effects == ("delete", "read")
     assert made.authority.budget.calls == 8
     draft = Authority((Grant("counting", ("echo",), ("read",)),))
-    found = await rehearsal.simulate(token.mandate, draft, timedelta(days=1))
+    assert reach.complete
+    found, _ = await rehearsal.simulate(token.mandate, draft, timedelta(days=1))
     assert (found.calls, found.covered_after) == (5, 3)
     assert {verdict.reason for verdict in found.lost} == {"no grant for tool `delete_record`"}
+
+
+async def test_what_is_cut_off_is_never_told_as_all_of_it(world: World, clock: Clock) -> None:
+    token = await world.token()
+    pending(await call(world, token, "delete_record", id=1))
+    clock.advance(60)
+    oldest_seen = clock.now()
+    for _ in range(3):
+        await call(world, token, "echo", text="hello")
+    week, audit = timedelta(days=7), world.house.audit
+    made, reach = await MandateRehearsal(audit, clock.now, most=3).suggest(token.mandate, week)
+    assert made.calls == 3
+    assert (reach.complete, reach.seen, reach.since) == (False, 3, oldest_seen)
+    everything = Authority((Grant("counting", ("*",), ("read",)),))
+    whole = MandateRehearsal(audit, clock.now, most=4)
+    found, reach = await whole.simulate(token.mandate, everything, week)
+    assert (found.calls, reach.complete, reach.seen) == (4, True, 4)
+    assert reach.since == max(clock.now() - week, token.mandate.created_at)
+
+
+async def test_other_mandates_of_the_agent_take_nothing_from_what_is_seen(
+    world: World, clock: Clock
+) -> None:
+    token = await world.token()
+    await call(world, token, "echo", text="hello")
+    other = await world.token()
+    for _ in range(5):
+        await call(world, other, "echo", text="hello")
+    day = timedelta(days=1)
+    few = MandateRehearsal(world.house.audit, clock.now, most=2)
+    calls, reach = await few.calls(token.mandate, day)
+    assert (len(calls), reach.complete) == (1, True)
+    never = MandateRehearsal(world.house.audit, clock.now, most=0)
+    assert not (await never.calls(token.mandate, day))[1].complete
+
+
+async def test_what_only_a_delegate_used_is_not_called_unused(world: World, clock: Clock) -> None:
+    authority = Authority((Grant("counting", ("*",), ("read", "delete")),), max_depth=1)
+    until = clock.now() + timedelta(hours=2)
+    draft = MandateDraft(world.agent.name, "delegate", authority, until)
+    mandate = await world.delegation.commit_mandate(world.operator, draft)
+    await call(world, await world.token(mandate=mandate), "echo", text="hello")
+    (own,) = await world.log("decide")
+    helper = str(world.agent.id).replace(world.agent.name, "helper")
+    facts, private = {**own.facts, "agent": helper, "tool": "query"}, dict(own.private)
+    made = Event(EventType.DECIDE, "dec_helper", facts, private)
+    await world.database.write(lambda tx: world.house.audit.append(tx, made))
+    rehearsal = MandateRehearsal(world.house.audit, clock.now)
+    suggested, _ = await rehearsal.suggest(mandate, timedelta(days=1))
+    assert suggested.authority.grants[0].tools == ("echo", "query")

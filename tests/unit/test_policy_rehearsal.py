@@ -276,17 +276,21 @@ async def test_a_candidate_is_tried_on_what_really_happened(
 ) -> None:
     rehearsal = Rehearsal(world.authorization, world.house.audit, clock.now)
     shut = '@id("shut")@reason("closed") forbid (principal, action, resource);'
-    tally = await rehearsal.simulate(default_source() + shut, last=timedelta(days=7))
+    tally, _ = await rehearsal.simulate(default_source() + shut, last=timedelta(days=7))
     assert (tally.calls, tally.changed) == (4, 2)
     assert {(move.before.value, move.after.value) for move in tally.moves.values()} == {
         ("permit", "deny"),
         ("step-up", "deny"),
     }
-    same = await rehearsal.simulate(default_source(), last=timedelta(days=7))
-    assert (same.calls, same.changed) == (4, 0)
+    same, reach = await rehearsal.simulate(default_source(), last=timedelta(days=7))
+    assert (same.calls, same.changed, reach.complete, reach.seen) == (4, 0, True, 5)
+    few = Rehearsal(world.authorization, world.house.audit, clock.now, most=2)
+    cut, reach = await few.simulate(default_source(), last=timedelta(days=7))
+    assert (cut.calls, reach.complete, reach.seen) == (2, False, 2)
     clock.advance(3600)
-    assert (await rehearsal.simulate(default_source(), last=timedelta(minutes=1))).calls == 0
-    other = await rehearsal.simulate(
+    late, _ = await rehearsal.simulate(default_source(), last=timedelta(minutes=1))
+    assert late.calls == 0
+    other, _ = await rehearsal.simulate(
         default_source(), last=timedelta(days=7), agent="spiffe://x/agent/y"
     )
     assert other.calls == 0

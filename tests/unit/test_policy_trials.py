@@ -160,6 +160,22 @@ async def test_a_shadow_records_where_it_differs_and_changes_no_answer(
     assert all(account.replayed for account in await rehearsal.account(outcome.trace))
 
 
+async def test_a_report_that_could_not_look_at_all_says_so(
+    world: World, trials: Trials, database: Database, clock: Clock
+) -> None:
+    shadow = await trials.shadow("usr_1", SHUT, lasting=timedelta(minutes=1))
+    token = await world.token()
+    for _ in range(3):
+        await call(world, token, "echo", text="hello")
+    clock.advance(61)
+    await call(world, token, "echo", text="after it")
+    rooms = (world.authorization, database, world.house.audit, clock.now)
+    report = await Trials(*rooms, four_eyes=False, most=2).report(shadow.id)
+    assert (report.calls, report.reach.complete, report.reach.seen) == (2, False, 2)
+    report = await Trials(*rooms, four_eyes=False, most=3).report(shadow.id)
+    assert (report.calls, report.reach.complete) == (3, True)
+
+
 async def test_a_shadow_that_agrees_leaves_no_mark(world: World, trials: Trials) -> None:
     shadow = await trials.shadow("usr_1", default_source() + "// alike\n", lasting=DAY)
     outcome = await call(world, await world.token(), "echo", text="hello")

@@ -10,7 +10,7 @@ import typer
 
 from actfor.cli.api import api
 from actfor.cli.output import emit
-from actfor.cli.policy.common import JsonOption, read, seconds
+from actfor.cli.policy.common import JsonOption, cut, read, seconds
 from actfor.errors import Kind, Refused
 
 LastOption = Annotated[str, typer.Option("--last", help="How far back: 30m, 24h, 7d, 4w.")]
@@ -57,6 +57,9 @@ def suggest(
         lines.append("  nothing in the mandate is wider than its use")
     elif out is None:
         lines.append(json.dumps(found["draft"], indent=2, ensure_ascii=False))
+    lines += cut(found)
+    if not found["complete"]:
+        lines.append("         what is called unused, or the most, may not be so before that")
     emit(found, as_json=as_json, text="\n".join(lines))
 
 
@@ -90,4 +93,4 @@ def _rehearsed(found: dict[str, Any]) -> list[str]:
         lines.append(f"  {found['budget_spent']} would have been used up at {at['id']}")
     if found["unknown"]:
         lines.append(f"  {found['unknown']} rest on where a value came from, and cannot be told")
-    return lines
+    return [*lines, *cut(found)]

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from actfor.authorization.http.reach import ReachView, reach_view
+from actfor.authorization.model.recorded import Reach
 from actfor.delegation.http import CurrentPerson
 from actfor.delegation.model import Mandate
 from actfor.delegation.rehearsing import Rehearsed, Suggestion, UsedCall, Verdict
@@ -31,6 +33,62 @@ class DraftBody(BaseModel):
     last_seconds: int = Field(default=_WEEK, ge=1, le=_MAX_SECONDS)
 
 
+class CallView(BaseModel):
+    """One recorded call."""
+
+    id: str
+    at: str
+    server: str
+    tool: str
+    effect: str
+    amount: dict[str, Any] | None
+
+
+class VerdictView(CallView):
+    """A call that the draft would treat otherwise, and why."""
+
+    reason: str
+
+
+class RehearsedView(ReachView):
+    """A draft on recorded calls; of each kind of difference the first examples and how many."""
+
+    calls: int
+    covered_before: int
+    covered_after: int
+    lost: list[VerdictView]
+    lost_total: int
+    gained: list[VerdictView]
+    gained_total: int
+    asked: list[VerdictView]
+    asked_total: int
+    unknown: int
+    budget_spent_at: CallView | None
+    budget_spent: str | None
+    narrower: bool
+    wider_because: str | None
+
+
+class FindingView(BaseModel):
+    """One thing that is wider than its use."""
+
+    what: str
+    words: str
+
+
+class SuggestionView(ReachView):
+    """A draft that can be committed in place of the mandate.
+
+    Where it is not `complete`, calls before `since` are not covered for their own sake: what is
+    said to be unused may have been used then.
+    """
+
+    mandate: str
+    calls: int
+    findings: list[FindingView]
+    draft: dict[str, Any]
+
+
 def mandate_rehearsal_router(
     delegation: DelegationService, rehearsal: MandateRehearsal, current_person: CurrentPerson
 ) -> APIRouter:
@@ -40,22 +98,22 @@ def mandate_rehearsal_router(
     Seconds = Annotated[int, Query(ge=1, le=_MAX_SECONDS)]  # noqa: N806 - a type
 
     @routes.post("/{mandate_id}/simulate")
-    async def simulate(mandate_id: str, body: DraftBody, person: Who) -> dict[str, Any]:
+    async def simulate(mandate_id: str, body: DraftBody, person: Who) -> RehearsedView:
         """What a draft would make of the calls that were made under the mandate."""
         mandate = await _own(delegation, mandate_id, person)
         draft = authority_from_draft(body.draft)
-        found = await rehearsal.simulate(mandate, draft, timedelta(seconds=body.last_seconds))
-        widened = narrows(draft, mandate.authority)
-        return {**rehearsed_view(found), "narrower": widened is None, "wider_because": widened}
+        last = timedelta(seconds=body.last_seconds)
+        found, reach = await rehearsal.simulate(mandate, draft, last)
+        return _rehearsed(found, reach, narrows(draft, mandate.authority))
 
     @routes.get("/{mandate_id}/suggest")
     async def suggest(
         mandate_id: str, person: Who, last_seconds: Seconds = _WEEK
-    ) -> dict[str, Any]:
+    ) -> SuggestionView:
         """A narrower authority that covers all that was let through, and why it is narrower."""
         mandate = await _own(delegation, mandate_id, person)
-        made = await rehearsal.suggest(mandate, timedelta(seconds=last_seconds))
-        return suggestion_view(made, mandate)
+        made, reach = await rehearsal.suggest(mandate, timedelta(seconds=last_seconds))
+        return _suggested(made, reach, mandate)
 
     return routes
 
@@ -67,36 +125,38 @@ async def _own(delegation: DelegationService, mandate_id: str, person: Person) -
     return found
 
 
-def rehearsed_view(found: Rehearsed) -> dict[str, Any]:
-    """A rehearsal as it is sent; of each kind of difference the first examples."""
-    return {
-        "calls": found.calls,
-        "covered_before": found.covered_before,
-        "covered_after": found.covered_after,
-        "lost": _verdicts(found.lost),
-        "lost_total": len(found.lost),
-        "gained": _verdicts(found.gained),
-        "gained_total": len(found.gained),
-        "asked": _verdicts(found.asked),
-        "asked_total": len(found.asked),
-        "unknown": found.unknown,
-        "budget_spent_at": None if found.spent_at is None else _call(found.spent_at),
-        "budget_spent": found.spent_why or None,
-    }
+def _rehearsed(found: Rehearsed, reach: Reach, widened: str | None) -> RehearsedView:
+    return RehearsedView(
+        calls=found.calls,
+        covered_before=found.covered_before,
+        covered_after=found.covered_after,
+        lost=_verdicts(found.lost),
+        lost_total=len(found.lost),
+        gained=_verdicts(found.gained),
+        gained_total=len(found.gained),
+        asked=_verdicts(found.asked),
+        asked_total=len(found.asked),
+        unknown=found.unknown,
+        budget_spent_at=None if found.spent_at is None else CallView(**_call(found.spent_at)),
+        budget_spent=found.spent_why or None,
+        narrower=widened is None,
+        wider_because=widened,
+        **reach_view(reach),
+    )
 
 
-def suggestion_view(made: Suggestion, mandate: Mandate) -> dict[str, Any]:
-    """A suggestion as it is sent: a draft that can be committed in place of the mandate."""
-    return {
-        "mandate": mandate.id,
-        "calls": made.calls,
-        "findings": [{"what": each.what, "words": each.words} for each in made.findings],
-        "draft": draft_of(made.authority),
-    }
+def _suggested(made: Suggestion, reach: Reach, mandate: Mandate) -> SuggestionView:
+    return SuggestionView(
+        mandate=mandate.id,
+        calls=made.calls,
+        findings=[FindingView(what=each.what, words=each.words) for each in made.findings],
+        draft=draft_of(made.authority),
+        **reach_view(reach),
+    )
 
 
-def _verdicts(verdicts: list[Verdict]) -> list[dict[str, Any]]:
-    return [{**_call(each.used), "reason": each.reason} for each in verdicts[:_EXAMPLES]]
+def _verdicts(verdicts: list[Verdict]) -> list[VerdictView]:
+    return [VerdictView(**_call(each.used), reason=each.reason) for each in verdicts[:_EXAMPLES]]
 
 
 def _call(used: UsedCall) -> dict[str, Any]:

@@ -9,8 +9,10 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
 from actfor.authorization.http.policies import PersonId
+from actfor.authorization.http.reach import ReachView, reach_view
 from actfor.authorization.model import to_request
 from actfor.authorization.model.decision import Decision
+from actfor.authorization.model.recorded import Reach
 from actfor.authorization.model.scenarios import read_facts
 from actfor.authorization.model.simulation import Simulation
 from actfor.authorization.model.source import MAX_BYTES
@@ -126,7 +128,7 @@ class MoveView(BaseModel):
     examples: list[ExampleView]
 
 
-class SimulationView(BaseModel):
+class SimulationView(ReachView):
     """What would be different. ``skipped`` says which records could not be asked again, and why."""
 
     policy_version: str
@@ -139,7 +141,6 @@ class SimulationView(BaseModel):
     errors: int
     adapted: int
     skipped: dict[str, int]
-    complete: bool
 
 
 def rehearsal_router(rehearsal: Rehearsal, *, reader: PersonId, auditor: PersonId) -> APIRouter:
@@ -162,14 +163,14 @@ def rehearsal_router(rehearsal: Rehearsal, *, reader: PersonId, auditor: PersonI
     @router.post("/simulate", dependencies=audits)
     async def simulate(body: CandidateBody) -> SimulationView:
         """What a candidate would have decided otherwise."""
-        tally = await rehearsal.simulate(
+        tally, reach = await rehearsal.simulate(
             body.source,
             last=timedelta(seconds=body.last_seconds),
             agent=body.agent,
             mandate=body.mandate,
             against_now=body.against == "now",
         )
-        return simulation_view(tally)
+        return simulation_view(tally, reach)
 
     return router
 
@@ -224,7 +225,7 @@ def _account(account: Account) -> AccountView:
     )
 
 
-def simulation_view(tally: Simulation) -> SimulationView:
+def simulation_view(tally: Simulation, reach: Reach) -> SimulationView:
     """A simulation as it is sent."""
     return SimulationView(
         policy_version=tally.version,
@@ -257,5 +258,5 @@ def simulation_view(tally: Simulation) -> SimulationView:
         errors=tally.errors,
         adapted=tally.adapted,
         skipped=dict(tally.unusable),
-        complete=tally.complete,
+        **reach_view(reach),
     )

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
 from actfor.authorization.http.policies import PersonId
+from actfor.authorization.http.reach import ReachView, reach_view
 from actfor.authorization.model.facts import ToolEffect
 from actfor.authorization.model.source import MAX_BYTES
 from actfor.authorization.model.trial import Run
@@ -71,7 +72,7 @@ class DifferenceView(BaseModel):
     examples: list[str]
 
 
-class ReportView(TrialView):
+class ReportView(TrialView, ReachView):
     """What a trial has shown. ``suspended``: why this node does not ask the candidate any more."""
 
     calls: int
@@ -80,7 +81,6 @@ class ReportView(TrialView):
     policies: dict[str, int]
     errors: int
     suspended: str | None
-    complete: bool
 
 
 def trials_router(trials: Trials, *, admin: PersonId, auditor: PersonId) -> APIRouter:
@@ -169,5 +169,5 @@ def report_view(report: Report) -> ReportView:
         policies=dict(report.policies.most_common(50)),
         errors=report.errors,
         suspended=report.suspended,
-        complete=report.complete,
+        **reach_view(report.reach),
     )

@@ -36,6 +36,19 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """How far back in the log a rehearsal looked.
+
+    ``seen`` records were looked at, all there are from ``since`` on. Without ``complete`` there are
+    older ones in the time that was asked for, and nothing is known of them.
+    """
+
+    seen: int
+    since: datetime
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Unusable:
     """Why a record cannot be decided again."""
 

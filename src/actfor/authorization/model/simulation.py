@@ -58,8 +58,6 @@ class Simulation:
     adapted: int = 0
     """Calls whose record is older than a fact of today's schema."""
     unusable: Counter[str] = field(default_factory=Counter)
-    complete: bool = True
-    """False where there were more records in the window than are looked at."""
 
     @property
     def changed(self) -> int:

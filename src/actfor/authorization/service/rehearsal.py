@@ -14,14 +14,11 @@ from datetime import datetime, timedelta
 from actfor.audit import AuditLog, EventType, LoggedEvent
 from actfor.authorization.model import Decision, Explanation, PolicySet, Request
 from actfor.authorization.model.counterfactual import Remedy, remedies
-from actfor.authorization.model.recorded import Recorded, Unusable, adapted, read, redecide
+from actfor.authorization.model.recorded import Reach, Recorded, Unusable, adapted, read, redecide
 from actfor.authorization.model.simulation import Simulation, first_questions, simulate
 from actfor.authorization.service.authorization import AuthorizationService
-from actfor.authorization.service.decisions import decisions_since
+from actfor.authorization.service.decisions import MAX_RECORDS, Decisions
 from actfor.errors import Kind, Refused
-
-MAX_RECORDS = 50_000
-"""Decisions looked at by one simulation, the newest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +45,14 @@ class Rehearsal:
         authorization: AuthorizationService,
         audit: AuditLog,
         clock: Callable[[], datetime],
+        *,
+        most: int = MAX_RECORDS,
     ) -> None:
+        """``most`` is how many decisions one simulation is about, the newest."""
         self._authorization = authorization
         self._audit = audit
         self._clock = clock
+        self._most = most
 
     # -- explain ----------------------------------------------------------------------------
 
@@ -94,28 +95,22 @@ class Rehearsal:
         agent: str | None = None,
         mandate: str | None = None,
         against_now: bool = False,
-    ) -> Simulation:
+    ) -> tuple[Simulation, Reach]:
         """Ask a candidate what was asked in the last while, and compare with what was decided.
 
-        ``against_now`` compares with what the policies in force would decide instead.
+        ``against_now`` compares with what the policies in force would decide instead. The reach
+        says whether all of that time was looked at.
 
         Raises:
             Refused: MALFORMED when the candidate could not be published.
         """
         candidate = await self._authorization.compile(source)
-        found: list[Recorded | Unusable] = []
-        complete = True
-        async for event in decisions_since(self._audit, self._clock() - last, agent):
-            if mandate is not None and event.facts.get("mandate") != mandate:
-                continue
-            if len(found) >= MAX_RECORDS:
-                complete = False
-                break
-            found.append(record_of(event))
+        since = self._clock() - last
+        asked = Decisions(self._audit, since, agent=agent, mandate=mandate, most=self._most)
+        found = [record_of(event) async for event in asked]
         in_force = self._in_force() if against_now else None
         tally = await asyncio.to_thread(_simulated, found, candidate, in_force)
-        tally.complete = complete
-        return tally
+        return tally, asked.reach
 
     async def _told(self, record: Recorded) -> Account:
         policies = await self._authorization.set_of(record.version)

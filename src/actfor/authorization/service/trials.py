@@ -18,12 +18,12 @@ from datetime import datetime, timedelta
 from actfor.audit import AuditLog, Event, EventType, LoggedEvent
 from actfor.authorization.model import Decision, Effect, PolicySet, Request, ToolEffect
 from actfor.authorization.model.binding import GATEWAY, bind
-from actfor.authorization.model.recorded import redecide
+from actfor.authorization.model.recorded import Reach, redecide
 from actfor.authorization.model.trial import Run, Trial, relaxed, shadowed
 from actfor.authorization.repository import trials
 from actfor.authorization.service.authorization import AuthorizationService
 from actfor.authorization.service.changes import require_note
-from actfor.authorization.service.decisions import decisions_since
+from actfor.authorization.service.decisions import MAX_RECORDS, Decisions
 from actfor.errors import Kind, Refused
 from actfor.store import Database, Tx, new_id
 from actfor.wire.canonical import JsonValue
@@ -32,7 +32,6 @@ from actfor.wire.timestamps import from_ms, rfc3339, to_ms
 logger = logging.getLogger(__name__)
 
 MAX_REPORT_ONLY_RUNS = 16
-MAX_RECORDS = 50_000
 SLOW_SECONDS = 0.005
 SLOW_ALLOWED = 20
 EXAMPLES = 5
@@ -54,13 +53,13 @@ class Report:
     """What a trial has shown so far. ``moves`` counts calls by (enforced, candidate) effect."""
 
     run: Run
+    reach: Reach
     calls: int = 0
     moves: Counter[tuple[str, str]] = field(default_factory=Counter)
     examples: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     policies: Counter[str] = field(default_factory=Counter)
     errors: int = 0
     suspended: str | None = None
-    complete: bool = True
 
     @property
     def differing(self) -> int:
@@ -80,14 +79,19 @@ class Trials:
         *,
         four_eyes: bool,
         on_judged: Callable[[Trial, bool], None] | None = None,
+        most: int = MAX_RECORDS,
     ) -> None:
-        """``on_judged`` hears of each call a trial was asked about, and whether it differed."""
+        """``on_judged`` hears of each call a trial was asked about, and whether it differed.
+
+        ``most`` is how many decisions one report looks at, the newest.
+        """
         self._authorization = authorization
         self._database = database
         self._audit = audit
         self._clock = clock
         self._four_eyes = four_eyes
         self._on_judged = on_judged
+        self._most = most
         self._live: tuple[_Live, ...] = ()
 
     # -- on each decision -------------------------------------------------------------------
@@ -255,19 +259,23 @@ class Trials:
         known = await self._database.read(lambda tx: trials.find(tx, run_id))
         if known is None:
             raise Refused(Kind.NOT_FOUND, "there is no such trial")
-        report = Report(known[0])
+        run = known[0]
+        asked = Decisions(
+            self._audit,
+            run.started_at,
+            until=run.ended_at,
+            agent=run.agent,
+            mandate=run.mandate,
+            most=self._most,
+        )
+        first: dict[str, LoggedEvent] = {}  # the question itself; a call that comes back is later
+        async for event in asked:
+            if _is_of(event, run):
+                first[event.trace] = event
+        report = Report(run, asked.reach)
         report.suspended = next(
             (live.suspended for live in self._live if live.run.id == run_id), None
         )
-        first: dict[str, LoggedEvent] = {}  # the question itself; a call that comes back is later
-        looked = 0
-        async for event in decisions_since(self._audit, known[0].started_at, known[0].agent):
-            looked += 1
-            if looked > MAX_RECORDS:
-                report.complete = False
-                break
-            if event.at < known[0].ended_at and _is_of(event, known[0]):
-                first[event.trace] = event
         for event in first.values():
             _count(report, event)
         return report
@@ -330,8 +338,6 @@ class Trials:
 
 def _is_of(event: LoggedEvent, run: Run) -> bool:
     facts = event.facts
-    if run.mandate is not None and facts.get("mandate") != run.mandate:
-        return False
     if run.kind is Trial.REPORT_ONLY and facts.get("effect") not in run.effects:
         return False
     return facts.get("stage", "policy") in {"policy", "approval"} and "policy_version" in facts

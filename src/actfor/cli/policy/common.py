@@ -80,6 +80,14 @@ def seconds(text: str) -> int:
     return int(found[1]) * _SECONDS[found[2]]
 
 
+def cut(found: dict[str, Any]) -> list[str]:
+    """What to say where an answer is not about all of the time that was asked for."""
+    if found["complete"]:
+        return []
+    looked = f"only the newest {found['seen']} decisions, back to {found['since']}, were looked at"
+    return [f"NOT ALL: {looked}; older ones may say otherwise"]
+
+
 def agent_id(agent: str | None) -> str | None:
     """A SPIFFE ID as it is; a name as the ID of the agent called so here."""
     if agent is None or agent.startswith("spiffe://"):

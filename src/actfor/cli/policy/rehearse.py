@@ -10,7 +10,7 @@ import typer
 
 from actfor.cli.api import api
 from actfor.cli.output import emit, note
-from actfor.cli.policy.common import FilesArgument, JsonOption, agent_id, read, seconds
+from actfor.cli.policy.common import FilesArgument, JsonOption, agent_id, cut, read, seconds
 from actfor.errors import Kind, Refused
 
 LastOption = Annotated[str, typer.Option("--last", help="How far back: 30m, 24h, 7d, 4w.")]
@@ -116,9 +116,7 @@ def tallied(found: dict[str, Any]) -> list[str]:
         note(f"{found['adapted']} records are older than a fact of today's schema")
     for why, count in found["skipped"].items():
         note(f"{count} records left out: {why}")
-    if not found["complete"]:
-        note("there are more decisions in that time than are looked at: the newest were taken")
-    return lines
+    return [*lines, *cut(found)]
 
 
 def _facts(path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from actfor.cli.policy.common import (
     JsonOption,
     NoteOption,
     agent_id,
+    cut,
     read,
     seconds,
 )
@@ -138,6 +139,4 @@ def _reported(found: dict[str, Any]) -> list[str]:
         lines.append(f"  {found['errors']} could not be evaluated, which denies them")
     if found["suspended"]:
         lines.append(f"  SUSPENDED on this node: {found['suspended']}")
-    if not found["complete"]:
-        lines.append("  there are more decisions than are looked at: the newest were counted")
-    return lines
+    return [*lines, *cut(found)]
