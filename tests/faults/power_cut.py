@@ -244,6 +244,8 @@ class Machine:
                     self.tally.acknowledged += 1
                 except Refused:
                     pass
+                except Exception as cause:  # a corrupt file may give back anything
+                    self._spoiled(f"fails at work: {cause!r}")
 
     def _unit(self, log: AuditLog) -> tuple[int, Callable[[Tx], int]]:
         self.number += 1
