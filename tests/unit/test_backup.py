@@ -221,8 +221,7 @@ async def test_where_the_database_is_lost_only_who_is_named_comes_back(
     scene: Scene, tmp_path: Path
 ) -> None:
     new = configured(tmp_path / "new")
-    (tmp_path / "new/keys").mkdir(parents=True)
-    shutil.copy(scene.data / "keys/kek.key", tmp_path / "new/keys/kek.key")
+    shutil.copytree(scene.data / "keys", tmp_path / "new/keys")
     with pytest.raises(Refused, match="--operator"):
         await restore(new, scene.file, unverified=True)
     with pytest.raises(Refused, match="nobody in the backup is `Mallory`"):
@@ -245,6 +244,32 @@ async def test_without_its_kek_a_backup_restores_nothing(scene: Scene, tmp_path:
     with pytest.raises(Refused, match="wrapped by"):
         await restore(other, scene.file, unverified=True, operators=["Olivia"])
     assert not (tmp_path / "other/actfor.db").exists()
+
+
+async def test_without_the_key_file_of_persons_a_backup_restores_nothing(
+    scene: Scene, tmp_path: Path
+) -> None:
+    (tmp_path / "other/keys").mkdir(parents=True)
+    shutil.copy(scene.data / "keys/kek.key", tmp_path / "other/keys/kek.key")
+    other = configured(tmp_path / "other")
+    assert verify_backup(other, scene.file).opened is None
+    with pytest.raises(Refused, match=r"erasure\.key"):
+        await restore(other, scene.file, unverified=True, operators=["Olivia"])
+    assert not (tmp_path / "other/actfor.db").exists()
+
+
+async def test_who_was_erased_stays_erased_where_the_ledger_is_lost(
+    scene: Scene, tmp_path: Path
+) -> None:
+    """Their key is no longer in `erasure.key`, and that says enough."""
+    shutil.copytree(scene.data / "keys", tmp_path / "new/keys")
+    new = configured(tmp_path / "new")
+    done = await restore(new, scene.file, unverified=True, operators=["Olivia"])
+    assert done.erased == 1
+    assert canary_in(tmp_path / "new") == []
+    async with running(new) as services:
+        assert (await services.people.person(scene.cast.carol.id)).state is PersonState.ERASED
+        assert (await services.audit.verify()).ok
 
 
 async def test_a_served_database_is_not_replaced(scene: Scene) -> None:
@@ -285,11 +310,9 @@ async def test_a_backup_is_of_one_moment_while_the_server_writes(
 
 async def test_a_backup_moves_between_the_databases(scene: Scene, tmp_path: Path) -> None:
     """SQLite to PostgreSQL and back: the same rows, the same log."""
-    kek = scene.data / "keys/kek.key"
     with postgres.shared().database() as url:
         there = configured(tmp_path / "there", url)
-        (tmp_path / "there/keys").mkdir(parents=True)
-        shutil.copy(kek, tmp_path / "there/keys/kek.key")
+        shutil.copytree(scene.data / "keys", tmp_path / "there/keys")
         await restore(there, scene.file, unverified=True, operators=["Olivia"])
         with pytest.raises(Refused, match="not empty"):
             await restore(there, scene.file, unverified=True, operators=["Olivia"])
@@ -297,8 +320,7 @@ async def test_a_backup_moves_between_the_databases(scene: Scene, tmp_path: Path
         again = tmp_path / "again.backup"
         await asyncio.to_thread(write_backup, there, again)
         back = configured(tmp_path / "back")
-        (tmp_path / "back/keys").mkdir(parents=True)
-        shutil.copy(kek, tmp_path / "back/keys/kek.key")
+        shutil.copytree(scene.data / "keys", tmp_path / "back/keys")
         assert verify_backup(back, again).problems == ()
         await restore(back, again, unverified=True, operators=["Olivia"])
     async with running(back) as services:
@@ -324,8 +346,7 @@ async def test_a_restore_into_postgresql_that_is_killed_brings_nothing_back(
     cluster = postgres.shared()
     name = cluster.new_database()
     there = configured(tmp_path / "there", cluster.url(name))
-    (tmp_path / "there/keys").mkdir(parents=True)
-    shutil.copy(scene.data / "keys/kek.key", tmp_path / "there/keys/kek.key")
+    shutil.copytree(scene.data / "keys", tmp_path / "there/keys")
     command = [
         Path(sys.executable).with_name("actfor"), "restore", scene.file, "--unverified",
         "--operator", "Olivia", "--data", tmp_path / "there", "--db", cluster.url(name),

@@ -1,6 +1,7 @@
 """Keys: their purposes and lives, and the encryption of secrets and personal data at rest."""
 
 from actfor.keys.envelope import Cipher, Place
+from actfor.keys.erasable import Erasable
 from actfor.keys.kek import Kek, open_kek
 from actfor.keys.model import Change, Key, KeyState, Purpose, Rewrapped, Schedule
 from actfor.keys.service import INSTALLATION, DataKey, Erased, Held, KeyService, Vault
@@ -10,6 +11,7 @@ __all__ = [
     "Change",
     "Cipher",
     "DataKey",
+    "Erasable",
     "Erased",
     "Held",
     "Kek",

@@ -44,6 +44,7 @@ data_key = Table(
     Column("wrapped", LargeBinary),  # null once erased: the row is a tombstone then
     Column("created_at", Integer, nullable=False),
     Column("erased_by", Integer),  # the leaf that tells of the erasure
+    Column("outside", Text),  # the id of the file that seals it, too (``erasable``); null: none
 )
 signing_key = Table(
     "signing_key",
@@ -76,6 +77,7 @@ class Wrapped:
     root: int
     wrapped: bytes | None
     erased_by: int | None
+    outside: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,21 +100,31 @@ _REWRAP_ROOT = (
 _DROP_ROOTS = delete(root_key).where(root_key.c.version < bindparam("below"))
 
 _d = data_key.c
-_WRAPPED = (_d.id, _d.root, _d.wrapped, _d.erased_by)
+_WRAPPED = (_d.id, _d.root, _d.wrapped, _d.erased_by, _d.outside)
 _DATA_OF = select(*_WRAPPED).where(_d.subject == bindparam("of"))
 _DATA_BY_ID = select(*_WRAPPED).where(_d.id == bindparam("of"))
 _DATA_LIVE = select(*_WRAPPED).where(_d.wrapped.is_not(None)).order_by(_d.id)
+_DATA_INSIDE = select(*_WRAPPED).where(
+    _d.wrapped.is_not(None), _d.outside.is_(None), _d.subject != ""
+)
+_DATA_OUTSIDE = (
+    select(_d.subject, _d.id, _d.outside)
+    .where(_d.wrapped.is_not(None), _d.outside.is_not(None))
+    .order_by(_d.id)
+)
+_GONE = select(_d.id).where(_d.wrapped.is_(None)).order_by(_d.id)
 _ADD_DATA = insert_ignore(data_key).values(
     id=bindparam("id"),
     subject=bindparam("subject"),
     root=bindparam("root"),
     wrapped=bindparam("wrapped"),
     created_at=bindparam("created_at"),
+    outside=bindparam("outside"),
 )
 _REWRAP_DATA = (
     update(data_key)
     .where(_d.id == bindparam("of"), _d.wrapped.is_not(None))
-    .values(root=bindparam("by"), wrapped=bindparam("to"))
+    .values(root=bindparam("by"), wrapped=bindparam("to"), outside=bindparam("outside"))
 )
 _ERASE_DATA = (
     update(data_key)
@@ -206,13 +218,30 @@ def add_data_key(tx: Tx, new: Wrapped, subject: str) -> bool:
         root=new.root,
         wrapped=new.wrapped,
         created_at=to_ms(tx.now),
+        outside=new.outside,
     )
     return added == 1
 
 
-def rewrap_data_key(tx: Tx, key_id: str, root_version: int, wrapped: bytes) -> None:
+def rewrap_data_key(tx: Tx, new: Wrapped) -> None:
     """Replace the wrapping of a data key."""
-    tx.changed(_REWRAP_DATA, of=key_id, by=root_version, to=wrapped)
+    assert new.wrapped is not None  # noqa: S101 - what is erased is not wrapped again
+    tx.changed(_REWRAP_DATA, of=new.id, by=new.root, to=new.wrapped, outside=new.outside)
+
+
+def inside_data_keys(tx: Tx) -> list[Wrapped]:
+    """Live keys of persons that an older release made, which no file outside seals."""
+    return [Wrapped(*row) for row in tx.run(_DATA_INSIDE)]
+
+
+def outside_data_keys(tx: Tx) -> list[tuple[str, str, str]]:
+    """Subject, id, and the file that seals it, of each live key that one does."""
+    return [(subject, key_id, outside) for subject, key_id, outside in tx.run(_DATA_OUTSIDE)]
+
+
+def gone_data_keys(tx: Tx) -> list[str]:
+    """The ids of the keys that were erased."""
+    return [key_id for (key_id,) in tx.run(_GONE)]
 
 
 def erase_data_key(tx: Tx, key_id: str, leaf: int) -> bool:

@@ -31,7 +31,7 @@ from actfor import __version__
 from actfor.audit import AuditLog, NoteVerifier
 from actfor.errors import Kind, Refused
 from actfor.keys import KeyService, Vault
-from actfor.server.keyring import open_vault
+from actfor.server.keyring import erasure_key, open_vault
 from actfor.server.settings import Settings
 from actfor.server.wiring import utc
 from actfor.store import Database, Tx
@@ -250,6 +250,8 @@ def verify_backup(settings: Settings, file: Path, key: str | None = None) -> Ver
 def _vault_of(settings: Settings, kek: str) -> Vault | None:
     """The settings' vault if it is under that KEK. No key file is made to find out."""
     if settings.kek == "file" and not (settings.data / "keys" / "kek.key").exists():
+        return None
+    if not erasure_key(settings).exists():
         return None
     vault = open_vault(settings)
     return vault if vault.kek.id == kek else None

@@ -93,12 +93,19 @@ class Erasure:
         return True
 
     async def keep_ledger(self) -> None:
-        """Write down every erasure that the ledger lacks; a crash may have come between."""
+        """Destroy the keys of all who were erased, and write down every erasure that the ledger
+        lacks; a crash may have come between. On each node: each may have a copy of the key file.
+        """
+        await self._database.read(self._vault.destroy)
         told = await self._database.read(self._vault.erased)
         known = {line.person for line in read_ledger(self._ledger)}
         new = [(person, leaf) for person, leaf in told if person not in known]
         if new:
             _append(self._ledger, new)
+
+    def cut_out(self, tx: Tx) -> set[str]:
+        """Who was erased after this copy of the database was made, by their destroyed keys."""
+        return set(self._vault.cut_out(tx))
 
     def _erased(self, tx: Tx, admin: Person, person_id: str) -> int:
         before = dict(self._vault.erased(tx)).get(person_id)

@@ -17,6 +17,7 @@ from actfor.audit import AuditLog, Event, EventType
 from actfor.errors import Kind, Refused
 from actfor.keys import (
     Change,
+    Erasable,
     KeyService,
     Purpose,
     Rewrapped,
@@ -47,7 +48,15 @@ def open_vault(settings: Settings) -> Vault:
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     before = open_kek(settings.kek_before, folder) if settings.kek_before else None
-    return Vault(open_kek(settings.kek, folder), before=before)
+    kek = open_kek(settings.kek, folder)
+    return Vault(kek, before=before, outside=Erasable(erasure_key(settings)))
+
+
+def erasure_key(settings: Settings) -> Path:
+    """Where the file outside is: beside the KEK's, or in the data folder where that is no file."""
+    scheme, _, path = settings.kek.partition(":")
+    folder = Path(path).parent if scheme == "file" and path else settings.data / "keys"
+    return folder / "erasure.key"
 
 
 async def open_keys(

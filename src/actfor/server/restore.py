@@ -7,7 +7,8 @@ People come back only as far as somebody vouches for them:
 - where the database that is replaced can be read, with what they may both then and now;
 - else only those that are named (``operators``); everybody else is disabled, until one looks.
 
-Who was erased after the backup, by the ledger beside the database, is erased again.
+Who was erased after the backup, by the ledger beside the database or because their key is no longer
+in `erasure.key`, is erased again; what the log keeps of them does not open meanwhile.
 
 All of it happens in a database of its own that is put in place at the end: what is cut short leaves
 what was there before. Between the transaction that fills it and the one that ends everything it is
@@ -106,7 +107,8 @@ async def restore(
         services = application.services
 
         def also(tx: Tx) -> None:
-            counts["erased"] = _erase_again(tx, services.erasure, {one.person for one in gone})
+            erased = {one.person for one in gone} | services.erasure.cut_out(tx)
+            counts["erased"] = _erase_again(tx, services.erasure, erased)
             counts["disabled"] = _vouch(tx, services.people, now, operators)
             store.finish(tx)
 

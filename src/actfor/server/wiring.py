@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 
 from actfor.approval import ApprovalService
 from actfor.approval.endorsing import endorsing
-from actfor.audit import AuditLog, Witnessing
+from actfor.audit import AuditLog, Revocable, Witnessing
 from actfor.audit.export import Exporter
 from actfor.audit.witnesses import witnesses_of
 from actfor.authorization import (
@@ -340,6 +340,7 @@ async def _services(
         ledger=settings.data / LEDGER,
     )
     await erasure.keep_ledger()
+    database.feed.on(Revocable.PERSON, lambda _: erasure.keep_ledger())
     return Services(
         erasure=erasure,
         settings=settings,

@@ -416,7 +416,9 @@ class AuditLog:
         Without a ``vault`` nothing private is opened, so nothing of it is compared.
         """
         return database.read_sync(
-            lambda tx: verifying.verify(tx, Policy((key,)), payloads.Reader(tx, vault))
+            lambda tx: verifying.verify(
+                tx, Policy((key,)), payloads.Reader(tx, vault, of_copy=True)
+            )
         )
 
     @staticmethod

@@ -74,10 +74,14 @@ def seal_old(tx: Tx, vault: Vault, most: int) -> int:
 
 
 class Reader:
-    """Opens payloads in one transaction; each key is looked up once. Without a vault, none."""
+    """Opens payloads in one transaction; each key is looked up once. Without a vault, none.
 
-    def __init__(self, tx: Tx, vault: Vault | None) -> None:
-        self._tx, self._vault = tx, vault
+    ``of_copy``: the database is a copy, and may be older than an erasure: then payloads may be gone
+    without a leaf in it that says so.
+    """
+
+    def __init__(self, tx: Tx, vault: Vault | None, *, of_copy: bool = False) -> None:
+        self._tx, self._vault, self._of_copy = tx, vault, of_copy
         self._keys: dict[str, Cipher | Erased | None] = {}
 
     def open(self, found: StoredLeaf) -> Opened:
@@ -97,7 +101,8 @@ class Reader:
             if key is None:
                 raise Refused(Kind.CONFLICT, f"there is no data key `{key_id[:40]}`")
             if isinstance(key, Erased):
-                erased.add(key.leaf)
+                if key.leaf or not self._of_copy:
+                    erased.add(key.leaf)
                 continue
             plain = key.open(sealed, _place(found.index, number))
             openings |= _openings(plain[:SALT_BYTES], plain[SALT_BYTES:])

@@ -1,6 +1,7 @@
 """Root key and data keys: what seals secrets at rest, and personal data by person.
 
     KEK (file, HSM, key service) ── wraps ──> root key ── wraps ──> data keys ── seal ──> rows
+    a file outside (``erasable``) ── seals each person's data key before the root key does
 
 Everything here runs in the caller's transaction. What is remembered in memory is either a pure
 function of a row's bytes, or safe to be out of date: a data key that was erased elsewhere a moment
@@ -10,12 +11,13 @@ ago still seals, but what it seals can never be opened again.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from actfor.errors import Kind, Refused
 from actfor.keys import repository
 from actfor.keys.envelope import Cipher, Place, new_key
+from actfor.keys.erasable import Erasable
 from actfor.keys.kek import Kek
 from actfor.keys.kek.memory import PROCESS
 from actfor.keys.repository import Root, Wrapped
@@ -39,7 +41,7 @@ class DataKey:
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """A data key that is gone, and the leaf that says so."""
+    """A data key that is gone, and the leaf that says so; 0 in a copy that was made before."""
 
     id: str
     leaf: int
@@ -48,12 +50,16 @@ class Erased:
 class Vault:
     """Seals and opens, for one database. ``before`` is the provider that was used until now.
 
-    Without a provider, what is sealed opens in this process only.
+    Without a provider, what is sealed opens in this process only. ``outside`` seals persons' keys,
+    too; without one, an erased person's key opens for whoever has an old copy and the KEK.
     """
 
-    def __init__(self, kek: Kek = PROCESS, *, before: Kek | None = None) -> None:
+    def __init__(
+        self, kek: Kek = PROCESS, *, before: Kek | None = None, outside: Erasable | None = None
+    ) -> None:
         self._kek = kek
         self._before = before
+        self._outside = outside
         self._lock = threading.Lock()  # the sequencer's thread and the readers' share what follows
         # By the wrapped bytes, of which they are a pure function. Roots are few and never dropped
         # for room: unwrapping one asks the KEK, which may be far away, inside a transaction.
@@ -76,16 +82,19 @@ class Vault:
         """A root key there is, this provider unwraps it, and wraps it from now on.
 
         Raises:
-            Refused: CONFLICT if it was wrapped by a key that is not configured.
+            Refused: CONFLICT if it was wrapped by a key that is not configured, or keys of persons
+                need another file outside than there is.
         """
         found = repository.root(tx)
         if found is None:
             self._add_root(tx, 1, new_key())
             return
         raw = self._unwrap_root(found)
+        self._require_outside(tx)
         if found.kek != self._kek.id:
             wrapped = self._kek.wrap(raw, _root_context(found.version))
             repository.rewrap_root(tx, found.version, self._kek.id, wrapped)
+        self._take_outside(tx)
 
     def seal(self, tx: Tx, data: bytes, place: Place) -> bytes:
         """Seal a secret of the installation."""
@@ -113,7 +122,7 @@ class Vault:
         found = repository.data_key_of(tx, subject)
         if found is None:
             found = self._add_data_key(tx, subject)
-        if found.wrapped is None:
+        if found.wrapped is None or self._is_cut(found):
             return Erased(found.id, found.erased_by or 0)
         key = DataKey(found.id, self._cipher(tx, found))
         tx.on_commit(lambda: self._remember(self._sealing, subject, key))
@@ -124,7 +133,7 @@ class Vault:
         found = repository.data_key_by_id(tx, key_id)
         if found is None:
             return None
-        if found.wrapped is None:
+        if found.wrapped is None or self._is_cut(found):
             return Erased(found.id, found.erased_by or 0)
         return self._cipher(tx, found)
 
@@ -141,6 +150,19 @@ class Vault:
     def erased(self, tx: Tx) -> list[tuple[str, int]]:
         """Who was erased, and by which leaf."""
         return repository.erased(tx)
+
+    def destroy(self, tx: Tx) -> int:
+        """Cut the keys of all who were erased out of the file outside; how many it still had.
+
+        After the erasure's own transaction, and at each start: a crash may have come between. On
+        each node, where each has a copy of the file.
+        """
+        return 0 if self._outside is None else self._outside.cut(repository.gone_data_keys(tx))
+
+    def cut_out(self, tx: Tx) -> list[str]:
+        """Who was erased after this copy of the database was made, by the file outside."""
+        live = repository.outside_data_keys(tx)
+        return [who for who, key_id, of in live if self._sealing_outside(of, key_id) is None]
 
     def forget(self, subject: str, wrapped: bytes | None = None) -> None:
         """Drop what is remembered of a subject's key, so that it is looked up again."""
@@ -161,9 +183,9 @@ class Vault:
         self._add_root(tx, version, raw, kek)
         live = repository.live_data_keys(tx)
         for key in live:
-            data = self._unwrap_data(tx, key)
+            data = self._unwrap_inner(tx, key)
             wrapped = Cipher(raw).seal(data, _place(key.id, version))
-            repository.rewrap_data_key(tx, key.id, version, wrapped)
+            repository.rewrap_data_key(tx, replace(key, root=version, wrapped=wrapped))
         repository.drop_roots(tx, version)
         tx.on_commit(lambda: self.use(kek))
         return len(live)
@@ -189,9 +211,9 @@ class Vault:
             self.ensure(tx)
             current = repository.root(tx)
             assert current is not None  # noqa: S101 - just made
-        key_id = new_id("dk")
-        sealed = self._root(current).seal(new_key(), _place(key_id, current.version))
-        new = Wrapped(key_id, current.version, sealed, None)
+        new = Wrapped(new_id("dk"), current.version, None, None)
+        outside = None if subject == INSTALLATION else self._outside
+        new = self._wrapped(new, current, new_key(), outside)
         if not repository.add_data_key(tx, new, subject):
             raise Refused(Kind.CONFLICT, "another node made the data key at the same time")
         return new
@@ -204,11 +226,62 @@ class Vault:
             self._remember(self._unwrapped, found.wrapped, known)
         return known
 
+    def _wrapped(self, key: Wrapped, root: Root, data: bytes, outside: Erasable | None) -> Wrapped:
+        if outside is not None:
+            data = self._sealed_outside(outside, key.id, data)
+        sealed = self._root(root).seal(data, _place(key.id, root.version))
+        id_ = None if outside is None else outside.id
+        return replace(key, root=root.version, wrapped=sealed, outside=id_)
+
+    @staticmethod
+    def _sealed_outside(outside: Erasable, key_id: str, data: bytes) -> bytes:
+        cipher = outside.cipher(key_id)
+        if cipher is None:
+            raise Refused(Kind.CONFLICT, f"the data key `{key_id}` was destroyed")
+        return cipher.seal(data, _place_outside(key_id))
+
     def _unwrap_data(self, tx: Tx, found: Wrapped) -> bytes:
+        data = self._unwrap_inner(tx, found)
+        if found.outside is None:
+            return data
+        cipher = self._sealing_outside(found.outside, found.id)
+        if cipher is None:
+            raise Refused(Kind.CONFLICT, f"the data key `{found.id}` was destroyed")
+        return cipher.open(data, _place_outside(found.id))
+
+    def _unwrap_inner(self, tx: Tx, found: Wrapped) -> bytes:
+        """What the root key wrapped: the data key, or what the file outside made of it."""
         root = repository.root(tx, found.root)
         if root is None or found.wrapped is None:
             raise Refused(Kind.CONFLICT, f"the root key {found.root} is gone")
         return self._root(root).open(found.wrapped, _place(found.id, found.root))
+
+    def _is_cut(self, found: Wrapped) -> bool:
+        of = found.outside
+        return of is not None and self._sealing_outside(of, found.id) is None
+
+    def _sealing_outside(self, of: str, key_id: str) -> Cipher | None:
+        if self._outside is None or self._outside.id != of:
+            raise Refused(
+                Kind.CONFLICT,
+                f"the keys of persons need the file `erasure.key` with the id `{of}`: copy it"
+                " beside the key file of the KEK",
+            )
+        return self._outside.cipher(key_id)
+
+    def _require_outside(self, tx: Tx) -> None:
+        for _, key_id, of in repository.outside_data_keys(tx):
+            self._sealing_outside(of, key_id)
+            return
+
+    def _take_outside(self, tx: Tx) -> None:
+        """Keys of persons that an older release made are sealed by the file outside from now on."""
+        root = repository.root(tx)
+        if self._outside is None or root is None:
+            return
+        for key in repository.inside_data_keys(tx):
+            data = self._unwrap_data(tx, key)
+            repository.rewrap_data_key(tx, self._wrapped(key, root, data, self._outside))
 
     def _root(self, found: Root) -> Cipher:
         known = self._roots.get(found.wrapped)
@@ -235,3 +308,7 @@ def _root_context(version: int) -> bytes:
 
 def _place(key_id: str, root: int) -> Place:
     return Place("data_key", key_id, "wrapped", root)
+
+
+def _place_outside(key_id: str) -> Place:
+    return Place("data_key", key_id, "outside")
