@@ -61,11 +61,11 @@ class Erasable:
 
     def cipher(self, key_id: str) -> Cipher | None:
         """The key that seals the data key of this id; None for ever once it was cut out."""
-        at = _leaf(key_id)
-        covering = _covering(self._nodes, at)
+        at, nodes = _leaf(key_id), self._nodes  # another thread may cut meanwhile
+        covering = _covering(nodes, at)
         if covering is None:
             return None
-        seed = self._nodes[covering]
+        seed = nodes[covering]
         for depth in range(covering[0], _BITS):
             seed = _child(seed, at >> (_BITS - depth - 1) & 1)
         return Cipher(hmac.digest(seed, b"key", "sha256"))
