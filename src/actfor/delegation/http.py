@@ -98,11 +98,17 @@ def delegation_routes(delegation: DelegationService) -> list[Route]:
         Route("/device_authorization", _oauth(device), methods=["POST"]),
         Route("/mandate_request", _oauth(wish), methods=["POST"]),
         Route("/.well-known/oauth-authorization-server", metadata, methods=["GET"]),
-        Route("/.well-known/jwks.json", jwks, methods=["GET"]),
+        Route(_JWKS_PATH, jwks, methods=["GET"]),
     ]
 
 
 _CACHED = {"cache-control": "max-age=60"}
+_JWKS_PATH = "/.well-known/jwks.json"
+
+
+def jwks_uri(issuer: str) -> str:
+    """Where the keys are that sign for this issuer."""
+    return issuer + _JWKS_PATH
 
 
 def as_metadata(issuer: str) -> dict[str, JsonValue]:
@@ -115,7 +121,7 @@ def as_metadata(issuer: str) -> dict[str, JsonValue]:
         "issuer": issuer,
         "token_endpoint": f"{issuer}/token",
         "device_authorization_endpoint": f"{issuer}/device_authorization",
-        "jwks_uri": f"{issuer}/.well-known/jwks.json",
+        "jwks_uri": jwks_uri(issuer),
         "response_types_supported": [],
         "grant_types_supported": [token_exchange.GRANT_TYPE, DEVICE_GRANT],
         "token_endpoint_auth_methods_supported": ["none"],

@@ -20,6 +20,7 @@ from actfor.approval.http import router as approvals_router
 from actfor.audit import http as audit_http
 from actfor.audit.export import http as export_http
 from actfor.authorization.http import (
+    Signing,
     authzen_paths,
     authzen_routes,
     changes_router,
@@ -27,7 +28,7 @@ from actfor.authorization.http import (
     rehearsal_router,
     trials_router,
 )
-from actfor.delegation.http import delegation_routes, mandates_router
+from actfor.delegation.http import delegation_routes, jwks_uri, mandates_router
 from actfor.delegation.http_rehearsal import mandate_rehearsal_router
 from actfor.delegation.service.rehearsal import MandateRehearsal
 from actfor.errors import Kind, Refused
@@ -43,6 +44,7 @@ from actfor.identity.http import (
     people_router,
     webauthn_routes,
 )
+from actfor.keys import Purpose
 from actfor.keys.http import keys_router
 from actfor.server import health
 from actfor.server.edge import Edge, Hot
@@ -83,6 +85,11 @@ def asgi(services: Services) -> ASGIApp:
         authenticate_pep=pep,
         base_url=settings.public_url,
         offers=services.clock,
+        signing=Signing(
+            # No other purpose: this is the issuer's word, like a token, by the keys of the issuer.
+            lambda: services.keys.signers(Purpose.ACCESS_TOKEN)[0],
+            jwks_uri(settings.public_url),
+        ),
     )
     requests = access_request_routes(
         services.access_requests,

@@ -18,10 +18,12 @@ from urllib.parse import urlsplit
 
 from actfor.errors import Kind, Refused
 from actfor.wire.canonical import JsonObject, JsonValue
+from actfor.wire.jose import SigningKey, sign
 
 EVALUATION_PATH: Final = "/access/v1/evaluation"
 METADATA_PATH: Final = "/.well-known/authzen-configuration"
 REQUEST_ID: Final = "x-request-id"
+SIGNED_METADATA_TYPE: Final = "authzen-metadata+jwt"
 
 MAX_ID_BYTES: Final = 512
 MAX_NAME_BYTES: Final = 64
@@ -131,6 +133,17 @@ def metadata(base_url: str, more: Mapping[str, JsonValue] | None = None) -> dict
         "access_evaluation_endpoint": base + EVALUATION_PATH,
         **(more or {}),
     }
+
+
+def sign_metadata(document: JsonObject, key: SigningKey) -> str:
+    """``signed_metadata`` (§9): the metadata as claims, with `iss`; itself it is no claim.
+
+    The specification names no ``typ``; ours says what it is, so that nobody takes it for a token.
+    There is no ``exp``: it counts as long as its key is in the issuer's JWK Set.
+    """
+    claims = {name: value for name, value in document.items() if name != "signed_metadata"}
+    claims["iss"] = document["policy_decision_point"]
+    return sign(claims, typ=SIGNED_METADATA_TYPE, key=key)
 
 
 def metadata_path(base_url: str) -> str:

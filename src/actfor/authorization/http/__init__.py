@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actfor.authorization.http.authzen import MAX_BODY, Authenticate, authzen_routes
+from actfor.authorization.http.authzen import MAX_BODY, Authenticate, Signing, authzen_routes
 from actfor.authorization.http.changes import changes_router
 from actfor.authorization.http.openapi import authzen_paths
 from actfor.authorization.http.policies import PersonId, policies_router
@@ -13,6 +13,7 @@ __all__ = [
     "MAX_BODY",
     "Authenticate",
     "PersonId",
+    "Signing",
     "authzen_paths",
     "authzen_routes",
     "changes_router",

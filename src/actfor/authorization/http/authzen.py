@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
@@ -26,12 +27,23 @@ from actfor.wire import (
 from actfor.wire.authzen_obligations import with_obligations
 from actfor.wire.authzen_search import Sought
 from actfor.wire.canonical import JsonObject, JsonValue
+from actfor.wire.jose import SigningKey
 
 MAX_BODY = 64 * 1024
 _REQUEST_ID = authzen.REQUEST_ID.encode()
 _ANSWERED = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 Authenticate = Callable[[Request], Awaitable[str]]
 """The name of the enforcement point that sends a request; raises Refused if it proves none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """What signs the metadata now, and where its public half is published."""
+
+    key: Callable[[], SigningKey]
+    jwks_uri: str
+
+
 Say = Callable[[Answer], JsonObject]
 Ask = Callable[[str, JsonValue], Awaitable[JsonObject]]
 """An answer to what an enforcement point sent, as JSON."""
@@ -43,11 +55,12 @@ def authzen_routes(
     authenticate_pep: Authenticate,
     base_url: str,
     offers: Callable[[], datetime] | None = None,
+    signing: Signing | None = None,
 ) -> list[Route]:
     """The endpoints and the metadata. ``base_url`` is the public address of this PDP.
 
     With ``offers`` (the clock), a denial that a person can turn says so: access requests are served
-    beside these routes.
+    beside these routes. With ``signing`` the metadata is signed, too.
     """
     base = base_url.rstrip("/")
     offered: dict[str, JsonValue] = {
@@ -57,10 +70,12 @@ def authzen_routes(
         **({} if offers is None else authzen_access.metadata(base)),
     }
     say = partial(_answered, base, offers)
-    document = orjson.dumps(authzen.metadata(base_url, offered))
+    if signing is not None:
+        offered["jwks_uri"] = signing.jwks_uri
+    document = _Metadata(authzen.metadata(base_url, offered), signing)
 
     async def configuration(request: Request) -> Response:
-        return Response(document, media_type="application/json", headers=_echo(request))
+        return Response(document.now(), media_type="application/json", headers=_echo(request))
 
     asks: dict[str, Ask] = {
         authzen.EVALUATION_PATH: partial(_evaluation, pdp, say),
@@ -77,6 +92,23 @@ def authzen_routes(
         ),
         Route(authzen.metadata_path(base_url), configuration, methods=["GET"]),
     ]
+
+
+class _Metadata:
+    """The metadata's text, signed again when another key signs."""
+
+    def __init__(self, document: JsonObject, signing: Signing | None) -> None:
+        self._document = document
+        self._signing = signing
+        self._kid = ""
+        self._text: bytes = orjson.dumps(document)
+
+    def now(self) -> bytes:
+        if self._signing is not None and (key := self._signing.key()).kid != self._kid:
+            signed = authzen.sign_metadata(self._document, key)
+            self._text = orjson.dumps({**self._document, "signed_metadata": signed})
+            self._kid = key.kid
+        return self._text
 
 
 async def _evaluation(pdp: Pdp, say: Say, pep: str, document: JsonValue) -> JsonObject:
