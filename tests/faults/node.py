@@ -63,6 +63,7 @@ class Setting:
     delegations: tuple[Delegation, ...]
     tokens: tuple[str, ...]
     approved: tuple[str, ...]  # digests of calls that a person said yes to
+    folder: str = ""  # where the agents' code is
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ async def prepare(
         await node.audit.checkpoint()
     finally:
         await database.close()
-    return replace(setting, approved=tuple(digests))
+    return replace(setting, approved=tuple(digests), folder=str(folder))
 
 
 async def _delegated(

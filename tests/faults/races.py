@@ -9,30 +9,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from sqlalchemy import bindparam
 from tests.conftest import Clock
-from tests.fakes.console_people import exact_call
-from tests.faults.crash_points import (
-    _challenged,
-    _device,
-    _device_approved,
-    _exchanging,
-    _invited,
-    _login_proof,
-    _signing_in,
-    _world,
-)
 from tests.faults.harness import Plan, Rig, Tally, in_processes
-from tests.faults.node import START, Node, Parts, Setting, examine, prepare, sign
+from tests.faults.node import START, Node, Parts, Setting, examine, prepare
+from tests.faults.one_time import TAKE, Thing, make, unlimited
 from tests.faults.places import Places, kinds
 
-from actfor.approval import Answer, ApprovalService
+from actfor.approval import ApprovalService
 from actfor.approval import repository as approval_rows
 from actfor.delegation import DelegationService
 from actfor.delegation.model import Delegation
@@ -41,107 +31,18 @@ from actfor.delegation.repository.tables import proof as proof_table
 from actfor.errors import Refused
 from actfor.store import Tx
 
-RACERS = 6
 AT_ONCE = 48
 
 
-@dataclass(frozen=True)
-class Thing:
-    """Something of which ``worth`` attempts may succeed."""
-
-    kind: str
-    key: str
-    made: Any
-    worth: int = 1
-
-
-Take = Callable[[Node, Setting, Any, int], Awaitable[object]]
-
-
-async def _proof(node: Node, setting: Setting, made: Any, racer: int) -> object:
-    return await node.decide(setting.delegations[0], made * 100 + racer, f"once-{made}")
-
-
-async def _approval(node: Node, setting: Setting, made: Any, racer: int) -> object:
-    number = 10_000_000 + made[0] * 100 + racer
-    return await node.decide(setting.delegations[0], number, f"apr-{number}", made[1])
-
-
-async def _budget(node: Node, setting: Setting, made: Any, racer: int) -> object:
-    number = 20_000_000 + made * 1000 + racer
-    return await node.decide(setting.delegations[1 + made], number, f"bud-{number}")
-
-
-async def _answer(node: Node, setting: Setting, made: Any, racer: int) -> object:
-    if racer % 2:
-        return await node.approvals.answer(setting.person, made[0], Answer.DENY, reason="no")
-    return await node.approvals.answer(setting.person, made[0], Answer.APPROVE, made[1][racer])
-
-
-async def _redeem(node: Node, setting: Setting, made: Any, racer: int) -> object:
-    key_proof = made[1] if racer == 0 else made[2][racer]
-    return await node.delegation.poll_device(made[0].device_code, key_proof)
-
-
-TAKE: dict[str, Take] = {
-    "proof": _proof,
-    "approval": _approval,
-    "budget": _budget,
-    "answer": _answer,
-    "device code": _redeem,
-    "device answer": lambda node, s, made, racer: node.delegation.approve_device(
-        s.person, made[0].user_code, approve=racer % 2 == 0
-    ),
-    "invitation": lambda node, s, made, _: node.people.register(*made),
-    "sign-in": lambda node, s, made, _: node.people.signin(*made),
-    "attestation": lambda node, s, made, _: node.agents.attest(*made),
-    "exchange proof": lambda node, s, made, _: node.delegation.exchange(*made),
-    "revocation": lambda node, s, made, _: node.delegation.revoke_mandate(s.person, made, "race"),
-}
-
-
-async def make_things(setting: Setting, rounds: int, budgets: int) -> list[Thing]:
-    """``rounds`` of each kind, made by a node that is closed before the race."""
+async def make_things(setting: Setting, rounds: int, budgets: int) -> tuple[Setting, list[Thing]]:
+    """Made by a node that is closed before the race."""
     node = Node.open(setting, Clock(START))
-    things: list[Thing] = []
     try:
-        for n in range(rounds):
-            things += [Thing("proof", f"{n}.{k}", n * 20 + k) for k in range(20)]
-            things += await _slow_things(node, setting, n)
-        things += [
-            Thing("approval", f"{n}", (n, digest)) for n, digest in enumerate(setting.approved)
-        ]
-        things += [Thing("budget", f"{n}", n, worth=7) for n in range(budgets)]
+        first = await unlimited(node, setting)
+        setting = replace(setting, delegations=(first, *setting.delegations[1:]))
+        return setting, await make(node, setting, rounds, budgets)
     finally:
         await node.close()
-    return things
-
-
-async def _slow_things(node: Node, setting: Setting, n: int) -> list[Thing]:
-    call = exact_call(setting.person.id, {"race": n}, agent=f"spiffe://example.org/agent/r{n}")
-    asked = await node.approvals.request(call, decision_trace=f"dec_race{n}", reasons=["rig"])
-    yes = {}
-    for racer in range(0, RACERS * 2, 2):
-        options = await node.approvals.options(setting.person, asked.id)
-        yes[racer] = sign(setting, options)
-    redeemed, proof = await _device_approved(node, setting)
-    again = {racer: _login_proof(node) for racer in range(1, RACERS * 2)}
-    first = setting.delegations[0]
-    mandate = await node.delegation.commit_mandate(setting.person, _draft(node, setting))
-    return [
-        Thing("answer", str(n), (asked.id, yes)),
-        Thing("device code", str(n), (redeemed, proof, again)),
-        Thing("device answer", str(n), await _device(node, setting)),
-        Thing("invitation", str(n), await _invited(node, setting)),
-        Thing("sign-in", str(n), await _signing_in(node, setting)),
-        Thing("attestation", str(n), await _challenged(node, setting)),
-        Thing("exchange proof", str(n), await _exchanging(node, replace(setting, delegations=(first,)))),
-        Thing("revocation", str(n), mandate.id),
-    ]  # fmt: skip
-
-
-def _draft(node: Node, setting: Setting) -> Any:
-    return _world(node, setting).draft(setting.delegations[0].agent_name)
 
 
 def run(plan: Plan) -> Tally:
@@ -163,10 +64,8 @@ def one_database(plan: Plan, tally: Tally, url: str, nodes: int, turn: int) -> i
     setting = asyncio.run(
         prepare(url, plan.folder / f"w{turn}", agents=4, approvals=12, among=1, calls=7)
     )
-    first = asyncio.run(_unlimited(setting, plan, turn))
-    setting = replace(setting, delegations=(first, *setting.delegations[1:]))
-    things = asyncio.run(make_things(setting, 4 if plan.mutant is None else 1, 3))
-    order = [(at, racer) for at, thing in enumerate(things) for racer in range(_racers(thing))]
+    setting, things = asyncio.run(make_things(setting, 4 if plan.mutant is None else 1, 3))
+    order = [(at, racer) for at, thing in enumerate(things) for racer in range(thing.racers)]
     plan.rng.shuffle(order)
     order.sort(key=lambda pair: (pair[0] // 8, plan.rng.random()))  # the same thing close together
     told = in_processes(partial(_race, setting, things, order, nodes, plan.mutant), nodes)
@@ -182,24 +81,6 @@ def one_database(plan: Plan, tally: Tally, url: str, nodes: int, turn: int) -> i
         plan.remember(kind=thing.kind, key=thing.key, worth=thing.worth, got=got[at])
     asyncio.run(_judge(setting, tally))
     return len(order)
-
-
-async def _unlimited(setting: Setting, plan: Plan, turn: int) -> Delegation:
-    """A delegation whose budget is no limit, for all races but the one about budgets."""
-    node = Node.open(setting, Clock(START))
-    try:
-        world = _world(node, setting)
-        holder = await world.attest(setting.delegations[0].agent_name)
-        draft = {"grants": [{"server": "crm", "tools": ["read_query"], "effects": ["read"]}]}
-        mandate = await world.mandate(holder.agent.name, budget={"calls": 1_000_000}, **draft)
-        issued = await world.exchange(holder, await world.subject(mandate))
-        return (await world.authenticate(holder, issued.access_token)).delegation
-    finally:
-        await node.close()
-
-
-def _racers(thing: Thing) -> int:
-    return 30 if thing.kind == "budget" else RACERS
 
 
 def _race(
