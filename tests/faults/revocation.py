@@ -1,7 +1,7 @@
 """R7: authority is taken away while it is used, on every node; the log says which came first.
 
 Agents decide as fast as they can, on SQLite in one process, on PostgreSQL at two nodes; meanwhile
-their mandates are revoked and they are quarantined at one of them. Afterwards the log is read from
+each loses what it rests on at one of them, in each of the ways that there are (`authority.WAYS`). Afterwards the log is read from
 its leaves alone: no permit may stand behind a revocation of what it depends on, whoever was told
 what when. The product's own verifier must say the same. And after the answer to a revocation no
 permit is acknowledged.
@@ -16,8 +16,9 @@ from functools import partial
 from typing import Any
 
 from tests.conftest import Clock
+from tests.faults.authority import WAYS, Ruler, Stage, stage
 from tests.faults.harness import Plan, Rig, Tally, in_processes
-from tests.faults.node import START, Node, Parts, Setting, entries, prepare
+from tests.faults.node import START, Node, Parts, Setting, entries
 from tests.faults.places import Places, kinds
 
 from actfor.delegation import DelegationService
@@ -26,41 +27,45 @@ from actfor.errors import Kind, Refused
 from actfor.store import Tx
 from actfor.wire.log_entry import LogEntry
 
-AGENTS = 8
+AGENTS = len(WAYS)
 DECIDERS = 3
 LONGEST = 20.0
+OVER = {Kind.DENIED, Kind.EXPIRED, Kind.CONFLICT, Kind.UNAUTHENTICATED}
 
 
 def run(plan: Plan) -> Tally:
     """``cycles`` is how many revocations."""
     tally, revoked, turn = Tally(), 0, 0
+    used: set[int] = set()
     with ExitStack() as stack:
         places = Places(plan.folder, stack)
         while not plan.over(revoked, tally):
             kind = kinds()[turn % len(kinds())]
             turn += 1
             with places.fresh(kind) as (url, nodes):
-                setting = asyncio.run(prepare(url, plan.folder / f"w{turn}", agents=AGENTS))
+                scene = asyncio.run(stage(url, plan.folder / f"w{turn}"))
                 when = [plan.rng.uniform(0.02, 0.25) for _ in range(AGENTS)]
-                how = [plan.rng.choice(("mandate", "agent")) for _ in range(AGENTS)]
-                work = partial(_node, setting, when, how, plan.mutant)
+                work = partial(_node, scene, when, plan.mutant)
                 told = in_processes(work, nodes)
-                asyncio.run(_judge(setting, told, tally))
+                asyncio.run(_judge(scene.setting, told, tally))
+                used |= {int(n) for one in told for n, *_ in one["acknowledged"]}
                 revoked += AGENTS
     tally.figures["revocations"] = revoked
+    if plan.mutant is None:
+        tally.problems += [f"{WAYS[n]} was never used" for n in range(AGENTS) if n not in used]
     return tally
 
 
-def _node(
-    setting: Setting, when: list[float], how: list[str], mutant: str | None, number: int
-) -> dict[str, Any]:
-    return asyncio.run(_run_node(setting, when, how, mutant, number))
+def _node(scene: Stage, when: list[float], mutant: str | None, number: int) -> dict[str, Any]:
+    return asyncio.run(_run_node(scene, when, mutant, number))
 
 
 async def _run_node(
-    setting: Setting, when: list[float], how: list[str], mutant: str | None, number: int
+    scene: Stage, when: list[float], mutant: str | None, number: int
 ) -> dict[str, Any]:
-    node = MAKE[mutant](setting)
+    node, setting = MAKE[mutant](scene), scene.setting
+    if number == 0:
+        await node.begin()
     acknowledged: list[list[float]] = []  # number of the agent, index of the leaf, time of asking
     ended: dict[int, float] = {}
     deadline = time.monotonic() + LONGEST
@@ -75,15 +80,11 @@ async def _run_node(
                 index = await node.decide(setting.delegations[agent], name, f"once-{name}")
                 acknowledged.append([agent, index, asked])
             except Refused as cause:
-                refused += cause.kind in {Kind.DENIED, Kind.EXPIRED}
+                refused += cause.kind in OVER
 
     async def revoke(agent: int) -> None:
         await asyncio.sleep(when[agent])
-        delegation = setting.delegations[agent]
-        if how[agent] == "mandate":
-            await node.delegation.revoke_mandate(setting.person, delegation.mandate.id, "rig")
-        else:
-            await node.agents.quarantine(setting.person, delegation.agent_name, "rig")
+        await node.take(agent)
         ended[agent] = time.monotonic()
 
     work = [decide(agent, k) for agent in range(AGENTS) for k in range(DECIDERS)]
@@ -149,8 +150,10 @@ class DoesNotCheck(DelegationService):
         self.spend(tx, proof)
 
 
-class ChecksBefore(Node):
+class ChecksBefore(Ruler):
     """Mutant: whether authority still stands is looked at just before the transaction."""
+
+    in_unit = False
 
     async def decide(
         self, delegation: Delegation, number: int, once: str, approval: str | None = None
@@ -159,7 +162,11 @@ class ChecksBefore(Node):
         return await super().decide(delegation, number, once, approval)
 
     async def look(self, delegation: Delegation) -> None:
-        await self.database.read(lambda tx: self.delegation.check_live(tx, delegation))
+        def unit(tx: Tx) -> None:
+            self.delegation.check_live(tx, delegation)
+            self.rely(tx, delegation)
+
+        await self.database.read(unit)
 
 
 class Caches(ChecksBefore):
@@ -174,9 +181,9 @@ class Caches(ChecksBefore):
 
 _UNCHECKED = Parts(delegation=DoesNotCheck)
 MAKE: dict[str | None, Any] = {
-    None: lambda setting: Node.open(setting, Clock(START)),
-    "checks-before": lambda setting: ChecksBefore.open(setting, Clock(START), _UNCHECKED),
-    "caches-standing": lambda setting: Caches.open(setting, Clock(START), _UNCHECKED),
+    None: Ruler.at,
+    "checks-before": lambda scene: ChecksBefore.at(scene, _UNCHECKED),
+    "caches-standing": lambda scene: Caches.at(scene, _UNCHECKED),
 }
 
 RIG = Rig(

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Delete, Insert, Update
+from tests.faults.authority import TAKEN, WAYS
 from tests.faults.one_time import COLUMNS, GONE, NEW, TAKE
 
 import actfor
+from actfor.audit import Revocable
 from actfor.store.schema import repositories
 
 
@@ -43,3 +45,10 @@ def test_every_race_is_for_a_column_and_every_reason_says_something() -> None:
 
     assert raced == set(TAKE)
     assert all(answer for answer in COLUMNS.values())
+
+
+def test_whatever_authority_can_be_taken_from_is_taken_under_load() -> None:
+    ways = [way for answer in TAKEN.values() if not isinstance(answer, str) for way in answer]
+
+    assert set(TAKEN) == set(Revocable), "say in authority.TAKEN how R7 takes it, or why not"
+    assert sorted(ways) == sorted(WAYS)
