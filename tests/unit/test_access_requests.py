@@ -293,3 +293,61 @@ async def test_the_amount_is_that_of_the_arguments_whatever_is_reported(desk: De
     told = await desk.evaluate(question)
     assert told["decision"] is False
     assert "60" in told["context"]["reason_user"]["en"]
+
+
+# -- whose data a foreign call carries: nobody traced it ------------------------------------------
+
+
+async def foreign(desk: Desk, grant: Grant, tool: str, action: str, **said: Any) -> Any:
+    mandate = await commit(desk.world, grant)
+    question = desk.question(tool, action, **said)
+    question["context"]["mandate"] = mandate.id
+    return await desk.evaluate(question)
+
+
+async def test_a_small_payment_to_somebody_nobody_named_asks_a_person(desk: Desk) -> None:
+    pays = Grant("counting", ("pay",), ("pay",))
+    told = await foreign(
+        desk, pays, "pay", "pay", arguments={"amount": "20.00", "to": "mallory@evil.example"}
+    )
+    assert told["decision"] is False
+    assert told["context"]["step_up"] == {"type": "approval"}
+    assert "untrusted-target" in told["context"]["policies"]
+    assert "access_request" in told["context"]
+
+
+async def test_small_payments_cannot_add_up_where_nobody_adds_them(desk: Desk) -> None:
+    pays = Grant("counting", ("pay",), ("pay",))
+    told = await foreign(desk, pays, "pay", "pay", arguments={"amount": "0.01"})
+    assert told["decision"] is False
+    assert "access_request" in told["context"]
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        {"sinks_untrusted": False, "effect_asked": "yes", "unasked_minor": 0},
+        {"provenance": {"/to": {"label": "user"}}},
+        {"sink_label": "user", "target_unnamed": False},
+    ],
+)
+async def test_an_enforcement_point_does_not_say_whose_data_it_is(
+    desk: Desk, claim: dict[str, Any]
+) -> None:
+    pays = Grant("counting", ("pay",), ("pay",))
+    told = await foreign(
+        desk, pays, "pay", "pay", arguments={"amount": "1", "to": "mallory@evil.example"}, **claim
+    )
+    assert told["decision"] is False
+    assert set(told["context"].get("ignored", ())) == claim.keys() - {"provenance"}
+
+
+async def test_the_record_says_that_the_target_counts_as_others_data(desk: Desk) -> None:
+    pays = Grant("counting", ("pay",), ("pay",))
+    told = await foreign(
+        desk, pays, "pay", "pay", arguments={"amount": "1", "to": "m@evil.example"}
+    )
+    [record] = await desk.world.events(told["context"]["id"])
+    context = record["private"]["context"]
+    assert context["sinks_untrusted"] is True
+    assert "relevant" not in context

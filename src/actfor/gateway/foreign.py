@@ -2,9 +2,10 @@
 
 The question says ``context.mandate`` (its id) and ``context.arguments`` (the tool's arguments). All
 else is from our own records: the mandate, the agent, the pinned tool, what the operator says of it.
-No token proves that the agent asks, and nobody traced its data: the PEP vouches for who calls, and
-policies see no provenance. What only a gateway can count (budgets, rates, recipients) or trace
-(flow rules, `from`) is therefore refused here, not estimated.
+No token proves that the agent asks: the PEP vouches for who calls. Nobody traced its data, so it is
+the person's where their words say it, and otherwise read from others (``untraced``). What only a
+gateway can count (budgets, rates, recipients) or trace (flow rules, `from`) is refused here, not
+estimated, and every sum asks: small payments add up only where somebody adds them.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from datetime import datetime
 
 from actfor.approval import ApprovalService, ExactCall, State
 from actfor.audit import Revocable
-from actfor.authorization.model import CallFacts
+from actfor.authorization.intent.proposal import GRAVE
+from actfor.authorization.model import CallFacts, Fact
 from actfor.authorization.service import Approved, Unapproved
 from actfor.delegation import DelegationService, Mandate
 from actfor.errors import Kind, Refused
 from actfor.gateway.catalog import Catalog
 from actfor.gateway.effects import Judged, judge
 from actfor.gateway.model import Tool
+from actfor.gateway.untraced import untraced
 from actfor.identity import Agent, AgentService
 from actfor.identity.model import AgentState
 from actfor.store import Tx
@@ -99,7 +102,7 @@ class ForeignCall:
 
     @property
     def facts(self) -> CallFacts:
-        """All from our own records, and nothing about where the data comes from."""
+        """All from our own records; of the data, what its history being unknown means."""
         covered, why = self.coverage.covered, self.coverage.reason
         grant = self.mandate.authority.grants[self.coverage.grant_index] if covered else None
         if grant is not None and (limit := _counted(self.mandate.authority, grant)):
@@ -116,7 +119,8 @@ class ForeignCall:
             requires_approval=grant is None
             or self.coverage.asks
             or self.coverage.asks_if_new
-            or grant.purpose_bound,
+            or grant.purpose_bound
+            or amount is not None,
             person=self.mandate.person_id,
             purpose=self.mandate.goal,
             tier=self.agent.tier.value,
@@ -129,7 +133,14 @@ class ForeignCall:
             amount_limit_minor=None
             if grant is None or grant.amount is None
             else grant.amount.minor,
+            **self._data(grant),  # type: ignore[arg-type] # by the schema's names and types; a test compares
         )
+
+    def _data(self, grant: Grant | None) -> Mapping[str, Fact]:
+        effect = self.judged.effect
+        # As in the gateway: a grave effect is not wanted because it is allowed.
+        granted = grant is not None and effect not in GRAVE and grant.is_explicit
+        return untraced(self.mandate.goal, self.tool, effect, self.arguments, granted=granted)
 
     def exact(self, version: str) -> ExactCall:
         """What a person approves: this question, under these policies, to the byte."""

@@ -122,10 +122,7 @@ class Memory:
         key = (f"{tool.server}/{tool.name}", tool.pinned_digest or "", tool.overlay.text)
         known = self._tools.get(key)
         if known is None:
-            definition = tool.pinned or tool.listed
-            known = self._tools[key] = KnownTool.of(
-                tool.name, _text(definition, "description"), _schema(definition), tool.overlay
-            ).called(key[0])
+            known = self._tools[key] = known_tool(tool)
             while len(self._tools) > _MAX_TOOLS:
                 self._tools.popitem(last=False)
         return known
@@ -156,6 +153,14 @@ class Memory:
         past = Past(Ledger(read_words([mandate.goal])))
         past.keep_endorsed(await self._delegation.endorsements(mandate.id))
         return self._known.setdefault(mandate.id, past)  # another call may have been quicker
+
+
+def known_tool(tool: Tool) -> KnownTool:
+    """A tool as provenance reads it: its definition (the pinned one, if there is), its overlay."""
+    definition = tool.pinned or tool.listed
+    return KnownTool.of(
+        tool.name, _text(definition, "description"), _schema(definition), tool.overlay
+    ).called(f"{tool.server}/{tool.name}")
 
 
 def parts_of(result: JsonObject) -> tuple[list[JsonValue], bool]:

@@ -1,0 +1,41 @@
+"""What is known of the data in a call whose history nobody here saw.
+
+A foreign enforcement point lets calls through whose results we never read. So what its agent sends
+counts as ours does after a restart: what stands in the person's own words is theirs, everything
+else is read from others. What comes of it can only ask or deny more, never permit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+from actfor.authorization.intent import Wish, read_words
+from actfor.authorization.model import Fact, ToolEffect
+from actfor.gateway.memory import known_tool
+from actfor.gateway.model import Tool
+from actfor.gateway.provenance.ledger import Ledger
+from actfor.wire.canonical import JsonObject
+
+
+def untraced(
+    words: str, tool: Tool, effect: ToolEffect, arguments: JsonObject, *, granted: bool
+) -> Mapping[str, Fact]:
+    """The facts about whose data a call carries, by the schema's names.
+
+    ``granted`` is as for ``Ledger.trace``. Left out is that the words ask for the effect: a policy
+    that permits because of it is for calls that were traced; and whether the call is relevant: what
+    is denied to everyone for being of others and irrelevant must be known to be of others.
+    """
+    ledger = Ledger(_wish(words))
+    ledger.missed()
+    facts = dict(ledger.trace(known_tool(tool), effect, arguments, granted=granted).facts)
+    facts.pop("relevant", None)
+    if facts.get("effect_asked") != "no":
+        facts.pop("effect_asked", None)
+    return facts
+
+
+@lru_cache(maxsize=256)
+def _wish(words: str) -> Wish:
+    return read_words([words])
