@@ -437,7 +437,9 @@ COLUMNS: Mapping[str, str | Sequence[str]] = {
     "ceremony.-": [
         "ceremony of a registration", "ceremony of a sign-in", "attestation challenge",
     ],
-    "data_key.+": _FIRST, "data_key.root": _FIRST, "data_key.wrapped": ("person erased",),
+    "data_key.+": _FIRST, "data_key.root": _FIRST,
+    "data_key.outside": "which file seals the key, too; wrapped again it is the same key",
+    "data_key.wrapped": ("person erased",),
     "data_key.erased_by": "by the unit that erases the person: `person erased`",
     "device_login.+": _SAME, "device_login.state": ["device code", "device answer"],
     "device_login.person_id": ("device answer",), "device_login.person_epoch": ("device answer",),
