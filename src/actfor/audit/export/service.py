@@ -132,7 +132,7 @@ class Exporter:
         found = []
         for destination, _ in self._senders:
             known = await self._database.read(_cursor_of(destination.name))
-            at = known.next_index if known else 0 if destination.from_start else size
+            at = _next_of(known, destination, size)
             found.append(
                 Status(
                     destination.name,
@@ -164,14 +164,20 @@ class Exporter:
 
     async def _position(self, destination: Destination, size: int) -> int:
         known = await self._database.read(_cursor_of(destination.name))
-        if known is not None:
-            return known.next_index
-        start = 0 if destination.from_start else size
-        await self._database.write(lambda tx: repository.begin(tx, destination.name, start))
-        return start
+        at = _next_of(known, destination, size)
+        if known is None:
+            await self._database.write(lambda tx: repository.begin(tx, destination.name, at))
+        return at
 
     def _claim(self, destination: Destination) -> Callable[[Tx], bool]:
         return lambda tx: repository.claim(tx, destination.name, self._node, _LEASE_MS)
+
+
+def _next_of(known: repository.Cursor | None, destination: Destination, size: int) -> int:
+    """What is sent next; without a cursor, the beginning of the log or what comes after now."""
+    if known is not None:
+        return known.next_index
+    return 0 if destination.from_start else size
 
 
 def _cursor_of(name: str) -> Callable[[Tx], repository.Cursor | None]:
