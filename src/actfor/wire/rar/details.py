@@ -29,38 +29,13 @@ from actfor.wire.canonical import JsonValue, digest
 from actfor.wire.rar.authority import Authority, Grant
 from actfor.wire.rar.budget import Budget
 from actfor.wire.rar.flow import Flow
-from actfor.wire.rar.spelling import (
-    WIRE,
-    Asking,
-    arguments,
-    count,
-    flag,
-    flows,
-    of_rates,
-    only,
-    rates,
-    texts,
-)
-from actfor.wire.rar.window import window_from_json
+from actfor.wire.rar.spelling import WIRE, Asking, count, flows, only, texts
 
 DETAIL_TYPE: Final = "mission_resource_access"
 INVALID_DETAILS: Final = "invalid_authorization_details"
 
 _MEMBERS: Final = frozenset({"type", "resource", "actions", "constraints", "delegation"})
-_CONSTRAINTS: Final = frozenset(
-    {
-        "effects",
-        "arguments",
-        "max_calls",
-        "rates",
-        "time_window",
-        "max_amount",
-        "requires_action_approval",
-        "purpose_bound",
-        "budget",
-        "flows",
-    }
-)
+_CONSTRAINTS: Final = WIRE.members | {"requires_action_approval", "budget", "flows"}
 
 
 def to_authorization_details(authority: Authority, *, resources: str) -> list[JsonValue]:
@@ -120,23 +95,11 @@ def _detail(grant: Grant, authority: Authority, resources: str) -> dict[str, Jso
 
 
 def _limits(grant: Grant) -> dict[str, JsonValue]:
-    body: dict[str, JsonValue] = {"effects": list(grant.effects)}
-    if grant.args:
-        body["arguments"] = {name: limit.to_json() for name, limit in grant.args.items()}
-    if grant.max_calls is not None:
-        body["max_calls"] = grant.max_calls
-    if grant.rates:
-        body["rates"] = of_rates(grant.rates)
-    if grant.window is not None:
-        body["time_window"] = grant.window.to_json()
-    if grant.amount is not None:
-        body["max_amount"] = WIRE.of_money(grant.amount)
+    body = WIRE.of_grant(grant)
     if grant.approval == "always":
         body["requires_action_approval"] = True
     elif rule := WIRE.of_asking(grant):
         body["requires_action_approval"] = rule
-    if grant.purpose_bound:
-        body["purpose_bound"] = True
     return body
 
 
@@ -163,21 +126,8 @@ def _parse(
         raise Refused(Kind.MALFORMED, "`constraints` is an object")
     only(constraints, _CONSTRAINTS, "constraint")
     asking = _asking(constraints.get("requires_action_approval"))
-    window = constraints.get("time_window")
-    grant = Grant(
-        server=resource.removeprefix(f"{resources}/"),
-        tools=texts(detail.get("actions"), "actions"),
-        effects=texts(constraints.get("effects"), "effects"),
-        args=arguments(constraints.get("arguments", {})),
-        max_calls=count(constraints.get("max_calls"), "max_calls"),
-        amount=WIRE.money(constraints.get("max_amount")),
-        approval=asking.approval,
-        rates=rates(constraints.get("rates", [])),
-        window=None if window is None else window_from_json(window),
-        ask_above=asking.above,
-        ask_new_recipient=asking.new_recipient,
-        purpose_bound=flag(constraints.get("purpose_bound"), "purpose_bound"),
-    )
+    server, tools = resource.removeprefix(f"{resources}/"), texts(detail.get("actions"), "actions")
+    grant = WIRE.grant(server, tools, constraints, asking)
     budget = WIRE.budget(constraints.get("budget", {}))
     depth, delegates = _delegation(detail.get("delegation", {}))
     return grant, (budget, depth, delegates, flows(constraints.get("flows", [])))

@@ -20,37 +20,12 @@ from typing import Final
 from actfor.errors import Kind, Refused
 from actfor.wire.canonical import JsonObject, JsonValue
 from actfor.wire.rar.authority import Authority, Grant
-from actfor.wire.rar.spelling import (
-    DRAFT,
-    Asking,
-    arguments,
-    count,
-    flag,
-    flows,
-    of_rates,
-    only,
-    rates,
-    texts,
-)
-from actfor.wire.rar.window import window_from_json
+from actfor.wire.rar.spelling import DRAFT, Asking, count, flows, only, texts
 
 DRAFT_MEMBERS: Final = frozenset({"grants", "budget", "flows", "max_depth", "delegates"})
 """The members of a draft that are its authority."""
 
-_GRANT: Final = frozenset(
-    {
-        "server",
-        "tools",
-        "effects",
-        "args",
-        "max_calls",
-        "rates",
-        "window",
-        "amount",
-        "approval",
-        "purpose_bound",
-    }
-)
+_GRANT: Final = DRAFT.members | {"server", "tools", "approval"}
 
 
 def authority_from_draft(body: JsonObject) -> Authority:
@@ -89,46 +64,19 @@ def _grant(body: JsonValue) -> Grant:
     if not isinstance(body, Mapping):
         raise Refused(Kind.MALFORMED, "a grant is an object")
     only(body, _GRANT, "grant member")
-    server, window = body.get("server"), body.get("window")
+    server, tools = body.get("server"), texts(body.get("tools"), "tools")
     asking = _asking(body.get("approval", "policy"))
-    return Grant(
-        server=server if isinstance(server, str) else "",
-        tools=texts(body.get("tools"), "tools"),
-        effects=texts(body.get("effects"), "effects"),
-        args=arguments(body.get("args", {})),
-        max_calls=count(body.get("max_calls"), "max_calls"),
-        amount=DRAFT.money(body.get("amount")),
-        approval=asking.approval,
-        rates=rates(body.get("rates", [])),
-        window=None if window is None else window_from_json(window),
-        ask_above=asking.above,
-        ask_new_recipient=asking.new_recipient,
-        purpose_bound=flag(body.get("purpose_bound"), "purpose_bound"),
-    )
+    return DRAFT.grant(server if isinstance(server, str) else "", tools, body, asking)
 
 
 def grant_draft(grant: Grant) -> dict[str, JsonValue]:
     """The draft form of one grant."""
-    rule: JsonValue = DRAFT.of_asking(grant) or grant.approval
-    body: dict[str, JsonValue] = {
+    return {
         "server": grant.server,
         "tools": list(grant.tools),
-        "effects": list(grant.effects),
-        "approval": rule,
+        **DRAFT.of_grant(grant),
+        "approval": DRAFT.of_asking(grant) or grant.approval,
     }
-    if grant.args:
-        body["args"] = {name: limit.to_json() for name, limit in grant.args.items()}
-    if grant.max_calls is not None:
-        body["max_calls"] = grant.max_calls
-    if grant.rates:
-        body["rates"] = of_rates(grant.rates)
-    if grant.window is not None:
-        body["window"] = grant.window.to_json()
-    if grant.amount is not None:
-        body["amount"] = DRAFT.of_money(grant.amount)
-    if grant.purpose_bound:
-        body["purpose_bound"] = True
-    return body
 
 
 def _asking(value: JsonValue) -> Asking:

@@ -1,8 +1,8 @@
 """What the wire form and the draft form of authority have in common, and where they differ.
 
-Both say a budget, rates and rules of approval in the same way; money is ``max_amount`` of `amount`
-and `currency` on the wire (the mission draft's words) and ``amount`` of `value` and `currency` in a
-draft (what people write).
+Both say the limits of a grant, a budget, rates and rules of approval in the same way; money is
+``max_amount`` of `amount` and `currency` on the wire (the mission draft's words) and ``amount`` of
+`value` and `currency` in a draft (what people write).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from actfor.wire.rar.budget import MAX_WINDOWS, Budget, Rate, Windowed
 from actfor.wire.rar.composite import Constraint, constraint_from_json
 from actfor.wire.rar.flow import MAX_FLOWS, Flow, flow_from_json
 from actfor.wire.rar.money import Money
-from actfor.wire.rar.window import period
+from actfor.wire.rar.window import period, window_from_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +31,60 @@ class Asking:
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """``limit`` is the member that holds a limit of money, ``number`` its member for the number."""
+    """``limit`` is the member that holds a limit of money, ``number`` its member for the number.
+
+    ``args`` and ``window`` are the members of a grant with its limits of arguments and of time.
+    """
 
     limit: str
     number: str
+    args: str
+    window: str
+
+    @property
+    def members(self) -> frozenset[str]:
+        """What a grant says beside its server, its tools and when it asks."""
+        same = {"effects", "max_calls", "rates", "purpose_bound"}
+        return frozenset({*same, self.args, self.window, self.limit})
+
+    def grant(self, server: str, tools: tuple[str, ...], body: JsonObject, asking: Asking) -> Grant:
+        """A grant with the limits that ``body`` has; members beyond ``members`` are not looked at.
+
+        Raises:
+            Refused: MALFORMED, naming the member.
+        """
+        window = body.get(self.window)
+        return Grant(
+            server=server,
+            tools=tools,
+            effects=texts(body.get("effects"), "effects"),
+            args=arguments(body.get(self.args, {})),
+            max_calls=count(body.get("max_calls"), "max_calls"),
+            amount=self.money(body.get(self.limit)),
+            approval=asking.approval,
+            rates=rates(body.get("rates", [])),
+            window=None if window is None else window_from_json(window),
+            ask_above=asking.above,
+            ask_new_recipient=asking.new_recipient,
+            purpose_bound=flag(body.get("purpose_bound"), "purpose_bound"),
+        )
+
+    def of_grant(self, grant: Grant) -> dict[str, JsonValue]:
+        """A grant's ``members`` in this spelling; what is unlimited is left out."""
+        body: dict[str, JsonValue] = {"effects": list(grant.effects)}
+        if grant.args:
+            body[self.args] = {name: limit.to_json() for name, limit in grant.args.items()}
+        if grant.max_calls is not None:
+            body["max_calls"] = grant.max_calls
+        if grant.rates:
+            body["rates"] = of_rates(grant.rates)
+        if grant.window is not None:
+            body[self.window] = grant.window.to_json()
+        if grant.amount is not None:
+            body[self.limit] = self.of_money(grant.amount)
+        if grant.purpose_bound:
+            body["purpose_bound"] = True
+        return body
 
     def money(self, value: JsonValue) -> Money | None:
         """An amount, or nothing.
@@ -116,8 +166,8 @@ class Spelling:
         return body
 
 
-WIRE = Spelling(limit="max_amount", number="amount")
-DRAFT = Spelling(limit="amount", number="value")
+WIRE = Spelling(limit="max_amount", number="amount", args="arguments", window="time_window")
+DRAFT = Spelling(limit="amount", number="value", args="args", window="window")
 
 
 def rates(value: JsonValue) -> tuple[Rate, ...]:
