@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from actfor.approval import Answer
 from actfor.authorization import Options, Pages, Pdp
 from actfor.authorization.http import authzen_routes
 from actfor.delegation import Mandate
+from actfor.delegation.service.rehearsal import MandateRehearsal
 from actfor.errors import Kind, Refused
 from actfor.gateway.access_http import access_request_routes
 from actfor.gateway.access_requests import AccessRequests
@@ -220,7 +222,16 @@ async def test_only_who_was_denied_may_ask_and_only_about_that(desk: Desk, clock
         (await desk.request(question, denial, **{"x-pep": "other"}), "invalid_denial_binding"),
         (await desk.request(question, "dec_unknown"), "invalid_denial_binding"),
         (await desk.request(desk.question("pay", "pay"), denial), "invalid_denial_binding"),
+        *[
+            (await desk.request(desk.question(arguments=other), denial), "invalid_denial_binding")
+            for other in ({"id": "8"}, {"id": 7}, {"id": "7", "force": True}, {})
+        ],
     ]
+    other = {
+        **question,
+        "context": {**question["context"], "mandate": (await commit(desk.world)).id},
+    }
+    refused.append((await desk.request(other, denial), "invalid_denial_binding"))
     permitted = (await desk.evaluate(desk.question("echo", "read")))["context"]["id"]
     refused.append(
         (await desk.request(desk.question("echo", "read"), permitted), "invalid_denial_binding")
@@ -351,3 +362,13 @@ async def test_the_record_says_that_the_target_counts_as_others_data(desk: Desk)
     context = record["private"]["context"]
     assert context["sinks_untrusted"] is True
     assert "relevant" not in context
+
+
+async def test_what_a_foreign_enforcement_point_let_through_is_not_called_unused(
+    desk: Desk, clock: Clock
+) -> None:
+    await desk.evaluate(desk.question("echo", "read", arguments={"text": "hello"}))
+    rehearsal = MandateRehearsal(desk.world.house.audit, clock.now)
+    made, _ = await rehearsal.suggest(desk.mandate, timedelta(days=1))
+    assert made.calls == 1
+    assert made.authority.grants[0].tools == ("echo",)

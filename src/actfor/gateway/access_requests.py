@@ -13,16 +13,16 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from actfor.approval import Approval, ApprovalService
-from actfor.audit import AuditLog, EventType
+from actfor.audit import AuditLog, EventType, LoggedEvent
 from actfor.authorization.model import Effect, to_request
 from actfor.authorization.model.foreign import facts_for
 from actfor.authorization.service import AuthorizationService
 from actfor.errors import Kind, Refused
-from actfor.gateway.foreign import APPROVAL, ForeignCalls
+from actfor.gateway.foreign import APPROVAL, ARGUMENTS, MANDATE, ForeignCalls
 from actfor.wire import authzen
 from actfor.wire.authzen import Evaluation
 from actfor.wire.authzen_access import DENIAL_LIFE, ProblemType
-from actfor.wire.canonical import JsonObject, JsonValue
+from actfor.wire.canonical import JsonObject, JsonValue, digest
 
 Refusal = tuple[ProblemType, str]
 
@@ -82,24 +82,36 @@ class AccessRequests:
         found = await self._denied(pep, denial)
         if found is None:
             return ProblemType.INVALID_BINDING, "no denial of yours has this `evaluation_id`"
-        at, facts = found
-        told = (facts.get("agent"), facts.get("resource"), facts.get("effect"))
-        asked = (evaluation.subject.id, evaluation.resource.id, evaluation.action.name)
-        if told != asked:
+        if not _is_about(evaluation, found.facts, found.private):
             return ProblemType.INVALID_BINDING, "the denial was about another question"
-        if self._clock() >= at + DENIAL_LIFE:
+        if self._clock() >= found.at + DENIAL_LIFE:
             return ProblemType.EXPIRED_DENIAL, "the denial is too old, evaluate again"
         return None
 
-    async def _denied(self, pep: str, trace: str) -> tuple[datetime, JsonObject] | None:
+    async def _denied(self, pep: str, trace: str) -> LoggedEvent | None:
         for event in await self._audit.trace(trace):
             facts = event.facts
             ours = event.trace == trace and event.type == EventType.DECIDE
             if ours and facts.get("via") == "authzen":
                 mine = event.private.get("pep") == pep
                 mine = mine and facts.get("decision") == Effect.STEP_UP.value
-                return (event.at, facts) if mine else None
+                return event if mine else None
         return None
+
+
+def _is_about(evaluation: Evaluation, facts: JsonObject, private: JsonObject) -> bool:
+    """Whether it is the very question of a record: to the argument, as a person would answer it."""
+    told: JsonValue = [facts.get(name) for name in ("agent", "resource", "effect", "mandate")]
+    asked: JsonValue = [
+        evaluation.subject.id,
+        evaluation.resource.id,
+        evaluation.action.name,
+        evaluation.context.get(MANDATE),
+    ]
+    if told != asked or "arguments" not in private:  # erased: nobody can tell any more
+        return False
+    arguments = evaluation.context.get(ARGUMENTS, {})
+    return digest(private["arguments"]) == digest(arguments)  # in Python, 1 is also 1.0 and True
 
 
 def _parse(document: JsonValue) -> tuple[Evaluation, str]:

@@ -18,7 +18,7 @@ from actfor.approval import ApprovalService, ExactCall, State
 from actfor.audit import Revocable
 from actfor.authorization.intent.proposal import GRAVE
 from actfor.authorization.model import CallFacts, Fact
-from actfor.authorization.service import Approved, Unapproved
+from actfor.authorization.service import Approved, Named, Unapproved
 from actfor.delegation import DelegationService, Mandate
 from actfor.errors import Kind, Refused
 from actfor.gateway.catalog import Catalog
@@ -99,6 +99,11 @@ class ForeignCall:
     judged: Judged
     coverage: Coverage
     arguments: JsonObject
+
+    @property
+    def named(self) -> Named:
+        """For the record: which call, under whose mandate."""
+        return Named(self.mandate.id, self.mandate.person_id, self.arguments)
 
     @property
     def facts(self) -> CallFacts:

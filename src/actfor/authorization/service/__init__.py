@@ -10,6 +10,7 @@ from actfor.authorization.service.authorization import (
     Gather,
     Look,
     Looked,
+    Named,
     Unapproved,
 )
 from actfor.authorization.service.changes import PolicyChanges
@@ -26,6 +27,7 @@ __all__ = [
     "Gather",
     "Look",
     "Looked",
+    "Named",
     "Options",
     "Pages",
     "Pdp",

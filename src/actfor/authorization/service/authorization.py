@@ -68,12 +68,26 @@ class Unapproved:
     retry_after: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Under which mandate, whose, and with which arguments; it stands in the record."""
+
+    mandate: str
+    person: str
+    arguments: JsonObject
+
+
 class Looked(Protocol):
     """A foreign PEP's question about a call under a mandate, looked up in our own records."""
 
     @property
     def facts(self) -> CallFacts:
         """All that is known of it."""
+        ...
+
+    @property
+    def named(self) -> Named:
+        """What the question names beyond who, what and on which tool."""
         ...
 
     async def approval(self, version: str) -> Approved | Unapproved | None:
@@ -234,8 +248,9 @@ class AuthorizationService:
             if not record and looked is None:
                 return answer
             # 3. Record, unless the policies have changed meanwhile.
+            named = None if looked is None else looked.named
             try:
-                event = _event(pep, evaluation, request, answer, refused=refusal is not None)
+                event = _event(pep, evaluation, request, answer, named, refused=refusal is not None)
                 checked = looked if decision.permitted else None
                 unit = partial(
                     self._record, answer=answer, event=event, looked=checked, approved=approved
@@ -248,7 +263,7 @@ class AuthorizationService:
                 if not decision.permitted or refused.kind is Kind.BUSY:
                     raise
                 # What was taken back meanwhile, or an approval that another question spent.
-                return await self._taken_back(pep, evaluation, request, answer, refused)
+                return await self._taken_back(pep, evaluation, request, answer, named, refused)
             # 4. Answer.
             return answer
         raise Refused(Kind.BUSY, "the policies are changing, try again")
@@ -260,11 +275,17 @@ class AuthorizationService:
         return Decision(Effect.DENY, reasons=(refusal,), version=version)
 
     async def _taken_back(
-        self, pep: str, evaluation: Evaluation, request: Request, answer: Answer, why: Refused
+        self,
+        pep: str,
+        evaluation: Evaluation,
+        request: Request,
+        answer: Answer,
+        named: Named | None,
+        why: Refused,
     ) -> Answer:
         decision = replace(answer.decision, effect=Effect.DENY, reasons=(why.detail,))
         denied = replace(answer, decision=decision, obligations=())
-        event = _event(pep, evaluation, request, denied, refused=True)
+        event = _event(pep, evaluation, request, denied, named, refused=True)
         await self._database.write(partial(self._record, answer=denied, event=event))
         return denied
 
@@ -533,7 +554,13 @@ async def found_out(
 
 
 def _event(
-    pep: str, evaluation: Evaluation, request: Request, answer: Answer, *, refused: bool
+    pep: str,
+    evaluation: Evaluation,
+    request: Request,
+    answer: Answer,
+    named: Named | None,
+    *,
+    refused: bool,
 ) -> Event:
     leaf: dict[str, JsonValue] = {
         "via": "authzen",
@@ -549,6 +576,9 @@ def _event(
         "context": dict(request.context),
         "reasons": list(answer.decision.reasons),
     }
+    if named is not None:
+        leaf["mandate"] = named.mandate
+        private |= {"person": named.person, "arguments": named.arguments}
     # Agents and tools stand in clear; what else a foreign system asks about may be a person.
     ours = evaluation.subject.id.startswith("spiffe://")
     (leaf if ours else private).update(
