@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +34,23 @@ from tests.fakes.gateway_mcp import journal_lines
 from tests.fakes.identity_process import code_tree, draft
 from tests.faults.harness import Plan, Rig, Tally
 from tests.faults.node import SERVERS, START, Node, Parts, Setting, permitted, prepare, sign
+from tests.faults.ruling import Ruling, keys_of
 
 from actfor.approval import Answer
 from actfor.audit import AuditLog, Event
 from actfor.audit.service import verifying
 from actfor.audit.service.payloads import Reader
+from actfor.authorization.model.facts import ToolEffect
+from actfor.authorization.policies import default_source
 from actfor.errors import Refused
 from actfor.gateway.calls import Answered, Attempt, Client, Credentials
 from actfor.gateway.enforce import Enforcer
 from actfor.gateway.model import Http
 from actfor.identity import Evidence
 from actfor.identity.model import PersonState
-from actfor.keys import Vault
+from actfor.keys import Purpose, Vault
 from actfor.sdk.attest import attestation_proof
+from actfor.server.erasure import Erasure, read_ledger
 from actfor.store import Database, Tx
 from actfor.store.batched import Queued
 from actfor.store.sequencer import Writer
@@ -169,6 +174,8 @@ class Operation:
     arrange: Callable[[Node, Setting], Awaitable[Context]] | None = None
     once: bool = False  # done, it must be refused when asked for again
     transactions: int = 1
+    holds: Callable[[Node, Setting, Context], str | None] | None = None
+    """What is wrong when it was done once more, or None."""
 
 
 async def _asked(node: Node, setting: Setting) -> Any:
@@ -259,15 +266,123 @@ async def _sweep(node: Node, setting: Setting, _: Context) -> object:
     return await node.approvals.sweep()
 
 
-async def _grown(node: Node, setting: Setting) -> Any:
+async def _grown(node: Node, setting: Setting, to: int = 255) -> Any:
     """255 leaves, so that the next completes a tile."""
     size = (await node.audit.head()).size
 
     def unit(tx: Tx) -> None:
-        for n in range(size, 255):
+        for n in range(size, to):
             node.audit.append(tx, permitted(setting.delegations[0], 1_000_000 + n))
 
     await node.database.write(unit)
+
+
+async def _waiting(node: Node, setting: Setting) -> Any:
+    """A question under the mandate, a yes that was not used, and a value that was endorsed."""
+    delegation = setting.delegations[0]
+    call = exact_call(
+        setting.person.id, {"n": 78}, agent=str(delegation.agent), mandate_id=delegation.mandate.id,
+        chain=(str(delegation.agent),),
+    )  # fmt: skip
+    await node.approvals.request(call, decision_trace="dec_78", reasons=["rig"])
+    await node.database.write(
+        lambda tx: node.delegation.endorse(
+            tx, mandate_id=delegation.mandate.id, tool="bank/pay", slots=[("/to", "DE02")],
+            by=setting.person.id, approval_id="apr_rig",
+        )
+    )  # fmt: skip
+    (endorsed,) = await node.delegation.endorsements(delegation.mandate.id)
+    return endorsed.id
+
+
+async def _published(node: Node, setting: Setting) -> Any:
+    """Two versions, one in force; the first, and a text that is to follow."""
+    ruling = Ruling(node, four_eyes=False)
+    await ruling.authorization.ensure_default()
+    first = await node.database.read(ruling.authorization.version_in_force)
+    second = await ruling.authorization.publish("usr_a", default_source() + "\n// second\n")
+    return first, second.version, default_source() + "\n// third\n"
+
+
+async def _proposed(node: Node, setting: Setting) -> Any:
+    text = (await _published(node, setting))[2]
+    return await Ruling(node).propose(text)
+
+
+async def _trying(node: Node, setting: Setting) -> Any:
+    return (await _tried(node, setting, None)).id
+
+
+async def _tried(node: Node, setting: Setting, _: Context) -> Any:
+    return await Ruling(node).trials.report_only(
+        "usr_a", effects=[ToolEffect.READ], lasting=timedelta(hours=1),
+        agent=str(setting.delegations[0].agent), note="rig",
+    )  # fmt: skip
+
+
+async def _with_keys(node: Node, setting: Setting) -> Any:
+    (active, *_) = (await keys_of(node)).held(Purpose.ACCESS_TOKEN)
+    return active.key.kid
+
+
+async def _rotate(node: Node, setting: Setting, _: Context) -> None:
+    await (await keys_of(node)).rotate(Purpose.ACCESS_TOKEN, by="usr_rig")
+
+
+async def _kill_key(node: Node, setting: Setting, made: Context) -> object:
+    keys = await keys_of(node)
+    return await keys.revoke(Purpose.ACCESS_TOKEN, by="usr_rig", cause="stolen", kid=made)
+
+
+async def _rewrap(node: Node, setting: Setting, _: Context) -> object:
+    return await (await keys_of(node)).rewrap(by="usr_rig")
+
+
+async def _with_mandate(node: Node, setting: Setting) -> Any:
+    """Somebody with a mandate and a question, who is to be erased."""
+    joined = await _joined(node, setting)
+    draft_ = _world(node, setting).draft(setting.delegations[0].agent_name)
+    await node.delegation.commit_mandate(joined.person, draft_)
+    call = exact_call(joined.person.id, {"n": 79}, agent=str(setting.delegations[0].agent))
+    await node.approvals.request(call, decision_trace="dec_79", reasons=["rig"])
+    return joined.person.id
+
+
+async def _erase(node: Node, setting: Setting, made: Context) -> object:
+    erasure = Erasure(
+        database=node.database, audit=node.audit, vault=Vault(), people=node.people,
+        delegation=node.delegation, approvals=node.approvals, ledger=_ledger(setting),
+    )  # fmt: skip
+    return await erasure.erase(setting.person, made)
+
+
+def _ledger(setting: Setting) -> Path:
+    return Path(setting.url.removeprefix("sqlite:///") + ".erasures")
+
+
+def _is_in_the_ledger(node: Node, setting: Setting, made: Context) -> str | None:
+    told = {line.person for line in read_ledger(_ledger(setting))}
+    return None if made in told else "the ledger of erasures lacks one"
+
+
+async def _long(node: Node, setting: Setting) -> Any:
+    await _grown(node, setting, 300)
+    await node.audit.checkpoint()
+
+
+async def _refused_long_ago(node: Node, setting: Setting) -> Any:
+    await _long(node, setting)
+    await _prune(node, setting, None)
+
+
+async def _prune(node: Node, setting: Setting, _: Context) -> object:
+    return await _pruned(node, setting, delete=False)
+
+
+async def _pruned(node: Node, setting: Setting, *, delete: bool) -> object:
+    node.audit.retention = timedelta(0)
+    node.clock.advance(20 * 86_400 if delete else 86_400)
+    return await node.audit.prune(START + timedelta(seconds=1), by=setting.person.id, delete=delete)
 
 
 OPERATIONS = (
@@ -367,21 +482,80 @@ OPERATIONS = (
         lambda node, s, made: node.delegation.poll_device(made[0].device_code, made[1]),
         _device_approved, once=True,
     ),
+    Operation(
+        "mandate revoked with what hangs on it",
+        lambda node, s, _: node.delegation.revoke_mandate(
+            s.person, s.delegations[0].mandate.id, "rig"
+        ),
+        _waiting, once=True,
+    ),
+    Operation(
+        "grant revoked",
+        lambda node, s, _: node.delegation.revoke_grant(
+            s.person, s.delegations[0].mandate.id, s.delegations[0].grant_id, "rig"
+        ),
+        once=True,
+    ),
+    Operation(
+        "endorsement withdrawn",
+        lambda node, s, made: node.delegation.withdraw_endorsement(
+            s.person, s.delegations[0].mandate.id, made
+        ),
+        _waiting, once=True,
+    ),
+    Operation(
+        "policies published",
+        lambda node, s, made: Ruling(node).authorization.publish(
+            "usr_a", made[2], replaces=made[1]
+        ),
+        _published, once=True,
+    ),
+    Operation(
+        "policies rolled back",
+        lambda node, s, made: Ruling(node, four_eyes=False).changes.roll_back("usr_a", made[0]),
+        _published, once=True,
+    ),
+    Operation(
+        "policies proposed", lambda node, s, made: Ruling(node).propose(made[2]), _published
+    ),
+    Operation(
+        "policies approved", lambda node, s, made: Ruling(node).changes.approve("usr_b", made),
+        _proposed, once=True,
+    ),
+    Operation("trial begun", _tried),
+    Operation(
+        "trial stopped", lambda node, s, made: Ruling(node).trials.stop("usr_a", made), _trying,
+        once=True,
+    ),
+    Operation("keys rotated", _rotate, _with_keys, transactions=3),
+    Operation("key killed", _kill_key, _with_keys, once=True, transactions=3),
+    Operation("keys wrapped again", _rewrap, _with_keys, transactions=3),
+    Operation("person erased", _erase, _with_mandate, holds=_is_in_the_ledger),
+    Operation("entries refused", _prune, _long),
+    Operation(
+        "entries deleted", lambda node, s, _: _pruned(node, s, delete=True), _refused_long_ago,
+        transactions=2,
+    ),
 )  # fmt: skip
+
+
+EVERY_TIME = 22  # of them are interrupted at every step also in the short column
 
 
 # -- the rig -----------------------------------------------------------------------------------------
 
 
 def run(plan: Plan) -> Tally:
-    """``cycles`` is how many operations; each is interrupted at every step."""
+    """``cycles`` is how many operations are interrupted at every step; the others at three."""
     tally = Tally()
-    chosen = OPERATIONS[: plan.cycles] if plan.cycles < len(OPERATIONS) else OPERATIONS
+    chosen = OPERATIONS if plan.mutant is None else OPERATIONS[: plan.cycles]
     setting = asyncio.run(
         prepare(f"sqlite:///{plan.folder}/template.db", plan.folder / "w", approvals=1)
     )
-    for operation in chosen:
-        Interrupted(plan, tally, setting, operation).everywhere()
+    for n, operation in enumerate(chosen):
+        Interrupted(plan, tally, setting, operation).everywhere(exhaustive=n < plan.cycles)
+        if plan.late:
+            break
         if plan.mutant is not None and not tally.sound:
             return tally
     if plan.mutant is None or plan.mutant == "acts-before-it-records":
@@ -410,18 +584,24 @@ class Interrupted:
             await node.close()
         return None
 
-    def everywhere(self) -> None:
+    def everywhere(self, *, exhaustive: bool) -> None:
         first = self._child(None)
         steps, shapes = first["steps"], first["shapes"]
         wanted = self.operation.transactions
         if wanted and len(shapes) != wanted:
             self._wrong("-", f"{len(shapes)} transactions instead of {wanted}")
-        for at in range(len(steps)):
+        points = range(len(steps)) if exhaustive else self._some(steps)
+        for at in points:
             committed = steps[:at].count("commit")
             self._child(at)
             self._examine(f"{steps[at]} ({at} of {len(steps)})", committed, shapes)
             self.tally.count("crashes")
         self.tally.count("operations")
+
+    def _some(self, steps: list[str]) -> list[int]:
+        """Just before the last commit, just behind it, and one step anywhere."""
+        last = len(steps) - 1 - steps[::-1].index("commit")
+        return sorted({last, last + 1, self.plan.rng.randrange(len(steps))})
 
     def _child(self, die_before: int | None) -> dict[str, Any]:
         """Run the operation in a process of its own, on a copy; what it told before it ended."""
@@ -484,6 +664,10 @@ class Interrupted:
             for problem in (await node.audit.verify()).problems:
                 self._wrong(where, problem)
             refused = await self._again(node, setting)
+            if self.operation.holds is not None:
+                wrong = self.operation.holds(node, setting, self.context)
+                if wrong is not None:
+                    self._wrong(where, wrong)
         except Refused as cause:
             self._wrong(where, f"cannot start: {cause.detail}")
             return
@@ -652,6 +836,6 @@ def _recorded(path: Path, key: Path) -> tuple[int, list[str]]:
 
 RIG = Rig(
     "R5", "the process dies at every step of every write operation", run,
-    short=len(OPERATIONS), release=len(OPERATIONS),
+    short=EVERY_TIME, release=len(OPERATIONS),
     mutants={"commits-each-unit": 2, "logs-afterwards": 2, "acts-before-it-records": 0},
 )  # fmt: skip

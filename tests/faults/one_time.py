@@ -27,21 +27,19 @@ from tests.faults.crash_points import (
     _world,
 )
 from tests.faults.node import Node, Setting, permitted, sign
+from tests.faults.ruling import Ruling, keys_of
 
 from actfor.approval import Answer
 from actfor.audit.export import repository as exports
 from actfor.authorization.model.facts import ToolEffect
-from actfor.authorization.model.publication import Proposal
 from actfor.authorization.policies import default_source
-from actfor.authorization.service import AuthorizationService, PolicyChanges, Trials
 from actfor.delegation.model import Delegation
 from actfor.delegation.service.access import ONE_CALL
 from actfor.delegation.usage import Use
 from actfor.errors import Kind, Refused
 from actfor.gateway import repository as gateway_rows
 from actfor.gateway.model import Http, Server
-from actfor.keys import KeyService, Purpose, Vault
-from actfor.server.keyring import recorder
+from actfor.keys import Purpose
 from actfor.store import Tx, new_id
 from actfor.wire import dpop
 from actfor.wire.jose import SigningKey
@@ -230,7 +228,7 @@ async def _rare(node: Node, setting: Setting) -> list[Thing]:
     begun = await _invited(node, setting)
     erased = (await node.people.register(*begun)).person.id
     await node.database.write(lambda tx: exports.begin(tx, "siem", 0))
-    keys = await _keys(node)
+    keys = await keys_of(node)
     (active, *_) = keys.held(Purpose.ACCESS_TOKEN)
     ruling = Ruling(node)
     await ruling.authorization.ensure_default()
@@ -255,29 +253,6 @@ async def _rare(node: Node, setting: Setting) -> list[Thing]:
         Thing("proposal settled", "", closed),
         Thing("trial stopped", "", trial.id),
     ]
-
-
-class Ruling:
-    """Policies, with two people needed for a change, as a node has them."""
-
-    def __init__(self, node: Node) -> None:
-        given = (node.database, node.audit, node.clock.now)
-        self.authorization = AuthorizationService(*given)
-        self.changes = PolicyChanges(self.authorization, *given, four_eyes=True)
-        self.trials = Trials(self.authorization, *given, four_eyes=False)
-
-    async def propose(self, text: str) -> str:
-        """The id of a proposal by `usr_a`."""
-        made = await self.changes.publish("usr_a", text)
-        assert isinstance(made, Proposal)
-        return made.id
-
-
-async def _keys(node: Node) -> KeyService:
-    keys = KeyService(node.database, Vault(), node.clock.now)
-    await keys.open()
-    await keys.start(recorder(node.audit))
-    return keys
 
 
 # -- taking them -------------------------------------------------------------------------------------
@@ -345,7 +320,7 @@ async def _first(node: Node, unit: Callable[[Tx], bool]) -> object:
 
 
 async def _kill_key(node: Node, setting: Setting, made: Any, racer: int) -> object:
-    keys = await _keys(node)
+    keys = await keys_of(node)
     return await keys.revoke(Purpose.ACCESS_TOKEN, by="usr_rig", cause="stolen", kid=made)
 
 
