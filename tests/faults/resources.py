@@ -2,7 +2,7 @@
 
 Every request is answered: recorded, or refused, or failed with what the machine said; none hangs,
 no neighbour in the same transaction is harmed, and nothing of a failed unit stays. When there is
-room again the node serves as before.
+room again the node serves as before. Once a run the same over HTTP (`http_descriptors`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 from tests.conftest import Clock
 from tests.faults.harness import Plan, Rig, Tally, in_processes
+from tests.faults.http_descriptors import without_descriptors
 from tests.faults.node import START, Node, Setting, examine, permitted, prepare
 
 from actfor.delegation.model import Delegation
@@ -29,6 +30,8 @@ PATIENCE = 10.0
 
 def run(plan: Plan) -> Tally:
     tally, cycle = Tally(), 0
+    if plan.mutant is None:
+        without_descriptors(plan.folder / "http", tally)
     while not plan.over(cycle, tally):
         seed = plan.rng.randrange(1 << 30)
         (told,) = in_processes(partial(_cycle, plan, seed, cycle), 1)
