@@ -73,3 +73,15 @@ async def test_after_an_emergency_it_is_signed_by_the_new_key(
     assert {"iss": plain["policy_decision_point"], **plain} == await claims(client, after)
     with pytest.raises(KeyError):
         await claims(client, before)
+
+
+async def test_the_whole_servers_openapi_document_can_be_made(
+    server: tuple[httpx2.AsyncClient, Services],
+) -> None:
+    client, _ = server
+    answer = await client.get("/v1/openapi.json")
+    assert answer.status_code == 200
+    schemas = answer.json()["components"]["schemas"]
+    for name in ("SuggestionView", "RehearsedView", "SimulationView", "ReportView"):
+        told = schemas[name]["properties"]
+        assert all(told[member]["description"] for member in ("complete", "seen", "since"))

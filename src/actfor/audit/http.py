@@ -4,7 +4,7 @@
 ``/v1/audit/*`` shows plaintext, so every route of it asks the injected dependency first.
 """
 
-from __future__ import annotations
+# No `annotations` future here: FastAPI reads the local dependencies at run time.
 
 import gzip
 from collections.abc import Callable
