@@ -1,4 +1,4 @@
-"""The metadata's signature, read by a library that is not ours, against a whole server."""
+"""A whole server over HTTP: what it signs about itself, and what its OpenAPI document says."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -85,3 +85,15 @@ async def test_the_whole_servers_openapi_document_can_be_made(
     for name in ("SuggestionView", "RehearsedView", "SimulationView", "ReportView"):
         told = schemas[name]["properties"]
         assert all(told[member]["description"] for member in ("complete", "seen", "since"))
+
+
+async def test_who_may_prune_is_asked_for_and_is_no_parameter(
+    server: tuple[httpx2.AsyncClient, Services],
+) -> None:
+    client, _ = server
+    body = {"before": "2026-01-01", "delete": False}
+    for query in ("", "?by=usr_admin"):
+        answer = await client.post(f"/v1/audit/prune{query}", json=body)
+        assert answer.status_code in {401, 403}
+    told = (await client.get("/v1/openapi.json")).json()["paths"]["/v1/audit/prune"]["post"]
+    assert "parameters" not in told or all(one["name"] != "by" for one in told["parameters"])
