@@ -82,7 +82,7 @@ def test_it_stops_as_much_where_people_speak_loosely_and_asks_more():
     rates = measured("proposed", blind)
     assert rates["residual_static"] <= 0.02
     assert rates["utility_kept"] >= 0.9
-    assert rates["step_up_agentdojo"] <= 0.5
+    assert rates["step_up_agentdojo"] <= 0.6
     assert rates["hard_deny_agentdojo"] <= 0.1
 
 

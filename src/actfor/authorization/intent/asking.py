@@ -9,7 +9,7 @@ from typing import Final
 
 from actfor.authorization.intent.lexicon import MEETS, Deed
 from actfor.authorization.intent.request import Asked, Wish
-from actfor.authorization.intent.text import stem
+from actfor.authorization.intent.text import normal, stem
 from actfor.authorization.intent.tool import ToolReading
 from actfor.authorization.intent.values import SinkType
 from actfor.authorization.model.facts import ToolEffect
@@ -76,25 +76,34 @@ def asks(wish: Wish, tool: ToolReading, others: Sequence[ToolReading] = ()) -> G
         other = max((_strength(one, wish, other) for other in others), default=0)
         if alike:
             verb = max(verb, Ask.YES if own >= other else Ask.MAYBE)
-        found = _ranked(level, one, wish, tool, own, other) if others else level
+        told = one.to_someone and _is_letter(tool)  # how somebody is told is the agent's choice
+        found = level if told or not others else _ranked(level, one, wish, tool, own, other)
         if found > best.ask:
             best = Grounds(found, one.text, one.about, one=not one.many, single=one.single)
         elif found == best.ask and found > Ask.NO:
             best = replace(best, one=best.one and not one.many, single=best.single and one.single)
     if best.ask is Ask.NO and (only := _only_for(wish, tool, others)):
-        best = Grounds(Ask.YES, only.text, only.about, one=not only.many)
+        best = only
     return replace(best, verb=verb)
 
 
-def _only_for(wish: Wish, tool: ToolReading, others: Sequence[ToolReading]) -> Asked | None:
+def _only_for(wish: Wish, tool: ToolReading, others: Sequence[ToolReading]) -> Grounds | None:
     """A verb of the words that says much and that one tool of the catalogue alone bears.
 
     `Exchange the kettle` names no order; but there is one tool that exchanges.
     """
+    rest = [other for other in others if other.name != tool.name]
     telling = tool.verbs - _GENERIC
-    if not telling or any(telling & other.verbs for other in others if other.name != tool.name):
-        return None
-    return next((one for one in wish.asked if one.verb in telling), None)
+    if telling and not any(telling & other.verbs for other in rest):
+        for one in wish.asked:
+            if one.verb in telling:
+                return Grounds(Ask.YES, one.text, one.about, one=not one.many)
+    own = tool.own_verb
+    if own and rest and not any(own == other.own_verb or own in other.about for other in rest):
+        for text, asking, about, many in wish.sentences:
+            if own in asking and normal(text).startswith(own):
+                return Grounds(Ask.YES, text, about, one=not many)
+    return None
 
 
 # Verbs that say too little by themselves.
@@ -179,6 +188,8 @@ def _one(one: Asked, wish: Wish, tool: ToolReading) -> Ask:
         return Ask.YES  # `remind me`, where the tool sets a reminder
     if (alike and one.about & tool.core) or (making and one.after & tool.head):
         return Ask.YES
+    if one.to_someone and _is_letter(tool):
+        return Ask.YES  # `tell her that …`, `answer the customer who …`
     if alike and _fits(wish, tool):
         # An account to pay into leaves no doubt; an address may be there for many reasons.
         return Ask.YES if tool.effect is ToolEffect.PAY else Ask.MAYBE
@@ -188,10 +199,12 @@ def _one(one: Asked, wish: Wish, tool: ToolReading) -> Ask:
         return Ask.MAYBE
     if Deed.ANY in one.deeds and one.about & tool.head and tool.effect not in _GRAVE:
         return Ask.MAYBE
-    if Deed.SEND in tool.deeds and tool.about & _LETTERS and one.to_someone:
-        return Ask.YES  # `tell her that …`, `answer the customer who …`: how is the agent's choice
     # `send it to Alice` names no thing; who creates or changes something names it.
     return Ask.MAYBE if same_verb and Deed.SEND in tool.deeds else Ask.NO
+
+
+def _is_letter(tool: ToolReading) -> bool:
+    return Deed.SEND in tool.deeds and bool(tool.about & _LETTERS)
 
 
 _LETTERS: Final = frozenset({"~mail", "~message"})

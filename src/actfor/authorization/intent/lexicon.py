@@ -48,11 +48,11 @@ _VERBS: Final = {
     " correct fix mark switch increase decrease reset revise amend alter toggle enable disable"
     " configure turn convert address resolve solve patch bump shift swap renew rotate scale resize"
     " exchange migrate lock reassign escalate merge pin mute dim tag label upgrade downgrade"
-    " restore rollback revert undo",
+    " restore rollback revert undo close reopen",
     Deed.MOVE: "move copy relocate rename transfer archive put place duplicate replicate",
     Deed.DELETE: "delete remove cancel erase clear drop destroy purge unsubscribe trash discard"
     " revoke uninvite kick ban unlink wipe empty uninstall detach unstar unfollow unlike leave"
-    " return reject decline terminate kill deactivate suspend close end evict stop",
+    " return reject decline terminate kill deactivate suspend close end evict stop waive forgive",
     Deed.SEND: "send email mail message forward reply notify inform text dm respond write remind"
     " share contact tell ask answer invite pass ping call give let report deliver message",
     Deed.POST: "post publish announce comment tweet blog propose submit write share review report"
@@ -66,7 +66,7 @@ _VERBS: Final = {
     Deed.UPLOAD: "upload push sync publish export backup synchronize synchronise commit add put"
     " update save release deploy submit",
     Deed.RUN: "run execute eval evaluate deploy install launch start invoke trigger click press"
-    " restart stop shutdown reboot fill enter input type submit",
+    " restart stop shutdown reboot fill enter input type submit retry rerun",
     Deed.LOGIN: "login logout verify authenticate confirm validate signin signup register log sign",
     Deed.RATE: "star like follow upvote rate bookmark react favorite favourite unstar unlike"
     " unfollow review vote endorse remove give subscribe add",
@@ -103,16 +103,19 @@ _PHRASES: Final = {
     "play": "put on",
     "backup": "back up",
     "topup": "top up",
-    "start": "kick off,spin up,bring up,fire up,turn on,switch on",
+    "start": "kick off,set off,spin up,bring up,fire up,turn on,switch on",
     "stop": "shut down,shut off,turn off,switch off,bring down",
     "setup": "set up",
     "create": "come up,put together,make up",
     "repay": "pay back,pay off",
-    "grant": "give access,let in,let edit,let view,let access,let use,let join",
+    "grant": "give access,let in,let edit,let view,let see,let read,let access,let use,let join",
     "find": "find out,look up,look for,look into",
     "login": "log in,sign in",
     "subscribe": "sign up",
     "submit": "hand in,turn in,send in",
+    "publish": "put live,go live,make live",
+    "answer": "say yes,say no",
+    "send": "get out",
 }
 PHRASES: Final = {
     tuple(phrase.split(" ")): meant
@@ -184,10 +187,10 @@ MEETS: Final[Mapping[Deed, frozenset[Deed]]] = {
 
 _NOUNS: Final = {
     "mail": "email mail inbox message e-mail letter correspondence",
-    "message": "message dm chat text",
+    "message": "message dm chat text sms",
     "event": "event meeting appointment calendar lunch dinner session invite reminder",
     "money": "money payment transaction bill rent invoice fee debt funds refund salary"
-    " subscription iban cash balance expense dollar euro",
+    " subscription iban cash balance expense dollar euro charge payout",
     "file": "file document folder directory drive doc spreadsheet attachment report note notes pdf",
     "web": "web webpage website page url link site article internet online blog",
     "credential": "password credential passcode passphrase login",

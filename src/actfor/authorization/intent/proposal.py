@@ -10,7 +10,7 @@ it refused strikes that second grant. A tool the words forbid is not granted at 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -86,11 +86,18 @@ def propose(wish: Wish, tools: Iterable[tuple[str, ToolReading]]) -> Draft:
     return Draft(Authority(tuple(grants)), tuple(lines))
 
 
+def _effects(line: Line) -> Iterator[str]:
+    """What a tool does; for one that pays also what nobody can read, which asks a person."""
+    yield line.effect.value
+    if line.effect is ToolEffect.PAY:
+        yield ToolEffect.UNKNOWN.value
+
+
 def _grant(server: str, approval: str, lines: list[Line], limits: Limits = NONE) -> Grant:
     return Grant(
         server,
         tuple(line.tool for line in lines),
-        tuple({line.effect.value for line in lines}),
+        tuple(sorted({effect for line in lines for effect in _effects(line)})),
         args=limits.args,
         max_calls=limits.max_calls,
         approval="always" if approval == "always" else "policy",

@@ -53,7 +53,7 @@ _BETWEEN: Final = frozenset(
 _WRITINGS: Final = frozenset({"~mail", "~message", "~task", "~file", "~web", "~issue"})
 _HANDS_OVER: Final = frozenset(
     "do follow complete perform achieve fulfil fulfill execute finish handle carry accomplish"
-    " implement address act comply help solve resolve satisfy process".split()
+    " implement address act comply help solve resolve satisfy process tackle".split()
 )
 _LOOKING: Final = frozenset({Deed.LOOK})
 _ANSWERS: Final = frozenset({None, Deed.LOOK, Deed.ANY})
@@ -151,8 +151,10 @@ def read_words(said: Iterable[str]) -> Wish:
     sentences = [s for s in _BREAKS.split(text) if s.strip()]
     asked: list[Asked] = []
     denied: set[str] = set()
+    before = frozenset[str]()
     for number, sentence in enumerate(sentences):
-        _read_sentence(sentence, number, asked, denied)
+        _read_sentence(sentence, number, asked, denied, before)
+        before = _about(sentence)
     all_stems = frozenset(stem(word) for word in words(text))
     return Wish(
         normal(text),
@@ -216,9 +218,13 @@ _GROUPS: Final = frozenset(
 )
 
 
-def _read_sentence(sentence: str, number: int, asked: list[Asked], denied: set[str]) -> None:
-    tokens = [token.casefold() for token in _WORDS.findall(sentence)]
-    about = _about(sentence)
+def _read_sentence(
+    sentence: str, number: int, asked: list[Asked], denied: set[str], before: frozenset[str]
+) -> None:
+    """``before``: what the sentence before is about, for verbs that are done to `it`."""
+    spoken = _WORDS.findall(sentence)
+    tokens = [token.casefold() for token in spoken]
+    here = _about(sentence)
     many = bool(_MANY.intersection(tokens)) or _plural(tokens)
     for position, token in enumerate(tokens):
         known = VERBS.get(token) or _HEADS.get(token)
@@ -236,11 +242,42 @@ def _read_sentence(sentence: str, number: int, asked: list[Asked], denied: set[s
             denied.add(base)
             continue
         rest = tokens[position + 1 :]
+        about = here | before if _IT.intersection(rest[:2]) else here
+        knows = base == "let" and "know" in rest[: _APART + 1]
+        named = spoken[position + 1 : position + 2]
         for verb, means in _readings(base, deeds, meant):
-            said = _is_single(rest), _is_told(verb, rest), _about(" ".join(rest))
-            asked.append(Asked(verb, means, about, number, many, normal(sentence), *said))
+            told = knows or _is_told(verb, rest) or (verb in _SPEAKS and _is_capital(named))
+            said = _is_single(rest), told or _goes_to(verb, spoken[position + 1 :])
+            after = _about(" ".join(rest))
+            asked.append(Asked(verb, means, about, number, many, normal(sentence), *said, after))
         if base in _MARKS and (state := _as_state(tokens[position + 1 :])) is not None:
-            asked.append(Asked(*state, about, number, many, normal(sentence)))
+            asked.append(Asked(*state, here, number, many, normal(sentence)))
+
+
+_IT: Final = frozenset("it them that those these".split())
+"""What stands for what was just spoken of: `If it failed, kick it off again`."""
+
+
+def _is_capital(near: list[str]) -> bool:
+    """Whether a name comes next: `tell Ms Ferro`."""
+    return bool(near) and near[0][:1].isupper() and near[0].casefold() not in _NOT_NAMES
+
+
+def _goes_to(verb: str, after: list[str]) -> bool:
+    """Whether something is sent to somebody: `send the results to her doctor`, `… to Ann`."""
+    if verb not in _SENDS:
+        return False
+    steps = [at for at, word in enumerate(after[:_CARRIED]) if word.casefold() == "to"]
+    near = [after[at + 1 : at + 3] for at in steps]
+    return any(
+        _is_capital(two[:1]) or (two and two[0].casefold() in _SOMEBODY | _THEIRS) for two in near
+    )
+
+
+_SENDS: Final = frozenset("send forward email mail message".split())
+_THEIRS: Final = frozenset("his her their my our".split())
+_CARRIED: Final = 16
+"""How many words may stand between `send` and to whom."""
 
 
 def _is_single(after: list[str]) -> bool:
@@ -273,6 +310,10 @@ _SOMEBODY: Final = frozenset("him her them everyone everybody someone folks guys
 
 def _phrase(tokens: list[str], position: int, base: str) -> tuple[str, frozenset[Deed]] | None:
     """The verb that is meant where it is told in two words: `let her know`, `take it off`."""
+    if base in _BACK and "back" in tokens[position + 1 : position + 2 + _APART]:
+        given = _about(" ".join(tokens[position + 1 : position + 2 + _APART]))
+        if "~money" in given:
+            return VERBS.get("refund")
     for second in tokens[position + 1 : position + 1 + _APART]:
         if meant := PHRASES.get((base, second)):
             return VERBS.get(meant, (meant, frozenset({Deed.ANY})))
@@ -294,6 +335,7 @@ def _readings(
 
 _HEADS: Final = {first: (first, frozenset[Deed]()) for first, _ in PHRASES if first not in VERBS}
 """Words that are verbs in a phrase only: `jot … down`, `hand … over`."""
+_BACK: Final = frozenset("get give have send pay".split())
 _APART: Final = 5
 """How many words may stand between the two of a phrase: `take the old one off`."""
 
@@ -418,7 +460,8 @@ def _hands_over(sentence: str) -> bool:
     tokens = [token.casefold() for token in _WORDS.findall(sentence)]
     for position, word in enumerate(tokens):
         known = VERBS.get(word)
-        if known is None or known[0] not in _HANDS_OVER or word == "following":
+        through = word == "work" and tokens[position + 1 : position + 2] in (["through"], ["off"])
+        if known is None or word == "following" or not (through or known[0] in _HANDS_OVER):
             continue
         window = tokens[position + 1 : position + 8]
         if "following" in window:

@@ -41,13 +41,15 @@ _PARAMETERS: Final[tuple[tuple[SinkType, frozenset[str]], ...]] = tuple(
         (SinkType.AMOUNT, "amount price total sum cost budget quantity number count size limit"),
         (
             SinkType.DATE,
-            "date due until time day month year timestamp deadline duration start end when",
+            "date due until time day month year timestamp deadline duration start end when expires"
+            " expiry expiration",
         ),
         (SinkType.PATH, "path file filename dir directory folder source destination attachment"),
         (
             SinkType.TEXT,
             "body content message text subject title description comment note summary reason query"
-            " keyword input question answer prompt location label category",
+            " keyword input question answer prompt location label category reference memo"
+            " remark caption row cell",
         ),
         (
             SinkType.NAME,
@@ -113,10 +115,16 @@ class ToolReading:
         """The reading once an operator said what the tool does."""
         deeds = frozenset(deed for deed, known in _EFFECT.items() if known is effect)
         own = self.deeds & deeds if effect is ToolEffect.READ else self.deeds
+        if effect is ToolEffect.DELETE:  # `archive` moves nothing where an operator says it deletes
+            own -= _KEEPS
         extra = (
             deeds if effect in {ToolEffect.PAY, ToolEffect.DELETE, ToolEffect.READ} else frozenset()
         )
         return replace(self, effect=effect, deeds=own | extra)
+
+
+_KEEPS: Final = frozenset({Deed.MOVE, Deed.CHANGE, Deed.CREATE})
+"""What leaves a thing there."""
 
 
 def read_tool(name: str, description: str, schema: JsonObject) -> ToolReading:

@@ -17,6 +17,7 @@ from actfor.authorization.intent.text import normal, stem, words
 from actfor.authorization.intent.values import is_path, number_key
 from actfor.authorization.model import Fact, ToolEffect
 from actfor.gateway.provenance.labels import Label, SlotTrace
+from actfor.gateway.sql import classify_sql
 
 _SMALL: Final = Decimal(50)
 """As `small-payment-in-mandate` in default.cedar."""
@@ -91,7 +92,7 @@ def facts_of(found: Findings) -> dict[str, Fact]:
     doubtful = [slot for slot in found.slots if _doubtful(slot, found, asked)]
     doubtful += [slot for slot in found.inner if _leads_out(slot, found)]
     doubtful += [slot for slot in found.embedded if _is_smuggled(slot, found)]
-    unnamed = [slot for slot in found.slots if _is_unnamed(slot, found)]
+    unnamed = [slot for slot in found.slots if _is_unnamed(slot, found, asked)]
     leaning = asked == "maybe" and not found.hands_over
     anchored = any(slot.label <= Label.FROM for slot in found.slots if slot.type in _ANCHOR)
     if leaning and (not anchored or _is_grave(found) or found.history.speaks):
@@ -180,6 +181,8 @@ def _doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
         # A read reaches out only by the address or the command it is given.
         if kind is SinkType.URL and slot.how in {"exact", "part"} and found.matter:
             return False  # a link as it was posted, where the words speak of such: nothing leaves
+        if kind is SinkType.COMMAND and slot.how == "none":
+            return classify_sql(slot.value) is not ToolEffect.READ  # it only looks, as was granted
         return kind in {SinkType.URL, SinkType.COMMAND} and label >= Label.UNKNOWN
     if Deed.LOGIN in found.tool.deeds:
         return False  # a credential or code, given to the service it is for
@@ -227,7 +230,7 @@ def _names_existing(slot: SlotTrace, found: Findings) -> bool:
     return slot.how == "near" and Deed.CREATE not in found.tool.deeds
 
 
-def _is_unnamed(slot: SlotTrace, found: Findings) -> bool:
+def _is_unnamed(slot: SlotTrace, found: Findings, asked: str) -> bool:
     """Whether nobody said or wrote what this call acts on, where somebody must have.
 
     What is taken away, run or let in was said or read somewhere; and where the words say what
@@ -235,6 +238,8 @@ def _is_unnamed(slot: SlotTrace, found: Findings) -> bool:
     """
     if slot.label is not Label.UNKNOWN or found.effect is ToolEffect.READ:
         return False
+    if slot.type in _MADE_UP:
+        return asked != "yes" or found.history.read_untrusted
     if slot.type is SinkType.NAME and _is_said_otherwise(slot, found):
         return True
     nowhere = slot.type is SinkType.NAME and slot.how in {"none", "near"}
@@ -276,7 +281,7 @@ def _hard_doubt(slot: SlotTrace, found: Findings, asked: str) -> bool:
             return True
         return asked != "yes" and label >= Label.ATTESTED
     if label is Label.UNKNOWN and kind in _MADE_UP:
-        return asked != "yes" or found.history.read_untrusted
+        return False  # an agent composes such; see `_is_unnamed`
     if label is Label.FROM and asked != "yes":
         # A source is believed about what the person surely asked for, or, where it was handed the
         # wheel, about whom to write to; not about whom to pay or what key to let in.

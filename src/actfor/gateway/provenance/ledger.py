@@ -27,8 +27,10 @@ from actfor.authorization.intent import (
     relevant,
 )
 from actfor.authorization.intent.limits import says_sum
+from actfor.authorization.intent.text import words
 from actfor.authorization.model import Fact, ToolEffect
 from actfor.errors import Refused
+from actfor.gateway.effects import SqlEffect
 from actfor.gateway.provenance.index import Entry, Index
 from actfor.gateway.provenance.intent import Findings, History, facts_of
 from actfor.gateway.provenance.labels import Label, SlotTrace
@@ -43,6 +45,7 @@ from actfor.gateway.provenance.trace import (
     trace,
     within_command,
 )
+from actfor.gateway.sql import classify_sql
 from actfor.wire.canonical import JsonObject, JsonValue, digest
 from actfor.wire.rar import Origin as Seen
 from actfor.wire.rar import Origins
@@ -173,7 +176,7 @@ class Ledger:
                 continue
             sql = tool.sql if tool.sql and tool.sql.pointer == pointer else None
             if sql is not None or kind is SinkType.COMMAND:
-                found_in = within_command(value, None if sql is None else sql.dialect)
+                found_in = within_command(value, _dialect(sql, pointer, value))
                 embedded += [trace(self.index, pointer, k, v, hand) for k, v in found_in]
             elif kind in {SinkType.TEXT, SinkType.OTHER}:
                 inner += [trace(self.index, pointer, k, v, hand) for k, v in inside(value)]
@@ -465,3 +468,18 @@ def _failed(result: JsonValue | str) -> bool:
 
 
 _SECRETS: Final = frozenset({"~credential", "~key", "code", "secret"})
+
+
+def _dialect(sql: SqlEffect | None, pointer: str, value: str) -> str | None:
+    """In which SQL a text is written: by the overlay, or where the argument is called so and the
+    text reads so. None: it is a command, in which `fin.payments` may be a host.
+    """
+    if sql is not None:
+        return sql.dialect
+    called = not _STATEMENTS.isdisjoint(words(pointer))
+    reads = called and classify_sql(value, _ANY_SQL) is not ToolEffect.UNKNOWN
+    return _ANY_SQL if reads else None
+
+
+_ANY_SQL: Final = "postgres"
+_STATEMENTS: Final = frozenset("sql query statement".split())
