@@ -246,6 +246,7 @@ class Machine:
                     pass
                 except Exception as cause:  # a corrupt file may give back anything
                     self._spoiled(f"fails at work: {cause!r}")
+                    return  # it may never write again, and the power would never go
 
     def _unit(self, log: AuditLog) -> tuple[int, Callable[[Tx], int]]:
         self.number += 1
