@@ -30,8 +30,8 @@ class Purpose(StrEnum):
 
 
 FIXED: Final = frozenset({Purpose.LOG, Purpose.LOG_POST_QUANTUM})
-"""Another log key is another log (C2SP signed-note: name and key are one identity), so it is
-replaced by starting a new log, not by rotation; see docs/security/keys.md."""
+"""Our choice: another log key is another log, which `recover` starts, not a rotation. C2SP would
+allow one (tlog-checkpoint: unknown signatures are ignored); see docs/security/keys.md."""
 
 LEEWAY: Final = timedelta(minutes=5)
 """How far the clocks of those who verify may be from ours."""

@@ -14,8 +14,8 @@ from typing import Any, Protocol, TypeVar
 
 from actfor.store import postgres, sqlite
 from actfor.store.failures import StorageFailure
-from actfor.store.statements import Row, Scalar, Statement
-from actfor.store.transaction import Ask, Result, Tx
+from actfor.store.statements import Scalar, Statement
+from actfor.store.transaction import ReadOnly, Result, Tx
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -83,7 +83,7 @@ class SqliteReaders:
         return known
 
 
-class _Reading:
+class _Reading(ReadOnly):
     """A link as units see it while they read."""
 
     def __init__(self, link: postgres.Link) -> None:
@@ -91,17 +91,6 @@ class _Reading:
 
     def run(self, statement: Statement, params: Mapping[str, Scalar], /) -> Result:
         return self._link.run(statement, params)
-
-    def later(self, statement: Statement, params: Mapping[str, Scalar], /) -> None:
-        raise StorageFailure("a reader cannot write")
-
-    def must(self, statement: Statement, params: Mapping[str, Scalar], /) -> None:
-        raise StorageFailure("a reader cannot write")
-
-    def replace(
-        self, ask: Ask, row: Row, statement: Statement, params: Mapping[str, Scalar], /
-    ) -> None:
-        raise StorageFailure("a reader cannot write")
 
     def patience(self) -> None:
         self._link.patience()

@@ -22,8 +22,8 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from actfor.errors import Kind, Refused
 from actfor.store.failures import ConstraintViolation, DiskFull, StorageFailure
-from actfor.store.statements import Row, Scalar, Statement, StatementCache
-from actfor.store.transaction import Ask, Result
+from actfor.store.statements import Scalar, Statement, StatementCache
+from actfor.store.transaction import ReadOnly, Result
 
 BUSY_MS = 2_000
 """How long a writer waits for another process (a backup, a shell) to release the file."""
@@ -81,8 +81,11 @@ class Location:
         return cls(Path(path).absolute(), synchronous)
 
 
-class SqliteConnection:
-    """A raw connection that speaks Core statements and the store's failures."""
+class SqliteConnection(ReadOnly):
+    """A raw connection that speaks Core statements and the store's failures.
+
+    By itself it only reads; see ``SqliteWriter``.
+    """
 
     def __init__(self, raw: sqlite3.Connection) -> None:
         self._raw = raw
@@ -106,20 +109,6 @@ class SqliteConnection:
             return Result(cursor.fetchall(), cursor.rowcount)
         except sqlite3.Error as cause:
             raise _translated(cause) from cause
-
-    def later(self, statement: Statement, params: Mapping[str, Scalar], /) -> None:
-        """A connection by itself only reads; see ``SqliteWriter``."""
-        raise StorageFailure("a reader cannot write")
-
-    def must(self, statement: Statement, params: Mapping[str, Scalar], /) -> None:
-        """See ``later``."""
-        raise StorageFailure("a reader cannot write")
-
-    def replace(
-        self, ask: Ask, row: Row, statement: Statement, params: Mapping[str, Scalar], /
-    ) -> None:
-        """See ``later``."""
-        raise StorageFailure("a reader cannot write")
 
     def control(self, sql: str) -> sqlite3.Cursor:
         """Run a fixed text of the store's own: BEGIN, SAVEPOINT, COMMIT, PRAGMA."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
 
+from actfor.store.failures import StorageFailure
 from actfor.store.statements import Row, Scalar, Statement
 
 T = TypeVar("T")
@@ -72,6 +73,24 @@ class Connection(Protocol):
     ) -> None:
         """From now on ``row`` answers ``ask``; the statement is run as with ``later``."""
         ...
+
+
+class ReadOnly:
+    """The part of a ``Connection`` that writes, for one that only reads: it refuses."""
+
+    def later(self, statement: Statement, params: Mapping[str, Scalar], /) -> None:
+        """Raises ``StorageFailure``."""
+        raise StorageFailure("a reader cannot write")
+
+    def must(self, statement: Statement, params: Mapping[str, Scalar], /) -> None:
+        """Raises ``StorageFailure``."""
+        raise StorageFailure("a reader cannot write")
+
+    def replace(
+        self, ask: Ask, row: Row, statement: Statement, params: Mapping[str, Scalar], /
+    ) -> None:
+        """Raises ``StorageFailure``."""
+        raise StorageFailure("a reader cannot write")
 
 
 class Participant(Protocol):
