@@ -11,6 +11,7 @@ import asyncio
 import resource
 import signal
 import sys
+import tempfile
 import time
 from collections import Counter
 from contextlib import suppress
@@ -27,12 +28,16 @@ PATIENCE = 30.0  # seconds: idle connections are closed after five, and make roo
 SOON = 5.0
 
 
-def without_descriptors(folder: Path, tally: Tally) -> None:
+def without_descriptors(tally: Tally) -> None:
     """One server, one crowd. Only Linux lets us limit another process; elsewhere it says so."""
     if not hasattr(resource, "prlimit"):
         print("  over HTTP: not run, this system limits no other process", file=sys.stderr)
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="actfor-r11-") as short:  # sockets want short paths
+        _one_crowd(Path(short), tally)
+
+
+def _one_crowd(folder: Path, tally: Tally) -> None:
     stage = Stage(World(folder), free_port())
     stage.start()
     try:

@@ -31,7 +31,7 @@ PATIENCE = 10.0
 def run(plan: Plan) -> Tally:
     tally, cycle = Tally(), 0
     if plan.mutant is None:
-        without_descriptors(plan.folder / "http", tally)
+        without_descriptors(tally)
     while not plan.over(cycle, tally):
         seed = plan.rng.randrange(1 << 30)
         (told,) = in_processes(partial(_cycle, plan, seed, cycle), 1)
