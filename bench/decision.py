@@ -96,6 +96,7 @@ def calls() -> list[CallFacts]:
         "over_count": False,
         "unusual_order": False,
         "value_endorsed": False,
+        "target_unnamed": False,
         "recipients_fit": True,
         "recipient_new": False,
         "unasked_minor": 0,
@@ -113,6 +114,7 @@ def calls() -> list[CallFacts]:
         make(**outside, server="mail", tool="send", effect=ToolEffect.SHARE),
     ]
     left_out = compile_policies().schema.facts - to_request(made[0]).context.keys()
+    left_out -= {"beyond_limit"}  # only there where a call is beyond one, which asks
     assert not left_out, f"facts that the benchmark does not give: {sorted(left_out)}"
     return made
 
