@@ -46,24 +46,17 @@ WRITE = tool(
 EXCHANGE = tool(
     "exchange_order", "Exchanges items.", "order_id", effect="write", sinks={"/order_id": "id"}
 )
-TICKET = ToolDescription(
+TICKET = tool(
     "read_ticket",
     "Returns a ticket with its comments.",
-    {"properties": {"ticket": {"type": "string"}}},
-    overlay={
-        "effect": "read",
-        "results": {"label": "untrusted", "trusted": ["/key"], "author": ["/comments/*/by"]},
-    },
+    "ticket",
+    effect="read",
+    results={"label": "untrusted", "trusted": ["/key"], "author": ["/comments/*/by"]},
 )
 ROTATE = tool(
     "rotate_key", "Replaces a key.", "key_name", effect="write", sinks={"/key_name": "name"}
 )
-EVENT = ToolDescription(
-    "read_event",
-    "Returns an event.",
-    {"properties": {"title": {"type": "string"}}},
-    overlay={"effect": "read", "results": "untrusted"},
-)
+EVENT = tool("read_event", "Returns an event.", "title", effect="read", results="untrusted")
 INVITE = ToolDescription(
     "create_event",
     "Creates an event.",

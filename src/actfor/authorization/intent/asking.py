@@ -9,7 +9,7 @@ from typing import Final
 
 from actfor.authorization.intent.lexicon import MEETS, Deed
 from actfor.authorization.intent.request import Asked, Wish
-from actfor.authorization.intent.text import normal, stem
+from actfor.authorization.intent.text import stem
 from actfor.authorization.intent.tool import ToolReading
 from actfor.authorization.intent.values import SinkType
 from actfor.authorization.model.facts import ToolEffect
@@ -101,7 +101,7 @@ def _only_for(wish: Wish, tool: ToolReading, others: Sequence[ToolReading]) -> G
     own = tool.own_verb
     if own and rest and not any(own == other.own_verb or own in other.about for other in rest):
         for text, asking, about, many in wish.sentences:
-            if own in asking and normal(text).startswith(own):
+            if own in asking and text.startswith(own):
                 return Grounds(Ask.YES, text, about, one=not many)
     return None
 

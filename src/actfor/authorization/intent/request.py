@@ -151,10 +151,10 @@ def read_words(said: Iterable[str]) -> Wish:
     sentences = [s for s in _BREAKS.split(text) if s.strip()]
     asked: list[Asked] = []
     denied: set[str] = set()
-    before = frozenset[str]()
+    matters = [_about(sentence) for sentence in sentences]
     for number, sentence in enumerate(sentences):
-        _read_sentence(sentence, number, asked, denied, before)
-        before = _about(sentence)
+        before = matters[number - 1] if number else frozenset[str]()
+        _read_sentence(sentence, number, asked, denied, matters[number], before)
     all_stems = frozenset(stem(word) for word in words(text))
     return Wish(
         normal(text),
@@ -163,7 +163,7 @@ def read_words(said: Iterable[str]) -> Wish:
         frozenset(denied - {one.verb for one in asked}),
         frozenset(typed(text)),
         names_in(text),
-        tuple(_sentence(sentence) for sentence in sentences),
+        tuple(map(_sentence, sentences, matters)),
         bool(_GROUPS & frozenset(words(text))),
         _sources(text),
         any(_hands_over(sentence) for sentence in sentences),
@@ -177,7 +177,9 @@ def read_words(said: Iterable[str]) -> Wish:
     )
 
 
-def _sentence(sentence: str) -> tuple[str, frozenset[str], frozenset[str], bool]:
+def _sentence(
+    sentence: str, about: frozenset[str]
+) -> tuple[str, frozenset[str], frozenset[str], bool]:
     tokens = [token.casefold() for token in _WORDS.findall(sentence)]
     unknown = [
         position
@@ -189,7 +191,6 @@ def _sentence(sentence: str) -> tuple[str, frozenset[str], frozenset[str], bool]
     asking = frozenset(
         form for position in unknown for form in _spellings(tokens[position : position + 2])
     )
-    about = _about(sentence)
     return normal(sentence), asking, about, bool(_MANY.intersection(tokens)) or _plural(tokens)
 
 
@@ -219,12 +220,17 @@ _GROUPS: Final = frozenset(
 
 
 def _read_sentence(
-    sentence: str, number: int, asked: list[Asked], denied: set[str], before: frozenset[str]
+    sentence: str,
+    number: int,
+    asked: list[Asked],
+    denied: set[str],
+    here: frozenset[str],
+    before: frozenset[str],
 ) -> None:
-    """``before``: what the sentence before is about, for verbs that are done to `it`."""
+    """``here``: what it is about; ``before``: the sentence before, for what is done to `it`."""
     spoken = _WORDS.findall(sentence)
     tokens = [token.casefold() for token in spoken]
-    here = _about(sentence)
+    text = normal(sentence)
     many = bool(_MANY.intersection(tokens)) or _plural(tokens)
     for position, token in enumerate(tokens):
         known = VERBS.get(token) or _HEADS.get(token)
@@ -244,14 +250,13 @@ def _read_sentence(
         rest = tokens[position + 1 :]
         about = here | before if _IT.intersection(rest[:2]) else here
         knows = base == "let" and "know" in rest[: _APART + 1]
-        named = spoken[position + 1 : position + 2]
+        following = spoken[position + 1 :]
+        single, done_to = _is_single(rest), _about(" ".join(rest))
         for verb, means in _readings(base, deeds, meant):
-            told = knows or _is_told(verb, rest) or (verb in _SPEAKS and _is_capital(named))
-            said = _is_single(rest), told or _goes_to(verb, spoken[position + 1 :])
-            after = _about(" ".join(rest))
-            asked.append(Asked(verb, means, about, number, many, normal(sentence), *said, after))
+            told = knows or _is_told(verb, following) or _goes_to(verb, following)
+            asked.append(Asked(verb, means, about, number, many, text, single, told, done_to))
         if base in _MARKS and (state := _as_state(tokens[position + 1 :])) is not None:
-            asked.append(Asked(*state, here, number, many, normal(sentence)))
+            asked.append(Asked(*state, here, number, many, text))
 
 
 _IT: Final = frozenset("it them that those these".split())
@@ -291,9 +296,10 @@ def _is_told(verb: str, after: list[str]) -> bool:
     """Whether a verb of speaking is followed by somebody to whom it is said."""
     if verb not in _SPEAKS:
         return False
-    near = [
-        word for word in after[:_TOLD] if word not in {"back", "to", "the", "that", "my", "our"}
-    ]
+    if _is_capital(after[:1]):
+        return True
+    folded = [word.casefold() for word in after[:_TOLD]]
+    near = [word for word in folded if word not in {"back", "to", "the", "that", "my", "our"}]
     return bool(near) and (
         near[0] in _SOMEBODY or "~person" in concepts(frozenset({stem(near[0])}))
     )
@@ -310,10 +316,9 @@ _SOMEBODY: Final = frozenset("him her them everyone everybody someone folks guys
 
 def _phrase(tokens: list[str], position: int, base: str) -> tuple[str, frozenset[Deed]] | None:
     """The verb that is meant where it is told in two words: `let her know`, `take it off`."""
-    if base in _BACK and "back" in tokens[position + 1 : position + 2 + _APART]:
-        given = _about(" ".join(tokens[position + 1 : position + 2 + _APART]))
-        if "~money" in given:
-            return VERBS.get("refund")
+    near = tokens[position + 1 : position + 2 + _APART]
+    if base in _BACK and "back" in near and "~money" in _about(" ".join(near)):
+        return VERBS.get("refund")
     for second in tokens[position + 1 : position + 1 + _APART]:
         if meant := PHRASES.get((base, second)):
             return VERBS.get(meant, (meant, frozenset({Deed.ANY})))

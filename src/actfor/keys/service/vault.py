@@ -228,26 +228,22 @@ class Vault:
 
     def _wrapped(self, key: Wrapped, root: Root, data: bytes, outside: Erasable | None) -> Wrapped:
         if outside is not None:
-            data = self._sealed_outside(outside, key.id, data)
+            data = self._cipher_outside(outside.id, key.id).seal(data, _place_outside(key.id))
         sealed = self._root(root).seal(data, _place(key.id, root.version))
         id_ = None if outside is None else outside.id
         return replace(key, root=root.version, wrapped=sealed, outside=id_)
 
-    @staticmethod
-    def _sealed_outside(outside: Erasable, key_id: str, data: bytes) -> bytes:
-        cipher = outside.cipher(key_id)
+    def _cipher_outside(self, of: str, key_id: str) -> Cipher:
+        cipher = self._sealing_outside(of, key_id)
         if cipher is None:
             raise Refused(Kind.CONFLICT, f"the data key `{key_id}` was destroyed")
-        return cipher.seal(data, _place_outside(key_id))
+        return cipher
 
     def _unwrap_data(self, tx: Tx, found: Wrapped) -> bytes:
         data = self._unwrap_inner(tx, found)
         if found.outside is None:
             return data
-        cipher = self._sealing_outside(found.outside, found.id)
-        if cipher is None:
-            raise Refused(Kind.CONFLICT, f"the data key `{found.id}` was destroyed")
-        return cipher.open(data, _place_outside(found.id))
+        return self._cipher_outside(found.outside, found.id).open(data, _place_outside(found.id))
 
     def _unwrap_inner(self, tx: Tx, found: Wrapped) -> bytes:
         """What the root key wrapped: the data key, or what the file outside made of it."""
