@@ -334,6 +334,10 @@ async def _kill_key(node: Node, setting: Setting, made: Context) -> object:
     return await keys.revoke(Purpose.ACCESS_TOKEN, by="usr_rig", cause="stolen", kid=made)
 
 
+async def _revoke_mandate(node: Node, setting: Setting, _: Context) -> None:
+    await node.delegation.revoke_mandate(setting.person, setting.delegations[0].mandate.id, "rig")
+
+
 async def _rewrap(node: Node, setting: Setting, _: Context) -> object:
     return await (await keys_of(node)).rewrap(by="usr_rig")
 
@@ -459,11 +463,7 @@ OPERATIONS = (
         ),
     ),
     Operation(
-        "mandate revoked",
-        lambda node, s, _: node.delegation.revoke_mandate(
-            s.person, s.delegations[0].mandate.id, "rig"
-        ),
-        _asked, once=True,
+        "mandate revoked", _revoke_mandate, _asked, once=True,
     ),
     Operation(
         "token exchanged", lambda node, s, made: node.delegation.exchange(*made), _exchanging,
@@ -483,11 +483,7 @@ OPERATIONS = (
         _device_approved, once=True,
     ),
     Operation(
-        "mandate revoked with what hangs on it",
-        lambda node, s, _: node.delegation.revoke_mandate(
-            s.person, s.delegations[0].mandate.id, "rig"
-        ),
-        _waiting, once=True,
+        "mandate revoked with what hangs on it", _revoke_mandate, _waiting, once=True,
     ),
     Operation(
         "grant revoked",

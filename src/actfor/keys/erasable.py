@@ -24,7 +24,6 @@ import fcntl
 import hmac
 import os
 import re
-import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -32,6 +31,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from actfor.errors import Kind, Refused
+from actfor.keys import private_file
 from actfor.keys.envelope import Cipher, new_key
 
 _BITS: Final = 64
@@ -108,8 +108,7 @@ def _child(seed: bytes, bit: int) -> bytes:
 
 
 def _read(path: Path) -> tuple[str, _Nodes]:
-    if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise Refused(Kind.MALFORMED, f"key file `{path}` is readable by others; chmod 600 it")
+    private_file.require_private(path)
     head, *lines = path.read_text().splitlines() or [""]
     named, found = _HEAD.fullmatch(head), [_LINE.fullmatch(line) for line in lines]
     if named is None or not all(found):
@@ -119,22 +118,11 @@ def _read(path: Path) -> tuple[str, _Nodes]:
 
 
 def _write(path: Path, id_: str, nodes: _Nodes) -> None:
-    """A file beside it first, then in its place; what was there before is overwritten."""
-    beside = path.with_name(path.name + ".new")
-    beside.unlink(missing_ok=True)
+    """In its place, whole; what was there before is overwritten."""
     lines = [f"actfor-erasable/v1 {id_}"]
     lines += [f"{depth} {prefix:016x} {seed.hex()}" for (depth, prefix), seed in nodes.items()]
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write("\n".join(lines) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
     old = os.open(path, os.O_RDWR) if path.exists() else None
-    beside.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    private_file.replace(path, "\n".join(lines) + "\n")
     if old is not None:
         with os.fdopen(old, "r+b") as before:
             before.write(b"\0" * os.fstat(old).st_size)

@@ -7,7 +7,6 @@ older release made there are taken over at the first start, and removed once tha
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,6 +24,7 @@ from actfor.keys import (
     Vault,
     open_kek,
 )
+from actfor.keys.private_file import require_private
 from actfor.server.settings import Settings
 from actfor.store import Database, Tx
 from actfor.wire.canonical import JsonValue
@@ -122,10 +122,7 @@ def _of_older_release(folder: Path) -> Mapping[Purpose, bytes]:
     for purpose, name in _FILES.items():
         path = folder / name
         if path.exists():
-            if stat.S_IMODE(path.stat().st_mode) & 0o077:
-                raise Refused(
-                    Kind.MALFORMED, f"key file `{path}` is readable by others; chmod 600 it"
-                )
+            require_private(path)
             found[purpose] = path.read_bytes()
     if Purpose.SEAL in found:
         text = found[Purpose.SEAL].decode(errors="replace").strip()

@@ -6,15 +6,14 @@ while a rotation is under way.
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, Self
 
 from actfor.errors import Kind, Refused
+from actfor.keys import private_file
 from actfor.keys.envelope import Cipher, Place, new_key
 
 _LINE: Final = re.compile(r"(file-[0-9a-f]{16}) ([0-9a-f]{64})")
@@ -37,10 +36,9 @@ class FileKek:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             fresh = cls(path, (new_key(),))
-            fresh._write(exclusive=True)
+            private_file.create(path, fresh._text)
             return fresh
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise Refused(Kind.MALFORMED, f"key file `{path}` is readable by others; chmod 600 it")
+        private_file.require_private(path)
         return cls(path, tuple(_key(path, line) for line in path.read_text().splitlines()))
 
     def __post_init__(self) -> None:
@@ -75,29 +73,12 @@ class FileKek:
 
     def _replaced(self, keys: tuple[bytes, ...]) -> FileKek:
         made = FileKek(self.path, keys)
-        made._write(exclusive=False)
+        private_file.replace(self.path, made._text)
         return made
 
-    def _write(self, *, exclusive: bool) -> None:
-        # A file beside it first: the key that everything depends on is never half written.
-        beside = self.path if exclusive else self.path.with_name(self.path.name + ".new")
-        beside.unlink(missing_ok=not exclusive) if not exclusive else None
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w") as file:
-            file.writelines(f"{_id(key)} {key.hex()}\n" for key in self.keys)
-            file.flush()
-            os.fsync(file.fileno())
-        if beside != self.path:
-            beside.replace(self.path)
-        _sync(self.path.parent)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    @property
+    def _text(self) -> str:
+        return "".join(f"{_id(key)} {key.hex()}\n" for key in self.keys)
 
 
 def _key(path: Path, line: str) -> bytes:
