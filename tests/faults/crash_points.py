@@ -32,7 +32,7 @@ from tests.fakes.console_people import House, exact_call
 from tests.fakes.delegation_world import ISSUER, World, form
 from tests.fakes.gateway_mcp import journal_lines
 from tests.fakes.identity_process import code_tree, draft
-from tests.faults.harness import Plan, Rig, Tally
+from tests.faults.harness import Plan, Rig, Tally, fork
 from tests.faults.node import SERVERS, START, Node, Parts, Setting, permitted, prepare, sign
 from tests.faults.ruling import Ruling, keys_of
 
@@ -606,7 +606,7 @@ class Interrupted:
                 old.unlink()
         shutil.copy(self.base, self.work)
         receiving, sending = os.pipe()
-        child = os.fork()
+        child = fork()
         if child == 0:
             try:
                 told = asyncio.run(self._act(die_before))
@@ -769,7 +769,7 @@ def _governed(plan: Plan, journal: Path, url: str, die_before: int | None) -> di
     for old in plan.folder.glob("governed*"):
         shutil.rmtree(old) if old.is_dir() else old.unlink()
     receiving, sending = os.pipe()
-    child = os.fork()
+    child = fork()
     if child == 0:
         try:
             told = asyncio.run(_call(plan, journal, url, die_before))

@@ -13,6 +13,7 @@ import os
 import random
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -176,12 +177,26 @@ def scratch(where: str | None) -> Path:
     return Path(tempfile.mkdtemp(prefix="actfor-faults-", dir=where))
 
 
+def fork() -> int:
+    """``os.fork`` once threads that were joined have really ended.
+
+    ``Thread.join`` returns a little before the system's thread does. What OpenSSL cleans up in
+    between it does under a lock, and a child that is forked then can never take it.
+    """
+    tasks, last = Path("/proc/self/task"), time.monotonic() + 1
+    while tasks.is_dir() and len([*tasks.iterdir()]) > threading.active_count():
+        if time.monotonic() > last:
+            break  # threads of some library's own, that do not end
+        time.sleep(0.0005)
+    return os.fork()
+
+
 def in_processes(work: Callable[[int], Any], count: int) -> list[Any]:
     """Run ``work(0)`` … in a process each, at the same time; what each returned, as JSON."""
     pipes = []
     for number in range(count):
         receiving, sending = os.pipe()
-        child = os.fork()
+        child = fork()
         if child == 0:
             told: dict[str, Any] = {}
             try:
