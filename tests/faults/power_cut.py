@@ -234,7 +234,8 @@ class Machine:
             if self.plan.rng.random() < 0.15:
                 try:
                     self.retained = self.runner.run(log.checkpoint())
-                except Refused:
+                except Refused as refused:
+                    self._refused(refused)
                     return
             batch = [self._unit(log) for _ in range(self.plan.rng.choice((1, 1, 2, 5)))]
             sent = [(number, database.submit(unit)) for number, unit in batch]
@@ -242,11 +243,18 @@ class Machine:
                 try:
                     self.acknowledged[number] = answer.result(60)
                     self.tally.acknowledged += 1
-                except Refused:
-                    pass
+                except Refused as refused:
+                    if self._refused(refused):
+                        return
                 except Exception as cause:  # a corrupt file may give back anything
                     self._spoiled(f"fails at work: {cause!r}")
                     return  # it may never write again, and the power would never go
+
+    def _refused(self, why: Refused) -> bool:
+        """Without power that is the right answer; with it, nothing was asked that may be refused."""
+        if self.disk.on:
+            self._spoiled(f"refuses to work: {why}")
+        return self.disk.on
 
     def _unit(self, log: AuditLog) -> tuple[int, Callable[[Tx], int]]:
         self.number += 1
