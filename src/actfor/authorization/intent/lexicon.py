@@ -114,7 +114,7 @@ _PHRASES: Final = {
     "subscribe": "sign up",
     "submit": "hand in,turn in,send in",
     "publish": "put live,go live,make live",
-    "answer": "say yes,say no",
+    "answer": "say yes,say no,write back,mail back",
     "send": "get out",
 }
 PHRASES: Final = {

@@ -33,6 +33,9 @@ GRAVE: Final = frozenset(
     }
 )
 """Effects that are hard to take back, or not known."""
+_BY_ITS_CALL: Final = frozenset({ToolEffect.GRANT_ACCESS, ToolEffect.EXECUTE})
+"""Of these the call itself may show that it was meant, where no verb does: all that it names was
+said, or it only looks. The policies ask a person about all others."""
 _PER_GRANT: Final = 64
 
 
@@ -116,7 +119,7 @@ def _line(
     forbidden = bool(tool.verbs & wish.denied) and tool.effect is not ToolEffect.READ
     if forbidden:
         approval = "never"
-    elif grounds.ask is Ask.NO and tool.effect in GRAVE:
+    elif grounds.ask is Ask.NO and tool.effect in GRAVE - _BY_ITS_CALL:
         approval = "always"
     else:
         approval = "policy"

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 
 from actfor.authorization.intent.lexicon import PAST, PHRASES, VERBS, Deed, concepts, primary
@@ -35,7 +36,9 @@ _MANY: Final = frozenset(
     " remaining rest others other respective".split()
 )
 _TASKS: Final = frozenset(
-    stem(w) for w in "task todo instruction action request errand step".split()
+    stem(w)
+    for w in "task todo instruction action request errand step checklist runbook playbook procedure"
+    " protocol routine guideline".split()
 )
 _NEEDS: Final = frozenset(stem(w) for w in "need want ask say tell request specify mention".split())
 _WHAT: Final = frozenset("what whatever everything anything as".split())
@@ -230,11 +233,17 @@ def _read_sentence(
     """``here``: what it is about; ``before``: the sentence before, for what is done to `it`."""
     spoken = _WORDS.findall(sentence)
     tokens = [token.casefold() for token in spoken]
+    clauses = _clauses(sentence)
     text = normal(sentence)
     many = bool(_MANY.intersection(tokens)) or _plural(tokens)
     for position, token in enumerate(tokens):
         known = VERBS.get(token) or _HEADS.get(token)
-        if known is None or token in PAST or not _asks(tokens, position):
+        if wanted := _wanted(tokens, position):
+            asked.append(
+                Asked("give", wanted, here, number, many, text, to_someone=Deed.SEND in wanted)
+            )
+        begins = position in clauses and _is_done_to(tokens[position + 1 : position + 2])
+        if known is None or token in PAST or not (begins or _asks(tokens, position)):
             continue
         base, deeds = known
         after = tokens[position + 1] if position + 1 < len(tokens) else ""
@@ -259,6 +268,47 @@ def _read_sentence(
             asked.append(Asked(*state, here, number, many, text))
 
 
+def _wanted(tokens: list[str], position: int) -> frozenset[Deed]:
+    """What is asked for by saying what somebody else should have: `Nadia needs read access`,
+    `he should get the list`, `she has to be able to edit it`. Empty where nothing is.
+    """
+    before, after = tokens[max(0, position - 1) : position], tokens[position + 1 : position + 6]
+    if not before or before[0] in _OURSELVES or _DENIED.intersection(before):
+        return frozenset()
+    if tokens[position] in _SHOULD and after[:1] and after[0] in _HAVE:
+        return _GIVEN
+    if tokens[position] in _NEED | _SHOULD | {"has", "have"} and "to" in after[:1]:
+        return _LET_IN if _SEE.intersection(after[1:]) else frozenset()
+    if tokens[position] == "needs" and after[:1] != ["to"]:
+        return _GIVEN
+    return frozenset()
+
+
+_OURSELVES: Final = frozenset("i we you it this that which what there nothing".split())
+_SHOULD: Final = frozenset("should must".split())
+_NEED: Final = frozenset("need needs".split())
+_HAVE: Final = frozenset("get have receive".split())
+_SEE: Final = frozenset("see read edit view access use".split())
+_GIVEN: Final = frozenset({Deed.SEND, Deed.ADMIT})
+_LET_IN: Final = frozenset({Deed.ADMIT})
+
+
+def _clauses(sentence: str) -> frozenset[int]:
+    """The places, counted in words, where a part of the sentence begins: after a comma or dash."""
+    tokens = list(_WORDS.finditer(sentence))
+    gaps = (sentence[one.end() : two.start()] for one, two in pairwise(tokens))
+    return frozenset(at for at, gap in enumerate(gaps, 1) if gap.strip() in _PAUSES)
+
+
+_PAUSES: Final = frozenset({",", "-", "\u2013", "\u2014", "(", "),"})
+
+
+def _is_done_to(after: list[str]) -> bool:
+    """Whether what follows is what something is done to: `put it live`, `update the page`."""
+    return bool(after) and after[0] in _DETERMINER | _OBJECTS
+
+
+_OBJECTS: Final = frozenset("it them him her me us".split())
 _IT: Final = frozenset("it them that those these".split())
 """What stands for what was just spoken of: `If it failed, kick it off again`."""
 
@@ -367,6 +417,8 @@ def _asks(tokens: list[str], position: int) -> bool:
         return False  # `a reminder about reserving it`
     two = tokens[position - 2] if position > 1 else ""
     noun_like = tokens[position] in _ALSO_NOUNS or tokens[position].endswith("ing")
+    if noun_like and _OBJECTS.intersection(tokens[position + 1 : position + 2]):
+        return True  # `… answer him`: nouns have no object
     if noun_like and position:
         # A noun, unless something that leads a verb stands before it.
         return before in _LEADS and not (two in _DETERMINER and before in _ORDINALS)

@@ -25,7 +25,11 @@ _PARAMETERS: Final[tuple[tuple[SinkType, frozenset[str]], ...]] = tuple(
     (kind, frozenset(stem(word) for word in names.split()))
     for kind, names in (
         # The first that matches, so what can do more harm stands first.
-        (SinkType.OTHER, "type kind format mode unit status priority frequency language encoding"),
+        (
+            SinkType.OTHER,
+            "type kind format mode unit status decision verdict outcome priority frequency"
+            " language encoding",
+        ),
         (SinkType.CODE, "otp verification captcha passcode 2fa mfa"),
         (SinkType.ACCOUNT, "iban account wallet card bic swift routing"),
         (SinkType.KEY, "key password secret token credential passphrase pin ssh"),
@@ -42,7 +46,7 @@ _PARAMETERS: Final[tuple[tuple[SinkType, frozenset[str]], ...]] = tuple(
         (
             SinkType.DATE,
             "date due until time day month year timestamp deadline duration start end when expires"
-            " expiry expiration",
+            " expiry expiration cron schedule valid since",
         ),
         (SinkType.PATH, "path file filename dir directory folder source destination attachment"),
         (
@@ -213,14 +217,35 @@ def _sentence(description: str) -> str:
 
 def _deed(parts: list[str], said: list[str]) -> tuple[str, Deed | None]:
     """The verb of the tool and what it does: of the name if that has one, else of the text."""
-    for position, part in enumerate(parts):
-        deed = primary(part)
-        if deed is not None and (position == 0 or len(part) > 2):
-            return part, deed
+    found = [
+        (part, deed)
+        for position, part in enumerate(parts)
+        if (deed := primary(part)) is not None and (position == 0 or len(part) > 2)
+    ]
+    plain = [(part, deed) for part, deed in found if part in _PLAIN]
+    if found:
+        return plain[0] if plain and _is_noun_first(found[0][0]) else found[0]
     for word in said[:4]:
         if (deed := primary(word)) is not None:
             return word, deed
     return "", None
+
+
+def _is_noun_first(part: str) -> bool:
+    """Whether a name may begin with what it is about: `work_orders_create`, `issue_read`."""
+    return part not in _PLAIN and VERBS[part][0] in _PLAIN_NOUNS
+
+
+# What nearly every catalogue calls its verbs, and words that are as often nouns.
+_PLAIN: Final = frozenset(
+    "get list read find search create add update set edit delete remove cancel send write upload"
+    " download revoke grant query execute insert append".split()
+)
+_PLAIN_NOUNS: Final = frozenset(
+    "work order issue report comment review schedule record note log message email mail file text"
+    " call address book charge release deposit purchase visit process contact plan list transfer"
+    " form trade request".split()
+)
 
 
 def _effect(

@@ -479,7 +479,7 @@ _LONGEST_NAME: Final = 80  # characters
 
 
 def _bidden(one: Field) -> Field:
-    return replace(one, label=Label.UNTRUSTED)
+    return replace(one, label=max(one.label, Label.ATTESTED))
 
 
 _NEAR: Final = frozenset({SinkType.NAME, SinkType.RECIPIENT, SinkType.ACCOUNT})

@@ -12,6 +12,7 @@ from typing import Final
 
 from actfor.authorization.intent import HARD, TARGET, Ask, Grounds, SinkType, ToolReading
 from actfor.authorization.intent.lexicon import Deed
+from actfor.authorization.intent.permissions import is_least
 from actfor.authorization.intent.proposal import GRAVE
 from actfor.authorization.intent.text import normal, stem, words
 from actfor.authorization.intent.values import is_path, number_key
@@ -94,7 +95,8 @@ def facts_of(found: Findings) -> dict[str, Fact]:
     doubtful += [slot for slot in found.embedded if _is_smuggled(slot, found)]
     unnamed = [slot for slot in found.slots if _is_unnamed(slot, found, asked)]
     leaning = asked == "maybe" and not found.hands_over
-    anchored = any(slot.label <= Label.FROM for slot in found.slots if slot.type in _ANCHOR)
+    most = Label.TRUSTED if _is_plainly_meant(found) else Label.FROM
+    anchored = any(slot.label <= most for slot in found.slots if slot.type in _ANCHOR)
     if leaning and (not anchored or _is_grave(found) or found.history.speaks):
         asked = "no"  # words that may mean it are not enough, or have nothing to do with this call
     content = any(
@@ -102,7 +104,10 @@ def facts_of(found: Findings) -> dict[str, Fact]:
         for slot in found.slots
     )
     means = _is_means(found, doubtful=bool(doubtful), content=content)
-    if asked == "no" and (means or _is_own_doing(found, doubtful=bool(doubtful or unnamed))):
+    sure = not (doubtful or unnamed)
+    if asked == "no" and (means or (sure and (_is_own_doing(found) or _is_spelled_out(found)))):
+        asked = "means"
+    if asked == "no" and sure and _is_query(found):
         asked = "means"
     targets = [slot for slot in found.slots if slot.type in TARGET] + doubtful
     worst = max(targets, key=lambda slot: slot.label, default=None)
@@ -125,6 +130,12 @@ def facts_of(found: Findings) -> dict[str, Fact]:
         "unusual_order": changes and found.history.speaks and (unsure or _is_unproved(found)),
         "value_endorsed": any(slot.how == "endorsed" for slot in found.slots),
     }
+
+
+def _is_plainly_meant(found: Findings) -> bool:
+    """Whether the verb and the matter both say that this is a change that was meant."""
+    plain = found.effect is ToolEffect.WRITE and not _is_grave(found)
+    return plain and found.matter and found.grounds.verb is Ask.YES
 
 
 def _is_grave(found: Findings) -> bool:
@@ -206,7 +217,8 @@ def _doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
     if kind is SinkType.PATH and label is Label.UNKNOWN:
         return _is_sensitive(slot.value)  # where an agent keeps its own work is its own choice
     if kind in TARGET:
-        return label is Label.UNTRUSTED or (label is Label.ATTESTED and asked == "no")
+        chosen = label is Label.ATTESTED and (asked == "no" or found.effect in GRAVE)
+        return label is Label.UNTRUSTED or chosen
     return False
 
 
@@ -239,6 +251,8 @@ def _is_unnamed(slot: SlotTrace, found: Findings, asked: str) -> bool:
     if slot.label is not Label.UNKNOWN or found.effect is ToolEffect.READ:
         return False
     if slot.type in _MADE_UP:
+        if _is_harmless(slot) and (asked != "no" or found.effect is ToolEffect.EXECUTE):
+            return False
         return asked != "yes" or found.history.read_untrusted
     if slot.type is SinkType.NAME and _is_said_otherwise(slot, found):
         return True
@@ -246,6 +260,17 @@ def _is_unnamed(slot: SlotTrace, found: Findings, asked: str) -> bool:
     if nowhere and found.history.read_untrusted and _acts_on(slot, found):
         return True
     return slot.type in {SinkType.NAME, SinkType.PATH} and _takes_away(found)
+
+
+def _is_harmless(slot: SlotTrace) -> bool:
+    """Whether what an agent composed lets somebody look and no more: `viewer`, a mere query."""
+    if slot.type is SinkType.PERMISSION:
+        return is_least(slot.value)
+    return slot.type is SinkType.COMMAND and _only_looks(slot.value)
+
+
+def _only_looks(text: str) -> bool:
+    return all(classify_sql(text, one) is ToolEffect.READ for one in ("sqlite", "postgres"))
 
 
 def _acts_on(slot: SlotTrace, found: Findings) -> bool:
@@ -307,8 +332,13 @@ def _by_role(found: Findings) -> bool:
 
 
 def _mentions(slot: SlotTrace, found: Findings) -> bool:
-    own = {stem(word) for word in words(slot.pointer)} | {stem(slot.type.value)}
-    return bool(own & found.said)
+    called = set(words(slot.pointer))
+    own = {stem(word) for word in called} | {stem(slot.type.value)}
+    return bool((own | _NUMBERS if called & _PHONES else own) & found.said)
+
+
+_PHONES: Final = frozenset("phone mobile telephone cell".split())
+_NUMBERS: Final = frozenset(stem(word) for word in "number phone mobile telephone cell".split())
 
 
 def _is_sensitive(path: str) -> bool:
@@ -363,14 +393,57 @@ def _is_means(found: Findings, *, doubtful: bool, content: bool) -> bool:
     return found.relevant and bool(found.tool.deeds & {Deed.FETCH, Deed.MOVE})
 
 
-def _is_own_doing(found: Findings, *, doubtful: bool) -> bool:
+def _is_spelled_out(found: Findings) -> bool:
+    """Whether the person's own words fill the call: on what, for whom, and one more thing.
+
+    `Nadia needs read access to the staging database until Friday`: no verb, and nothing left open.
+    Not what pays, destroys or runs, where only a verb that asks for it is enough.
+    """
+    if found.effect not in _SPELLED or found.history.speaks or not found.changes_asked:
+        return False
+    said = {normal(slot.value) for slot in found.slots if slot.how in {"words", "named-record"}}
+    targets = [slot for slot in found.slots if slot.type in TARGET]
+    lets_in = found.effect is ToolEffect.GRANT_ACCESS
+    if lets_in and not found.said & _ADMITS:
+        return False  # who writes to somebody about a folder does not let them into it
+    most = Label.USER if lets_in else Label.TRUSTED
+    sums = [slot for slot in found.slots if slot.type is SinkType.AMOUNT]
+    meant = any(slot.how in {"words", "named-record"} for slot in targets)
+    others = any(slot.label in _OTHERS for slot in found.slots)
+    told = all(slot.label <= most for slot in targets)
+    told &= all(slot.label <= Label.TRUSTED for slot in sums)
+    return len(said) > 1 and meant and told and not others
+
+
+_SPELLED: Final = frozenset({ToolEffect.WRITE, ToolEffect.SHARE, ToolEffect.GRANT_ACCESS})
+_ADMITS: Final = frozenset(
+    stem(word)
+    for word in "access permission rights role login account let able invite admit allow share"
+    " member see".split()
+)
+_OTHERS: Final = frozenset({Label.ATTESTED, Label.UNTRUSTED})
+
+
+def _is_query(found: Findings) -> bool:
+    """Whether all that is run is an SQL text that changes nothing, on what is not others'."""
+    run = [slot for slot in found.slots if slot.type is SinkType.COMMAND]
+    rest = [slot for slot in found.slots if slot.type in TARGET and slot not in run]
+    return (
+        found.effect is ToolEffect.EXECUTE
+        and bool(run)
+        and all(_only_looks(slot.value) for slot in run)
+        and all(slot.label <= Label.TRUSTED for slot in rest)
+    )
+
+
+def _is_own_doing(found: Findings) -> bool:
     """Something light, done to what the person or the records say, before others had any say.
 
     Where no text of others was read, nobody but the person can have asked for it in some other way
     than this page can read.
     """
     light = found.effect in {ToolEffect.WRITE, ToolEffect.SHARE} and not _is_grave(found)
-    if not light or doubtful or found.history.read_untrusted or found.history.read_secret:
+    if not light or found.history.read_untrusted or found.history.read_secret:
         return False
     targets = [slot for slot in found.slots if slot.type in TARGET]
     told = [slot for slot in targets if slot.label <= Label.FROM or slot.how == "named-record"]

@@ -56,6 +56,8 @@ _MOST_CALLS: Final = 10_000
 _KEPT: Final = 4_096  # characters; a source is not told by longer arguments
 _SENTENCE: Final = 16  # characters; shorter texts ask for nothing
 _STRANGERS: Final = frozenset({Label.ATTESTED, Label.UNTRUSTED})
+_FREE: Final = frozenset({SinkType.TEXT, SinkType.OTHER, SinkType.DATE, SinkType.AMOUNT})
+"""What may hold any text, whatever it is called: a date is seldom a link."""
 _TELLING: Final = frozenset({SinkType.TEXT, SinkType.DATE, SinkType.AMOUNT, SinkType.OTHER})
 
 
@@ -178,7 +180,7 @@ class Ledger:
             if sql is not None or kind is SinkType.COMMAND:
                 found_in = within_command(value, _dialect(sql, pointer, value))
                 embedded += [trace(self.index, pointer, k, v, hand) for k, v in found_in]
-            elif kind in {SinkType.TEXT, SinkType.OTHER}:
+            elif kind in _FREE:
                 inner += [trace(self.index, pointer, k, v, hand) for k, v in inside(value)]
         found = Findings(
             tool=tool.reading,

@@ -28,6 +28,7 @@ from actfor.authorization.intent import (
     key_of,
     normal,
     parameter_type,
+    permissions,
     typed,
 )
 from actfor.authorization.intent.text import MAX_TEXT, mixes_scripts, within, words
@@ -134,6 +135,8 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
     if (slot_of(pointer), normal(value)) in hand.endorsed:
         return found(Label.USER, "endorsed")
     if _plausible(key, kind) and index.said(key, kind):
+        return found(Label.USER, "words")
+    if kind is SinkType.PERMISSION and permissions.is_said(value, index.wish.stems):
         return found(Label.USER, "words")
     seen = index.sightings(key, kind)
     if kind in TARGET and mixes_scripts(value):
