@@ -88,6 +88,9 @@ async def serve(port: int, folder: Path, policies: int, *, record: bool) -> None
         port=port,
         access_log=False,
         log_level="error",
+        lifespan="off",  # these three as the product has them (actfor.server.run)
+        server_header=False,
+        proxy_headers=False,
     )
     gc.collect()
     gc.freeze()

@@ -183,7 +183,7 @@ def _text(members: JsonObject, name: str, where: str, most: int) -> str:
     value = _required(members, name, where)
     if not isinstance(value, str) or not value:
         raise _malformed(f"`{name}` of {where} must be a string that is not empty")
-    if len(value.encode()) > most:
+    if len(value) * 4 > most and len(value.encode()) > most:
         raise _malformed(f"`{name}` of {where} is longer than {most} bytes")
     if not value.isprintable():
         raise _malformed(f"`{name}` of {where} holds a control or invisible character")
@@ -191,7 +191,7 @@ def _text(members: JsonObject, name: str, where: str, most: int) -> str:
 
 
 def _object(value: JsonValue, what: str) -> JsonObject:
-    if not isinstance(value, Mapping):
+    if type(value) is not dict and not isinstance(value, Mapping):  # asked quickly, on a hot path
         raise _malformed(f"{what} must be a JSON object")
     return value
 

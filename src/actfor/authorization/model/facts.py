@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import attrgetter
 from typing import TypeAlias
 
 Fact: TypeAlias = bool | int | str
@@ -150,9 +151,8 @@ def to_request(facts: CallFacts) -> Request:
         "via": facts.via,
         "within_caps": facts.within_caps,
     }
-    for name in _OPTIONAL:
-        if (value := getattr(facts, name)) is not None:
-            context[name] = value
+    given = zip(_OPTIONAL, _optional(facts), strict=True)
+    context |= {name: value for name, value in given if value is not None}
     return Request(facts.agent, facts.effect.value, f"{facts.server}/{facts.tool}", context)
 
 
@@ -184,3 +184,4 @@ _OPTIONAL = (
     "value_endorsed",
     "flow",
 )
+_optional = attrgetter(*_OPTIONAL)

@@ -538,7 +538,7 @@ async def found_out(
     That is a question about something unknown, or what the server refuses to know more about (a
     revoked agent, an expired mandate).
     """
-    looked, known, refusal = None, stranger(evaluation), unknown(evaluation)
+    looked, known, refusal = None, None, unknown(evaluation)
     if refusal is None:
         try:
             looked = None if look is None else await look(pep, evaluation)
@@ -550,7 +550,7 @@ async def found_out(
             if refused.kind in {Kind.BUSY, Kind.MALFORMED}:
                 raise
             refusal = refused.detail
-    return looked, facts_for(pep, evaluation, known), refusal
+    return looked, facts_for(pep, evaluation, known or stranger(evaluation)), refusal
 
 
 def _event(
