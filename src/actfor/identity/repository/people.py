@@ -95,9 +95,11 @@ _PERSON_ERASE = (
     .values(name="", roles="", state=PersonState.ERASED.value, epoch=person.c.epoch + 1)
 )
 _PASSKEYS_DROP = delete(passkey).where(passkey.c.person_id == bindparam("owner"))
-# A used link keeps the name it was made out to; nobody needs it again, whoever's it was.
+# A link that was used or is over keeps the name it was made out to; nobody needs it again.
 _LINKS_DROP = delete(setup_link).where(
-    (setup_link.c.person_id == bindparam("owner")) | setup_link.c.used_at.is_not(None)
+    (setup_link.c.person_id == bindparam("owner"))
+    | setup_link.c.used_at.is_not(None)
+    | (setup_link.c.expires_at <= bindparam("now"))
 )
 _CEREMONIES_DROP = delete(ceremony).where(ceremony.c.context.contains(bindparam("owner")))
 ERASED_FROM = ("person", "passkey", "web_session", "setup_link", "ceremony")
@@ -106,7 +108,8 @@ ERASED_FROM = ("person", "passkey", "web_session", "setup_link", "ceremony")
 def erase_person(tx: Tx, person_id: str) -> bool:
     """Forget all but the id; False when that was done before."""
     end_sessions_of(tx, person_id)
-    for statement in (_PASSKEYS_DROP, _LINKS_DROP, _CEREMONIES_DROP):
+    tx.changed(_LINKS_DROP, owner=person_id, now=to_ms(tx.now))
+    for statement in (_PASSKEYS_DROP, _CEREMONIES_DROP):
         tx.changed(statement, owner=person_id)
     return tx.changed(_PERSON_ERASE, key=person_id) == 1
 
