@@ -154,7 +154,7 @@ class ApprovesFromMemory(ApprovalService):
 
     def consume(self, tx: Tx, digest: str, agent: str | None = None) -> Any:
         seen: dict[str, Any] = self.__dict__.setdefault("seen", {})
-        known = seen.setdefault(digest, approval_rows.latest(tx, digest))
+        known = seen.setdefault(digest, approval_rows.latest(tx, self._texts, digest))
         assert known is not None
         spent = known.consume(digest, tx.now)
         approval_rows.consume(tx, known.id, digest, tx.now)

@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 
 from actfor.approval.model import LIVE, Approval, ExactCall, SlotOrigin, State
+from actfor.keys import Texts
 from actfor.store import Row, Tx, metadata
 from actfor.wire import strict_json
 from actfor.wire.canonical import JsonObject, JsonValue, canonical
@@ -68,6 +69,11 @@ Index(
 Index("ix_approval_state_created", approval.c.state, approval.c.created_at)
 Index("ix_approval_agent_person", approval.c.agent, approval.c.person_id, approval.c.created_at)
 Index("ix_approval_digest", approval.c.digest, approval.c.created_at)
+
+# Sealed by the key of the person in whose name it was asked, the answer's words by the approver's.
+_CALL, _REASONS, _AGENT_TEXT = "approval.call", "approval.reasons", "approval.agent_text"
+_ORIGINS, _ENDORSED = "approval.origins", "approval.endorsed"
+_REASON, _ASSERTION = "approval.reason", "approval.assertion"
 
 _t = approval.c
 _COLUMNS = (
@@ -171,60 +177,63 @@ _EXPIRE = (
 )
 
 
-def add(tx: Tx, new: Approval) -> None:
+def add(tx: Tx, texts: Texts, new: Approval) -> None:
     """Insert a pending approval; a second live one for its digest breaks a constraint."""
+
+    def sealed(column: str, text: str | None) -> str | None:
+        return texts.seal_some(tx, new.call.person_id, column, new.id, text)
+
     tx.run(
         _INSERT,
         id=new.id,
         digest=new.digest,
-        call=canonical(new.call.to_json()).decode(),
+        call=sealed(_CALL, canonical(new.call.to_json()).decode()),
         agent=new.call.agent,
         person_id=new.call.person_id,
         mandate_id=new.call.mandate_id,
         trace=new.trace,
-        reasons=canonical(list(new.reasons)).decode(),
-        agent_text=new.agent_text,
+        reasons=sealed(_REASONS, canonical(list(new.reasons)).decode()),
+        agent_text=sealed(_AGENT_TEXT, new.agent_text),
         four_eyes=int(new.four_eyes),
         state=new.state.value,
         created_at=to_ms(new.created_at),
         expires_at=to_ms(new.expires_at),
-        origins=_text([origin.to_json() for origin in new.origins]),
+        origins=sealed(_ORIGINS, _text([origin.to_json() for origin in new.origins])),
     )
 
 
-def by_id(tx: Tx, approval_id: str) -> Approval | None:
+def by_id(tx: Tx, texts: Texts, approval_id: str) -> Approval | None:
     """The approval of that id, as stored (its time may have passed)."""
-    return _maybe(tx.one(_BY_ID, id=approval_id))
+    return _maybe(tx, texts, tx.one(_BY_ID, id=approval_id))
 
 
-def latest(tx: Tx, digest: str) -> Approval | None:
+def latest(tx: Tx, texts: Texts, digest: str) -> Approval | None:
     """The newest approval for a digest, whatever its state."""
-    return _maybe(tx.one(_LATEST, digest=digest))
+    return _maybe(tx, texts, tx.one(_LATEST, digest=digest))
 
 
-def live(tx: Tx, now: datetime) -> list[Approval]:
+def live(tx: Tx, texts: Texts, now: datetime) -> list[Approval]:
     """All that are pending or approved."""
-    return [_approval(row) for row in tx.run(_LIVE_ONES, now=to_ms(now))]
+    return _approvals(tx, texts, tx.run(_LIVE_ONES, now=to_ms(now)))
 
 
-def due(tx: Tx, now: datetime) -> list[Approval]:
+def due(tx: Tx, texts: Texts, now: datetime) -> list[Approval]:
     """Those whose time has passed while nobody wrote it down."""
-    return [_approval(row) for row in tx.run(_DUE, now=to_ms(now))]
+    return _approvals(tx, texts, tx.run(_DUE, now=to_ms(now)))
 
 
-def pending(tx: Tx, now: datetime, *, person_id: str, limit: int) -> list[Approval]:
+def pending(tx: Tx, texts: Texts, now: datetime, *, person_id: str, limit: int) -> list[Approval]:
     """Waiting for an answer, oldest first; ``person_id`` "" is everyone's."""
-    return [
-        _approval(row) for row in tx.run(_PENDING, now=to_ms(now), person_id=person_id, limit=limit)
-    ]
+    rows = tx.run(_PENDING, now=to_ms(now), person_id=person_id, limit=limit)
+    return _approvals(tx, texts, rows)
 
 
 def settled(
-    tx: Tx, now: datetime, *, person_id: str, limit: int, before: datetime
+    tx: Tx, texts: Texts, now: datetime, *, person_id: str, limit: int, before: datetime
 ) -> list[Approval]:
     """No longer waiting, newest first."""
     rows = tx.run(_SETTLED, now=to_ms(now), person_id=person_id, limit=limit, before=to_ms(before))
-    return [_approval(row) for row in rows]
+    return _approvals(tx, texts, rows)
 
 
 def count_pending(tx: Tx, agent: str, person_id: str, now: datetime) -> int:
@@ -245,17 +254,19 @@ def denials(tx: Tx, agent: str, person_id: str, since: datetime) -> list[tuple[d
     return [(from_ms(at), digest) for at, digest in rows]
 
 
-def answer(tx: Tx, answered: Approval, now: datetime) -> bool:
+def answer(tx: Tx, texts: Texts, answered: Approval, now: datetime) -> bool:
     """Write the answer if it is still awaited; False: somebody or the time was first."""
     proof = canonical(answered.assertion).decode() if answered.assertion is not None else None
+    approver, asked = answered.approver or "", answered.call.person_id
+    endorsed = _text(list(answered.endorsed))
     changed = tx.changed(
         _ANSWER,
         key=answered.id,
         to=answered.state.value,
         by=answered.approver,
-        why=answered.reason,
-        proof=proof,
-        slots=_text(list(answered.endorsed)),
+        why=texts.seal_some(tx, approver, _REASON, answered.id, answered.reason),
+        proof=texts.seal_some(tx, approver, _ASSERTION, answered.id, proof),
+        slots=texts.seal_some(tx, asked, _ENDORSED, answered.id, endorsed),
         now=to_ms(now),
     )
     return changed == 1
@@ -276,15 +287,31 @@ def expire(tx: Tx, approval_id: str, now: datetime) -> bool:
     return tx.changed(_EXPIRE, key=approval_id, now=to_ms(now)) == 1
 
 
-def _maybe(row: Row | None) -> Approval | None:
-    return None if row is None else _approval(row)
+def _maybe(tx: Tx, texts: Texts, row: Row | None) -> Approval | None:
+    return None if row is None else _approval(tx, texts, row)
 
 
-def _approval(row: Row) -> Approval:
+def _approvals(tx: Tx, texts: Texts, rows: list[Row]) -> list[Approval]:
+    found = (_approval(tx, texts, row) for row in rows)
+    return [one for one in found if one is not None]
+
+
+def _approval(tx: Tx, texts: Texts, row: Row) -> Approval | None:
     (
-        key, digest, call, trace, reasons, agent_text, four_eyes, state,
+        key, digest, sealed, trace, reasons, agent_text, four_eyes, state,
         created_at, expires_at, approver, answered_at, reason, assertion, origins, endorsed,
     ) = row  # fmt: skip
+
+    def opened(column: str, text: str | None) -> str | None:
+        return texts.open_some(tx, column, key, text)
+
+    call, why, proof = (
+        opened(_CALL, sealed),
+        opened(_REASONS, reasons),
+        opened(_ASSERTION, assertion),
+    )
+    if call is None or why is None:
+        return None  # in whose name it was asked is erased, and this copy of the row is from before
     exact = ExactCall.from_json(_object(call))
     if exact.digest != digest:
         # INVARIANT: what a person is shown and what the gateway runs have one digest.
@@ -296,16 +323,16 @@ def _approval(row: Row) -> Approval:
         call=exact,
         created_at=from_ms(created_at),
         trace=trace,
-        reasons=tuple(str(item) for item in cast("list[JsonValue]", _json(reasons))),
-        agent_text=agent_text,
+        reasons=tuple(str(item) for item in cast("list[JsonValue]", _json(why))),
+        agent_text=opened(_AGENT_TEXT, agent_text),
         four_eyes=bool(four_eyes),
         state=State(state),
         approver=approver,
         answered_at=None if answered_at is None else from_ms(answered_at),
-        reason=reason,
-        assertion=None if assertion is None else _object(assertion),
-        origins=tuple(SlotOrigin.from_json(one) for one in _objects(origins)),
-        endorsed=tuple(str(one) for one in _list(endorsed)),
+        reason=opened(_REASON, reason),
+        assertion=None if proof is None else _object(proof),
+        origins=tuple(SlotOrigin.from_json(one) for one in _objects(opened(_ORIGINS, origins))),
+        endorsed=tuple(str(one) for one in _list(opened(_ENDORSED, endorsed))),
     )
 
 

@@ -65,6 +65,7 @@ class ApprovalService:
     ) -> None:
         self._database = database
         self._audit = audit
+        self._texts = audit.texts
         self._people = people
         self._public_url = public_url.rstrip("/")
         self._clock = clock
@@ -116,13 +117,13 @@ class ApprovalService:
         return await self._database.write(lambda tx: self._request(tx, new))
 
     def _request(self, tx: Tx, new: Approval) -> Approval:
-        known = repository.latest(tx, new.digest)
+        known = repository.latest(tx, self._texts, new.digest)
         if known is not None:
             known = self._written(tx, known)
             if known.state in {State.PENDING, State.APPROVED}:
                 return known
         check_not_flooding(_recent(tx, new), tx.now)
-        repository.add(tx, new)
+        repository.add(tx, self._texts, new)
         self._log(
             tx,
             EventType.APPROVAL_REQUEST,
@@ -160,7 +161,7 @@ class ApprovalService:
         Raises:
             Refused: STEP_UP_REQUIRED without an answer, EXPIRED, REPLAYED, DENIED.
         """
-        known = repository.latest(tx, digest)
+        known = repository.latest(tx, self._texts, digest)
         if known is None:
             raise Refused(Kind.STEP_UP_REQUIRED, "nobody was asked about this call")
         if agent is not None and agent != known.call.agent:
@@ -173,14 +174,14 @@ class ApprovalService:
 
     async def find(self, digest: str) -> Approval | None:
         """The newest approval for a digest, in whatever state it is now."""
-        found = await self._database.read(lambda tx: repository.latest(tx, digest))
+        found = await self._database.read(lambda tx: repository.latest(tx, self._texts, digest))
         return None if found is None else found.at(self._clock())
 
     # -- people's side ----------------------------------------------------------------------
 
     async def get(self, approval_id: str) -> Approval:
         """One approval as of now. Does not check who is asking; see `show`."""
-        found = await self._database.read(lambda tx: repository.by_id(tx, approval_id))
+        found = await self._database.read(lambda tx: repository.by_id(tx, self._texts, approval_id))
         if found is None:
             raise Refused(Kind.NOT_FOUND, "there is no such approval")
         return found.at(self._clock())
@@ -201,8 +202,10 @@ class ApprovalService:
         past = before or now + timedelta(days=1)
 
         def unit(tx: Tx) -> Inbox:
-            waiting = repository.pending(tx, now, person_id=whose, limit=limit)
-            old = repository.settled(tx, now, person_id=whose, limit=limit, before=past)
+            waiting = repository.pending(tx, self._texts, now, person_id=whose, limit=limit)
+            old = repository.settled(
+                tx, self._texts, now, person_id=whose, limit=limit, before=past
+            )
             return Inbox(tuple(waiting), tuple(one.at(now) for one in old))
 
         return await self._database.read(unit)
@@ -289,7 +292,7 @@ class ApprovalService:
         reason: str | None,
         endorse: tuple[str, ...],
     ) -> Approval:
-        known = repository.by_id(tx, approval_id)
+        known = repository.by_id(tx, self._texts, approval_id)
         if known is None:
             raise Refused(Kind.NOT_FOUND, "there is no such approval")
         current = self._people.check_live(tx, person.id, person.epoch)
@@ -298,7 +301,7 @@ class ApprovalService:
             answered = known.approve(person.id, evidence, tx.now, endorse=endorse)
         else:
             answered = known.deny(person.id, _reason(reason), tx.now)
-        if not repository.answer(tx, answered, tx.now):
+        if not repository.answer(tx, self._texts, answered, tx.now):
             raise Refused(Kind.CONFLICT, "approval was answered by someone else")
         kind = EventType.APPROVE if evidence is not None else EventType.DENY
         self._log(
@@ -329,7 +332,7 @@ class ApprovalService:
         self._cancel(tx, lambda one: mandate_id == one.call.mandate_id)
 
     def _cancel(self, tx: Tx, concerns: Callable[[Approval], bool]) -> None:
-        for known in repository.live(tx, tx.now):
+        for known in repository.live(tx, self._texts, tx.now):
             if concerns(known) and repository.cancel(tx, known.id):
                 self._log(tx, EventType.REVOKE, known, {}, state=State.CANCELLED)
 
@@ -343,7 +346,8 @@ class ApprovalService:
 
     def _sweep(self, tx: Tx) -> int:
         return sum(
-            self._written(tx, old).state is State.EXPIRED for old in repository.due(tx, tx.now)
+            self._written(tx, old).state is State.EXPIRED
+            for old in repository.due(tx, self._texts, tx.now)
         )
 
     async def run(self) -> None:
@@ -351,7 +355,7 @@ class ApprovalService:
         while True:
             await asyncio.sleep(_SWEEP)
             try:
-                if await self._database.read(lambda tx: repository.due(tx, tx.now)):
+                if await self._database.read(lambda tx: repository.due(tx, self._texts, tx.now)):
                     await self.sweep()
             except Refused as refused:
                 logger.warning("expired approvals could not be written down: %s", refused.detail)

@@ -37,7 +37,8 @@ def backup(
 
     `actfor backup verify FILE` checks every digest and the signature, fills a database of its own,
     and recomputes the whole log. With the data folder's key file, payloads are opened, too.
-    The key that wraps all others is not in a backup: keep a copy of it elsewhere.
+    The key that wraps all others is not in a backup, nor is `erasure.key`: keep copies of them
+    elsewhere. What concerns people is encrypted in it, each person's by a key of their own.
 
     Example: actfor backup /mnt/backup/actfor-monday --data /var/lib/actfor
     """
@@ -79,7 +80,7 @@ def restore(
 
     All keys, tokens, sessions, mandates and approvals end, agents are quarantined, the log goes on
     under another name. People come back as far as the replaced database or --operator vouches for
-    them; everybody else is disabled. Who was erased since is erased again.
+    them; everybody else is disabled. Who was erased since is erased again, and opens no more.
 
     Example: actfor restore actfor-monday --key log.vkey --operator "Ada Lovelace"
     """

@@ -23,8 +23,8 @@ def erase(
     """Erase a person for good: name, passkeys, mandates, and what the log keeps of them.
 
     Every entry and proof of the log stays valid; what was private in it says by which leaf it was
-    erased. Their mandates end. Backups made before still hold the person: see
-    docs/security/privacy.md.
+    erased. Their mandates end. Backups made before open for them no more, as long as only the
+    newest copy of `erasure.key` is kept: see docs/security/privacy.md.
 
     Example: actfor audit erase usr_7q2m… --yes
     """

@@ -10,16 +10,17 @@ one slice more than the period is counted: a little too much, never too little.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
 from actfor.delegation.model import Delegation
 from actfor.wire.rar import ABSENT, Authority, Budget, Call, Grant, Money, Period, Take, resolve
 from actfor.wire.timestamps import to_ms
 
 SLICES: Final = 60
+Blind: TypeAlias = Callable[[str], str]
 RECIPIENT: Final = "recipient"
 CALLED: Final = "called"
 HISTORY: Final = "history"
@@ -137,21 +138,24 @@ def slice_ms(period: Period) -> int:
     return int(period.length / timedelta(milliseconds=1)) // SLICES
 
 
-def taking(delegation: Delegation, use: Use) -> Taking:
-    """What a call takes: from the mandate, and from the token where that is narrower."""
+def taking(delegation: Delegation, use: Use, blind: Blind) -> Taking:
+    """What a call takes: from the mandate, and from the token where that is narrower.
+
+    ``blind`` makes of a person's values what may stand in a table: equal for equal ones.
+    """
     mandate, own = delegation.mandate, delegation.authority
     parts = _Parts()
-    _recipients(parts, mandate.id, mandate.authority.budget, use)
+    _recipients(parts, mandate.id, mandate.authority.budget, use, blind)
     _over_time(parts, mandate.id, mandate.authority.budget, use)
     if own.budget != mandate.authority.budget:
         if own.budget.counts_recipients:
-            _recipients(parts, delegation.grant_id, own.budget, use)
+            _recipients(parts, delegation.grant_id, own.budget, use, blind)
         _over_time(parts, delegation.grant_id, own.budget, use)
     for index in _used(own, use):
         parent = mandate.authority.grants[delegation.origins[index]]
-        _grant(parts, mandate.id, delegation.origins[index], parent, use)
+        _grant(parts, mandate.id, delegation.origins[index], parent, use, blind)
         if own.grants[index] != parent:
-            _grant(parts, delegation.grant_id, index, own.grants[index], use)
+            _grant(parts, delegation.grant_id, index, own.grants[index], use, blind)
     if use.changes is not None:
         parts.members.append(
             Member(mandate.id, f"{CALLED}:{use.changes[0]}", use.changes[1], None, "calls")
@@ -169,9 +173,9 @@ def unasked(owner: str, amount: Money) -> Meter:
     return Meter(owner, name, amount.minor, UNASKED_PERIOD, None, "unasked")
 
 
-def _recipients(parts: _Parts, owner: str, budget: Budget, use: Use) -> None:
+def _recipients(parts: _Parts, owner: str, budget: Budget, use: Use, blind: Blind) -> None:
     for one in sorted(use.recipients or ()):
-        parts.members.append(Member(owner, RECIPIENT, one, budget.recipients, "recipients"))
+        parts.members.append(Member(owner, RECIPIENT, blind(one), budget.recipients, "recipients"))
 
 
 def _over_time(parts: _Parts, owner: str, budget: Budget, use: Use) -> None:
@@ -186,13 +190,15 @@ def _over_time(parts: _Parts, owner: str, budget: Budget, use: Use) -> None:
             parts.distinct.append(Distinct(owner, RECIPIENT, per, window.recipients, "recipients"))
 
 
-def _grant(parts: _Parts, owner: str, index: int, grant: Grant, use: Use) -> None:
+def _grant(parts: _Parts, owner: str, index: int, grant: Grant, use: Use, blind: Blind) -> None:
     for rate in grant.rates:
         name = f"grant:{index}:{rate.per}"
         parts.meters.append(Meter(owner, name, 1, rate.per, rate.calls, "calls of the grant"))
     for take in _takes(grant, use.call):
         name = f"from:{index}:{take.limit}"
-        parts.members.append(Member(owner, name, take.value, take.most, "values from its source"))
+        parts.members.append(
+            Member(owner, name, blind(take.value), take.most, "values from its source")
+        )
 
 
 def _takes(grant: Grant, call: Call | None) -> Sequence[Take]:

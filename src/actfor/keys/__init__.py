@@ -4,10 +4,20 @@ from actfor.keys.envelope import Cipher, Place
 from actfor.keys.erasable import Erasable
 from actfor.keys.kek import Kek, open_kek
 from actfor.keys.model import Change, Key, KeyState, Purpose, Rewrapped, Schedule
-from actfor.keys.service import INSTALLATION, DataKey, Erased, Held, KeyService, Vault
+from actfor.keys.service import (
+    INSTALLATION,
+    MARK,
+    DataKey,
+    Erased,
+    Held,
+    KeyService,
+    Texts,
+    Vault,
+)
 
 __all__ = [
     "INSTALLATION",
+    "MARK",
     "Change",
     "Cipher",
     "DataKey",
@@ -22,6 +32,7 @@ __all__ = [
     "Purpose",
     "Rewrapped",
     "Schedule",
+    "Texts",
     "Vault",
     "open_kek",
 ]

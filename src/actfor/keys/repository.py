@@ -103,6 +103,7 @@ _d = data_key.c
 _WRAPPED = (_d.id, _d.root, _d.wrapped, _d.erased_by, _d.outside)
 _DATA_OF = select(*_WRAPPED).where(_d.subject == bindparam("of"))
 _DATA_BY_ID = select(*_WRAPPED).where(_d.id == bindparam("of"))
+_SUBJECT = select(_d.subject).where(_d.id == bindparam("of"))
 _DATA_LIVE = select(*_WRAPPED).where(_d.wrapped.is_not(None)).order_by(_d.id)
 _DATA_INSIDE = select(*_WRAPPED).where(
     _d.wrapped.is_not(None), _d.outside.is_(None), _d.subject != ""
@@ -202,6 +203,12 @@ def data_key_by_id(tx: Tx, key_id: str) -> Wrapped | None:
     """A data key, or the tombstone it left."""
     row = tx.one(_DATA_BY_ID, of=key_id)
     return None if row is None else Wrapped(*row)
+
+
+def subject_of(tx: Tx, key_id: str) -> str | None:
+    """Whose a data key is, or was."""
+    row = tx.one(_SUBJECT, of=key_id)
+    return None if row is None else str(row[0])
 
 
 def live_data_keys(tx: Tx) -> list[Wrapped]:

@@ -6,9 +6,10 @@
     ├── manifest.json         schema, release, KEK id, settings to look for, rows and digest of each
     └── manifest.sig          a signed note over the manifest's digest, by the log's key
 
-All rows are of one snapshot, and their form is the same for SQLite and PostgreSQL. Private keys and
-what the log keeps of people are in it as they are in the database: encrypted. The KEK is not in it.
-Names, mandates and approvals are in clear: keep the file as safe as the database.
+All rows are of one snapshot, and their form is the same for SQLite and PostgreSQL. Private keys,
+what the log keeps of people, and what tables say of them (``personal``) are in it as they are in
+the database: encrypted. The KEK and `erasure.key` are not in it: of who is erased later, it opens
+nothing any more. Ids, times, states and the names of agents and tools are in clear.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from actfor import __version__
 from actfor.audit import AuditLog, NoteVerifier
 from actfor.errors import Kind, Refused
 from actfor.keys import KeyService, Vault
+from actfor.server import personal
 from actfor.server.keyring import erasure_key, open_vault
 from actfor.server.settings import Settings
 from actfor.server.wiring import utc
@@ -74,7 +76,8 @@ def write_backup(settings: Settings, file: Path, clock: Callable[[], datetime] =
     """Write a backup of the database that the settings name. The server may go on serving.
 
     Raises:
-        Refused: CONFLICT if the file exists or there is no database; BUSY if it cannot be read.
+        Refused: CONFLICT if the file exists, there is no database, or an older release left
+            personal text in clear in it; BUSY if it cannot be read.
     """
     _require_database(settings)
     vault = open_vault(settings)
@@ -107,10 +110,14 @@ def _write(
     size, note = AuditLog.state_of(tx)
     members: dict[str, dict[str, Any]] = {}
     for table in store.tables():
+        if table.name in personal.NOT_COPIED:
+            continue
+        columns = [column.name for column in table.columns]
         with archive.open(f"tables/{table.name}.jsonl", "w", force_zip64=True) as member:
             out = _Hashing(member)
-            out.line([column.name for column in table.columns])
+            out.line(columns)
             for row in store.rows(tx, table):
+                personal.require_sealed(table.name, columns, row)
                 out.line([_encoded(value) for value in row])
             members[table.name] = {"rows": out.rows, "sha256": out.digest.hexdigest()}
     archive.writestr(_CHECKPOINT, note or "")

@@ -29,7 +29,8 @@ LEDGER: Final = "erasures.jsonl"
 TABLES: Final = (
     "person", "passkey", "web_session", "setup_link", "ceremony",
     "mandate", "issued_grant", "grant_slot", "usage_meter", "usage_set", "mandate_endorsement",
-    "device_login", "approval", "data_key", "log_payload",
+    "device_login", "mandate_wish", "approval", "data_key", "log_payload",
+    "policy_publication", "policy_proposal", "policy_trial",
 )  # fmt: skip
 """Where a person's plaintext or key was; written anew after an erasure."""
 
@@ -106,6 +107,10 @@ class Erasure:
     def cut_out(self, tx: Tx) -> set[str]:
         """Who was erased after this copy of the database was made, by their destroyed keys."""
         return set(self._vault.cut_out(tx))
+
+    def cut_again(self, tx: Tx) -> int:
+        """Erase again everybody whose key is destroyed; how many. Older copies bring them back."""
+        return sum(self.again(tx, person) for person in sorted(self.cut_out(tx)))
 
     def _erased(self, tx: Tx, admin: Person, person_id: str) -> int:
         before = dict(self._vault.erased(tx)).get(person_id)

@@ -11,6 +11,8 @@ alive again. Going on takes a person's word, and then everything ends that might
     the log      goes on under another name and key: the first one signed more than this holds, and
                  must never sign a second history; its last checkpoint is in the RECOVER leaf
 
+    the erased   who was erased since, by `erasure.key`, is erased again
+
 One transaction, with a leaf for each thing taken. Whoever verified the log needs its new key.
 """
 
@@ -20,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from actfor.errors import Kind, Refused
-from actfor.server import wiring
+from actfor.server import personal, wiring
 from actfor.server.settings import Settings
 from actfor.server.telemetry import configure_logging
 from actfor.server.wiring import Services
@@ -70,7 +72,15 @@ async def _recover(services: Services) -> Recovered:
             Kind.CONFLICT,
             f"the database was changed, {report.problems[0]}: restore a copy that verifies",
         )
-    return await end_everything(services, cause, kept=kept)
+
+    def also(tx: Tx) -> None:
+        services.erasure.cut_again(tx)
+
+    done = await end_everything(services, cause, also, kept=kept)
+    await personal.seal_old(services.database, services.audit.texts, services.delegation)
+    await services.erasure.compact()
+    await services.erasure.keep_ledger()
+    return done
 
 
 async def end_everything(

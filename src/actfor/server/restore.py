@@ -8,7 +8,7 @@ People come back only as far as somebody vouches for them:
 - else only those that are named (``operators``); everybody else is disabled, until one looks.
 
 Who was erased after the backup, by the ledger beside the database or because their key is no longer
-in `erasure.key`, is erased again; what the log keeps of them does not open meanwhile.
+in `erasure.key`, is erased again; what log and tables keep of them does not open meanwhile.
 
 All of it happens in a database of its own that is put in place at the end: what is cut short leaves
 what was there before. Between the transaction that fills it and the one that ends everything it is
@@ -27,7 +27,7 @@ from typing import Final
 
 from actfor.errors import Kind, Refused
 from actfor.identity import PeopleService, Person
-from actfor.server import recovery, wiring
+from actfor.server import personal, recovery, wiring
 from actfor.server.backup import Archive, Backup
 from actfor.server.erasure import LEDGER, Erasure, read_ledger
 from actfor.server.recovery import Recovered
@@ -113,6 +113,7 @@ async def restore(
             store.finish(tx)
 
         recovered = await recovery.end_everything(services, cause, also)
+        await personal.seal_old(services.database, services.audit.texts, services.delegation)
         compacted = await services.erasure.compact()
         await services.erasure.keep_ledger()
     finally:

@@ -39,6 +39,7 @@ from actfor.gateway.access_requests import AccessRequests
 from actfor.gateway.foreign import ForeignCalls, Parts
 from actfor.identity import AgentService, AttestationSocket, LocalProcessAttestor, PeopleService
 from actfor.keys import KeyService, Purpose, Vault
+from actfor.server import personal
 from actfor.server.app import asgi
 from actfor.server.erasure import LEDGER, Erasure
 from actfor.server.following import follow_others
@@ -339,6 +340,10 @@ async def _services(
         approvals=approvals,
         ledger=settings.data / LEDGER,
     )
+    if guarded:
+        await database.write(erasure.cut_again)
+        if await personal.seal_old(database, audit.texts, delegation):
+            await erasure.compact()
     await erasure.keep_ledger()
     database.feed.on(Revocable.PERSON, lambda _: erasure.keep_ledger())
     return Services(

@@ -6,6 +6,7 @@ and ``Database.read``. A unit's effects are durable when ``write`` returns, or a
 """
 
 from actfor.store.ballast import BALLAST_BYTES
+from actfor.store.columns import Columns
 from actfor.store.database import Database
 from actfor.store.failures import ConstraintViolation
 from actfor.store.feed import Feed
@@ -17,6 +18,7 @@ from actfor.store.transaction import Ask, Participant, Tx
 __all__ = [
     "BALLAST_BYTES",
     "Ask",
+    "Columns",
     "ConstraintViolation",
     "Database",
     "Feed",

@@ -26,7 +26,7 @@ from actfor.audit.service import payloads, pruning, reading, verifying
 from actfor.audit.service.pruning import RETENTION, Pruned
 from actfor.audit.service.tree import Growth, Nodes
 from actfor.errors import Kind, Refused
-from actfor.keys import Vault
+from actfor.keys import Texts, Vault
 from actfor.store import Database, Tx, new_id
 from actfor.wire import merkle
 from actfor.wire.canonical import JsonObject, JsonValue
@@ -85,6 +85,11 @@ class AuditLog:
         # How far the newest checkpoint reaches, for whoever appends; the loop is told when due.
         self._signed_size = 0
         self._due: Callable[[], None] | None = None
+
+    @property
+    def texts(self) -> Texts:
+        """What seals the personal columns of tables, with the keys that seal the log's payloads."""
+        return self._vault.texts
 
     @property
     def verifiers(self) -> list[NoteVerifier]:

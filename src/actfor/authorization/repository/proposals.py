@@ -5,9 +5,12 @@ from __future__ import annotations
 from sqlalchemy import Column, Index, Integer, Table, Text, bindparam, desc, insert, select, update
 
 from actfor.authorization.model.publication import Proposal, ProposalState
+from actfor.authorization.repository.notes import noted
+from actfor.keys import Texts
 from actfor.store import Row, Tx, metadata
 from actfor.wire.timestamps import from_ms, to_ms
 
+_NOTE = "policy_proposal.note"
 policy_proposal = Table(
     "policy_proposal",
     metadata,
@@ -58,7 +61,7 @@ _SETTLE = (
 )
 
 
-def add(tx: Tx, proposal: Proposal, source: str) -> None:
+def add(tx: Tx, texts: Texts, proposal: Proposal, source: str) -> None:
     """Keep a proposal."""
     tx.run(
         _ADD,
@@ -68,7 +71,7 @@ def add(tx: Tx, proposal: Proposal, source: str) -> None:
         replaces=proposal.replaces,
         author=proposal.author,
         cause=proposal.cause,
-        note=proposal.note,
+        note=noted(tx, texts, proposal.author, _NOTE, proposal.id, proposal.note),
         created_at=to_ms(proposal.created_at),
         state=proposal.state.value,
         settled_by=None,
@@ -76,15 +79,15 @@ def add(tx: Tx, proposal: Proposal, source: str) -> None:
     )
 
 
-def find(tx: Tx, proposal_id: str) -> tuple[Proposal, str] | None:
+def find(tx: Tx, texts: Texts, proposal_id: str) -> tuple[Proposal, str] | None:
     """A proposal and its source."""
     row = tx.one(_ONE, of_id=proposal_id)
-    return None if row is None else (_proposal(row), str(row[-1]))
+    return None if row is None else (_proposal(tx, texts, row), str(row[-1]))
 
 
-def latest(tx: Tx, most: int) -> list[Proposal]:
+def latest(tx: Tx, texts: Texts, most: int) -> list[Proposal]:
     """The last proposals, newest first."""
-    return [_proposal(row) for row in tx.run(_LATEST, most=most)]
+    return [_proposal(tx, texts, row) for row in tx.run(_LATEST, most=most)]
 
 
 def settle(tx: Tx, proposal: Proposal) -> bool:
@@ -102,7 +105,7 @@ def settle(tx: Tx, proposal: Proposal) -> bool:
     )
 
 
-def _proposal(row: Row) -> Proposal:
+def _proposal(tx: Tx, texts: Texts, row: Row) -> Proposal:
     name, version, replaces, author, cause, note, made, state, settled_by, settled_at = row[:10]
     return Proposal(
         name,
@@ -110,7 +113,7 @@ def _proposal(row: Row) -> Proposal:
         replaces,
         author,
         cause,
-        note,
+        texts.open(tx, _NOTE, name, note) or "",
         from_ms(made),
         ProposalState(state),
         settled_by,

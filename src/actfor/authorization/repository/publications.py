@@ -5,6 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Column, Index, Integer, Table, Text, bindparam, desc, insert, select
 
 from actfor.authorization.model.publication import Publication
+from actfor.authorization.repository.notes import noted
+from actfor.keys import Texts
 from actfor.store import Row, Tx, metadata
 from actfor.wire.timestamps import from_ms, to_ms
 
@@ -25,6 +27,7 @@ policy_publication = Table(
 Index("ix_policy_publication_version", policy_publication.c.version)
 
 
+_NOTE = "policy_publication.note"
 _HEAD = (
     policy_publication.c.seq,
     policy_publication.c.version,
@@ -56,7 +59,7 @@ _SOURCE = (
 )
 
 
-def add(tx: Tx, publication: Publication, source: str, schema: str) -> None:
+def add(tx: Tx, texts: Texts, publication: Publication, source: str, schema: str) -> None:
     """Put a policy set in force, after all earlier ones."""
     tx.run(
         _ADD,
@@ -68,7 +71,7 @@ def add(tx: Tx, publication: Publication, source: str, schema: str) -> None:
         cause=publication.cause,
         published_at=to_ms(publication.published_at),
         approver=publication.approver,
-        note=publication.note,
+        note=noted(tx, texts, publication.author, _NOTE, publication.seq, publication.note),
     )
 
 
@@ -78,21 +81,21 @@ def version_in_force(tx: Tx) -> str | None:
     return None if row is None else str(row[0])
 
 
-def last(tx: Tx) -> tuple[Publication, str] | None:
+def last(tx: Tx, texts: Texts) -> tuple[Publication, str] | None:
     """The last publication and its source."""
     row = tx.one(_LAST)
-    return None if row is None else (_publication(row), str(row[-1]))
+    return None if row is None else (_publication(tx, texts, row), str(row[-1]))
 
 
-def latest(tx: Tx, most: int) -> list[Publication]:
+def latest(tx: Tx, texts: Texts, most: int) -> list[Publication]:
     """The last publications, newest first."""
-    return [_publication(row) for row in tx.run(_LATEST, most=most)]
+    return [_publication(tx, texts, row) for row in tx.run(_LATEST, most=most)]
 
 
-def of_version(tx: Tx, version: str) -> tuple[Publication, str] | None:
+def of_version(tx: Tx, texts: Texts, version: str) -> tuple[Publication, str] | None:
     """The last publication of a version and its source."""
     row = tx.one(_SOURCE, of_version=version)
-    return None if row is None else (_publication(row), str(row[-1]))
+    return None if row is None else (_publication(tx, texts, row), str(row[-1]))
 
 
 def texts_of(tx: Tx, version: str) -> tuple[str, str] | None:
@@ -101,7 +104,8 @@ def texts_of(tx: Tx, version: str) -> tuple[str, str] | None:
     return None if row is None else (str(row[0]), str(row[1]))
 
 
-def _publication(row: Row) -> Publication:
+def _publication(tx: Tx, texts: Texts, row: Row) -> Publication:
     seq, version, author, cause, published_at, approver, note = row[:7]
     made = from_ms(published_at)
-    return Publication(seq, version, author, cause, made, approver, note or "")
+    read = texts.open_some(tx, _NOTE, str(seq), note) or ""
+    return Publication(seq, version, author, cause, made, approver, read)

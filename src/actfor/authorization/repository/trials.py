@@ -6,9 +6,12 @@ from sqlalchemy import Column, Index, Integer, Table, Text, bindparam, desc, ins
 
 from actfor.authorization.model.facts import ToolEffect
 from actfor.authorization.model.trial import Run, Trial
+from actfor.authorization.repository.notes import noted
+from actfor.keys import Texts
 from actfor.store import Row, Tx, metadata
 from actfor.wire.timestamps import from_ms, to_ms
 
+_NOTE = "policy_trial.note"
 policy_trial = Table(
     "policy_trial",
     metadata,
@@ -61,7 +64,7 @@ _STOP = (
 )
 
 
-def add(tx: Tx, run: Run, source: str) -> None:
+def add(tx: Tx, texts: Texts, run: Run, source: str) -> None:
     """Keep a trial; ``source`` is the candidate's text, empty for report-only."""
     tx.run(
         _ADD,
@@ -73,27 +76,27 @@ def add(tx: Tx, run: Run, source: str) -> None:
         version=run.version,
         source=source,
         author=run.author,
-        note=run.note,
+        note=noted(tx, texts, run.author, _NOTE, run.id, run.note),
         started_at=to_ms(run.started_at),
         ends_at=to_ms(run.ends_at),
         stopped_at=None,
     )
 
 
-def find(tx: Tx, run_id: str) -> tuple[Run, str] | None:
+def find(tx: Tx, texts: Texts, run_id: str) -> tuple[Run, str] | None:
     """A trial and the candidate's text."""
     row = tx.one(_ONE, of_id=run_id)
-    return None if row is None else (_run(row), str(row[-1]))
+    return None if row is None else (_run(tx, texts, row), str(row[-1]))
 
 
-def latest(tx: Tx, most: int) -> list[Run]:
+def latest(tx: Tx, texts: Texts, most: int) -> list[Run]:
     """The last trials, newest first."""
-    return [_run(row) for row in tx.run(_LATEST, most=most)]
+    return [_run(tx, texts, row) for row in tx.run(_LATEST, most=most)]
 
 
-def live(tx: Tx) -> list[tuple[Run, str]]:
+def live(tx: Tx, texts: Texts) -> list[tuple[Run, str]]:
     """The trials that are going on, oldest first, with the candidates' texts."""
-    return [(_run(row), str(row[-1])) for row in tx.run(_LIVE, now=to_ms(tx.now))]
+    return [(_run(tx, texts, row), str(row[-1])) for row in tx.run(_LIVE, now=to_ms(tx.now))]
 
 
 def stop(tx: Tx, run_id: str) -> bool:
@@ -101,7 +104,7 @@ def stop(tx: Tx, run_id: str) -> bool:
     return tx.changed(_STOP, of_id=run_id, new_stopped_at=to_ms(tx.now)) == 1
 
 
-def _run(row: Row) -> Run:
+def _run(tx: Tx, texts: Texts, row: Row) -> Run:
     name, kind, agent, mandate, effects, version, author, note, started, ends, stopped = row[:11]
     return Run(
         name,
@@ -111,7 +114,7 @@ def _run(row: Row) -> Run:
         frozenset(ToolEffect(effect) for effect in effects.split()),
         version,
         author,
-        note,
+        texts.open(tx, _NOTE, name, note) or "",
         from_ms(started),
         from_ms(ends),
         None if stopped is None else from_ms(stopped),

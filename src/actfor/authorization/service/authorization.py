@@ -133,6 +133,7 @@ class AuthorizationService:
     ) -> None:
         self._database = database
         self._audit = audit
+        self._texts = audit.texts
         self._clock = clock
         self._on_publish = on_publish
         self.schema = RequestSchema.parse(schema_source())
@@ -317,7 +318,7 @@ class AuthorizationService:
         in force: every call is denied, ``ready`` is False and ``fault`` says why, until an
         administrator publishes or rolls back.
         """
-        stored = await self._database.read(repository.last)
+        stored = await self._database.read(self._last)
         if stored is None:
             return
         publication, source = stored
@@ -339,7 +340,7 @@ class AuthorizationService:
         Where it was published under another release's schema nothing is in force here any more:
         this node permits nothing, and must be replaced.
         """
-        stored = await self._database.read(repository.last)
+        stored = await self._database.read(self._last)
         if stored is None or stored[0].version == self._version:
             return
         try:
@@ -378,7 +379,7 @@ class AuthorizationService:
 
     async def _is_last(self, publication: Publication) -> bool:
         """Whether nothing was published since it was read; else `check_current` will tell."""
-        last = await self._database.read(repository.last)
+        last = await self._database.read(self._last)
         return last is not None and last[0] == publication
 
     async def _logged_version(self) -> str | None:
@@ -395,7 +396,7 @@ class AuthorizationService:
 
     async def ensure_default(self) -> None:
         """Publish the packaged default pack if nothing was ever published."""
-        if await self._database.read(repository.last) is None:
+        if await self._database.read(self._last) is None:
             policies = PolicySet.compile(default_source(), self.schema)
             await self._publish(policies, SYSTEM, cause="default pack", replaces=None)
 
@@ -438,7 +439,7 @@ class AuthorizationService:
 
     async def history(self) -> list[Publication]:
         """The last publications, newest first."""
-        return await self._database.read(lambda tx: repository.latest(tx, _HISTORY))
+        return await self._database.read(lambda tx: repository.latest(tx, self._texts, _HISTORY))
 
     async def published(self, version: str | None = None) -> tuple[Publication, str]:
         """A publication and its source; of the version in force where none is named.
@@ -448,7 +449,9 @@ class AuthorizationService:
         """
         found = await self._database.read(
             lambda tx: (
-                repository.last(tx) if version is None else repository.of_version(tx, version)
+                self._last(tx)
+                if version is None
+                else repository.of_version(tx, self._texts, version)
             )
         )
         if found is None:
@@ -502,7 +505,7 @@ class AuthorizationService:
         Raises:
             Refused: CONFLICT when ``replaces`` is not the version in force.
         """
-        known = repository.last(tx)
+        known = self._last(tx)
         last = known[0] if known else None
         if replaces is not None and (last is None or last.version != replaces):
             raise Refused(Kind.CONFLICT, f"version `{replaces[:64]}` is not in force any more")
@@ -510,10 +513,13 @@ class AuthorizationService:
         if last is not None and last.version == policies.version and healthy:
             return last
         made = replace(made, seq=last.seq + 1 if last else 1)
-        repository.add(tx, made, policies.source, self.schema.text)
+        repository.add(tx, self._texts, made, policies.source, self.schema.text)
         self._audit.append(tx, _published(made, last, policies, proposal))
         tx.on_commit(lambda: self._swap(policies))
         return made
+
+    def _last(self, tx: Tx) -> tuple[Publication, str] | None:
+        return repository.last(tx, self._texts)
 
     def _swap(self, policies: PolicySet) -> None:
         self._snapshot, self.fault = policies, None

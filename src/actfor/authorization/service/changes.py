@@ -43,6 +43,7 @@ class PolicyChanges:
         self._authorization = authorization
         self._database = database
         self._audit = audit
+        self._texts = audit.texts
         self._clock = clock
         self.four_eyes = four_eyes
 
@@ -163,7 +164,7 @@ class PolicyChanges:
 
     async def proposals(self) -> list[Proposal]:
         """The last proposals, newest first."""
-        return await self._database.read(lambda tx: proposals.latest(tx, _LATEST))
+        return await self._database.read(lambda tx: proposals.latest(tx, self._texts, _LATEST))
 
     async def proposal(self, proposal_id: str) -> tuple[Proposal, str]:
         """One proposal and its text.
@@ -171,7 +172,7 @@ class PolicyChanges:
         Raises:
             Refused: NOT_FOUND.
         """
-        return await self._database.read(lambda tx: _find(tx, proposal_id))
+        return await self._database.read(lambda tx: self._find(tx, proposal_id))
 
     async def difference(self, proposal_id: str) -> Diff:
         """From the version that a proposal was made against to the proposal.
@@ -197,7 +198,7 @@ class PolicyChanges:
         now = self._clock()
 
         def unit(tx: Tx) -> Publication:
-            proposal, stored = _find(tx, proposal_id)
+            proposal, stored = self._find(tx, proposal_id)
             in_force = self._authorization.version_in_force(tx)
             approved = proposal.approve(person, in_force, now)
             if stored != source or policies.version != proposal.version:
@@ -219,12 +220,18 @@ class PolicyChanges:
         now = self._clock()
 
         def unit(tx: Tx) -> Proposal:
-            closed = _find(tx, proposal_id)[0].close(person, now)
+            closed = self._find(tx, proposal_id)[0].close(person, now)
             _settle(tx, closed)
             self._audit.append(tx, _event(closed, {"by": person, "reason": reason[:MAX_NOTE]}))
             return closed
 
         return await self._database.write(unit)
+
+    def _find(self, tx: Tx, proposal_id: str) -> tuple[Proposal, str]:
+        found = proposals.find(tx, self._texts, proposal_id)
+        if found is None:
+            raise Refused(Kind.NOT_FOUND, "there is no such proposal")
+        return found
 
     async def _propose(
         self, author: str, source: str, replaces: str | None, cause: str, note: str
@@ -239,7 +246,7 @@ class PolicyChanges:
             if policies.version == in_force:
                 raise Refused(Kind.CONFLICT, "that version is in force")
             made = Proposal(new_id("prp"), policies.version, in_force, author, cause, note, now)
-            proposals.add(tx, made, policies.source)
+            proposals.add(tx, self._texts, made, policies.source)
             self._audit.append(tx, _event(made, {"author": author, "note": note}))
             return made
 
@@ -256,13 +263,6 @@ def require_note(note: str) -> None:
         raise Refused(Kind.MALFORMED, f"the note is longer than {MAX_NOTE} characters")
     if "\0" in note:
         raise Refused(Kind.MALFORMED, "the note holds a NUL character")
-
-
-def _find(tx: Tx, proposal_id: str) -> tuple[Proposal, str]:
-    found = proposals.find(tx, proposal_id)
-    if found is None:
-        raise Refused(Kind.NOT_FOUND, "there is no such proposal")
-    return found
 
 
 def _settle(tx: Tx, proposal: Proposal) -> None:

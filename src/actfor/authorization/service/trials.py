@@ -88,6 +88,7 @@ class Trials:
         self._authorization = authorization
         self._database = database
         self._audit = audit
+        self._texts = audit.texts
         self._clock = clock
         self._four_eyes = four_eyes
         self._on_judged = on_judged
@@ -162,7 +163,7 @@ class Trials:
         """
         known = {live.run.id: live for live in self._live}
         found: list[_Live] = []
-        for run, source in await self._database.read(trials.live):
+        for run, source in await self._database.read(lambda tx: trials.live(tx, self._texts)):
             live = known.get(run.id)
             if live is None and not await self._was_started(run):
                 logger.critical("trial %s is not in the log: it is not taken up", run.id)
@@ -232,7 +233,7 @@ class Trials:
         """
 
         def unit(tx: Tx) -> Run:
-            known = trials.find(tx, run_id)
+            known = trials.find(tx, self._texts, run_id)
             if known is None:
                 raise Refused(Kind.NOT_FOUND, "there is no such trial")
             if not trials.stop(tx, run_id):
@@ -248,7 +249,7 @@ class Trials:
 
     async def runs(self) -> list[Run]:
         """The last trials, newest first."""
-        return await self._database.read(lambda tx: trials.latest(tx, _LATEST))
+        return await self._database.read(lambda tx: trials.latest(tx, self._texts, _LATEST))
 
     async def report(self, run_id: str) -> Report:
         """What a trial has shown so far, counted from the log.
@@ -256,7 +257,7 @@ class Trials:
         Raises:
             Refused: NOT_FOUND.
         """
-        known = await self._database.read(lambda tx: trials.find(tx, run_id))
+        known = await self._database.read(lambda tx: trials.find(tx, self._texts, run_id))
         if known is None:
             raise Refused(Kind.NOT_FOUND, "there is no such trial")
         run = known[0]
@@ -303,12 +304,12 @@ class Trials:
 
     async def _start(self, run: Run, source: str) -> Run:
         def unit(tx: Tx) -> None:
-            going = [known for known, _ in trials.live(tx) if known.kind is run.kind]
+            going = [known for known, _ in trials.live(tx, self._texts) if known.kind is run.kind]
             if run.kind is Trial.SHADOW and going:
                 raise Refused(Kind.CONFLICT, f"shadow `{going[0].id}` is going on, stop it first")
             if len(going) >= MAX_REPORT_ONLY_RUNS:
                 raise Refused(Kind.CONFLICT, "too many report-only trials are going on")
-            trials.add(tx, run, source)
+            trials.add(tx, self._texts, run, source)
             self._audit.append(tx, _event(run, "started", {"author": run.author, "note": run.note}))
 
         await self._database.write(unit)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sqlalchemy import bindparam, delete, or_, select
 
-from actfor.delegation.model import MandateState
 from actfor.delegation.repository.tables import (
     device,
     endorsement,
@@ -13,14 +12,12 @@ from actfor.delegation.repository.tables import (
     slot,
     usage_meter,
     usage_set,
+    wish,
 )
 from actfor.store import Tx
 
 _MANDATES = select(mandate.c.id).where(mandate.c.person_id == bindparam("whose")).scalar_subquery()
 _GRANTS = select(issued.c.id).where(issued.c.mandate_id.in_(_MANDATES)).scalar_subquery()
-_ACTIVE = select(mandate.c.id).where(
-    mandate.c.person_id == bindparam("whose"), mandate.c.state == MandateState.ACTIVE.value
-)
 _IN_ORDER = (
     *(
         delete(owned).where(or_(owned.c.owner.in_(_MANDATES), owned.c.owner.in_(_GRANTS)))
@@ -31,14 +28,11 @@ _IN_ORDER = (
     delete(mandate).where(mandate.c.person_id == bindparam("whose")),
     delete(device).where(device.c.person_id == bindparam("whose")),
 )
+_WISHES = delete(wish)
 ERASED_FROM = tuple(
-    table.name for table in (mandate, issued, slot, usage_meter, usage_set, endorsement, device)
+    table.name
+    for table in (mandate, issued, slot, usage_meter, usage_set, endorsement, device, wish)
 )
-
-
-def active_of(tx: Tx, person_id: str) -> list[str]:
-    """The ids of a person's mandates that carry authority."""
-    return [id_ for (id_,) in tx.run(_ACTIVE, whose=person_id)]
 
 
 def erase(tx: Tx, person_id: str) -> None:
@@ -48,3 +42,5 @@ def erase(tx: Tx, person_id: str) -> None:
     """
     for statement in _IN_ORDER:
         tx.changed(statement, whose=person_id)
+    # Whom an agent wishes something for, nobody knows; they are forgotten within a day anyway.
+    tx.changed(_WISHES)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 
@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, desc, insert, select, update
 from actfor.delegation.model import Mandate, MandateState
 from actfor.delegation.repository.tables import mandate as _table
 from actfor.delegation.repository.tables import slot as _slot
+from actfor.keys import Texts
 from actfor.store import Ask, Row, Tx, one_of
 from actfor.wire.canonical import canonical
 from actfor.wire.rar import Authority, from_authorization_details, to_authorization_details
@@ -25,6 +26,18 @@ _COLUMNS = (
     _t.amount_used, _t.reason, _t.recent_hour, _t.recent_calls,
 )  # fmt: skip
 _HOUR_MS = 3_600_000
+_GOAL, _DETAILS, _REASON = "mandate.goal", "mandate.details", "mandate.reason"
+_AUTHORITY_HASH, _INTENT_HASH = "mandate.authority_hash", "mandate.intent_hash"
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """What of a mandate is needed to end it; nothing in it is sealed."""
+
+    id: str
+    person_id: str
+    agent: str
+    epoch: int
 
 
 def more(
@@ -64,10 +77,12 @@ _REVOKE = (
     .values(state=MandateState.REVOKED.value, epoch=_t.epoch + 1, reason=bindparam("why"))
 )
 _ACTIVE = (
-    select(_t.id, _t.agent, _t.epoch)
+    select(_t.id, _t.person_id, _t.agent, _t.epoch)
     .where(_t.state == MandateState.ACTIVE.value)
     .order_by(_t.created_at, _t.id)
 )
+_ACTIVE_OF = _ACTIVE.where(_t.person_id == bindparam("person"))
+_PERSON = select(_t.person_id).where(_t.id == bindparam("id"))
 _LIMITS = (
     _t.state, _t.epoch, _t.expires_at, _t.recent_hour, _t.recent_calls,
     _t.calls_limit, _t.calls_used, _t.amount_limit, _t.amount_used,
@@ -103,19 +118,23 @@ _SLOT_LEFT = select(_slot.c.calls_limit - _slot.c.calls_used).where(
 )
 
 
-def add(tx: Tx, mandate: Mandate, resources: str) -> None:
+def add(tx: Tx, texts: Texts, mandate: Mandate, resources: str) -> None:
     """Commit a new mandate and the counters of its limited grants."""
     budget = mandate.authority.budget
     details = to_authorization_details(mandate.authority, resources=resources)
+
+    def sealed(column: str, text: str) -> str:
+        return texts.seal(tx, mandate.person_id, column, mandate.id, text)
+
     tx.changed(
         _ADD,
         id=mandate.id,
         person_id=mandate.person_id,
         agent=str(mandate.agent),
-        goal=mandate.goal,
-        details=canonical(details).decode(),
-        authority_hash=mandate.authority_hash,
-        intent_hash=mandate.intent_hash,
+        goal=sealed(_GOAL, mandate.goal),
+        details=sealed(_DETAILS, canonical(details).decode()),
+        authority_hash=sealed(_AUTHORITY_HASH, mandate.authority_hash),
+        intent_hash=sealed(_INTENT_HASH, mandate.intent_hash),
         created_at=to_ms(mandate.created_at),
         expires_at=to_ms(mandate.expires_at),
         state=mandate.state.value,
@@ -139,22 +158,29 @@ def add_slots(tx: Tx, owner: str, authority: Authority) -> None:
             tx.changed(_ADD_SLOT, owner=owner, slot=index, limit=grant.max_calls)
 
 
-def by_id(tx: Tx, mandate_id: str, resources: str) -> Mandate | None:
-    """One mandate, as it was left: see ``Mandate.at``."""
+def by_id(tx: Tx, texts: Texts, mandate_id: str, resources: str) -> Mandate | None:
+    """One mandate, as it was left: see ``Mandate.at``. None also where its person was erased."""
     row = tx.one(_BY_ID, id=mandate_id)
-    return None if row is None else _mandate(tx, row, resources)
+    return None if row is None else _mandate(tx, texts, row, resources)
 
 
-def latest(tx: Tx, person_id: str | None, resources: str, most: int) -> list[Mandate]:
+def person_of(tx: Tx, mandate_id: str) -> str | None:
+    """Whose a mandate is."""
+    row = tx.one(_PERSON, id=mandate_id)
+    return None if row is None else str(row[0])
+
+
+def latest(tx: Tx, texts: Texts, person_id: str | None, resources: str, most: int) -> list[Mandate]:
     """Mandates, newest first: of one person, or of everyone."""
     if person_id is None:
         rows = tx.run(_LATEST, most=most)
     else:
         rows = tx.run(_LATEST_OF, person=person_id, most=most)
-    return [_mandate(tx, row, resources) for row in rows]
+    found = (_mandate(tx, texts, row, resources) for row in rows)
+    return [mandate for mandate in found if mandate is not None]
 
 
-def standing(tx: Tx, mandate: Mandate) -> Mandate | None:
+def standing(tx: Tx, texts: Texts, mandate: Mandate) -> Mandate | None:
     """The mandate with all of it that ever changes as it is in this transaction."""
     row = tx.one(_STANDING, id=mandate.id)
     if row is None:
@@ -166,19 +192,25 @@ def standing(tx: Tx, mandate: Mandate) -> Mandate | None:
         epoch=epoch,
         calls_used=calls,
         amount_used=amount,
-        reason=reason,
+        reason=texts.open_some(tx, _REASON, mandate.id, reason),
         calls_this_hour=_recent(tx, hour, recent),
     )
 
 
-def active(tx: Tx) -> list[tuple[str, str, int]]:
-    """Id, agent and epoch of every mandate that was not revoked, expired or not."""
-    return [(id_, agent, epoch) for id_, agent, epoch in tx.run(_ACTIVE)]
+def active(tx: Tx) -> list[Active]:
+    """Every mandate that was not revoked, expired or not."""
+    return [Active(*row) for row in tx.run(_ACTIVE)]
 
 
-def revoke(tx: Tx, mandate_id: str, reason: str) -> bool:
+def active_of(tx: Tx, person_id: str) -> list[Active]:
+    """A person's mandates that were not revoked."""
+    return [Active(*row) for row in tx.run(_ACTIVE_OF, person=person_id)]
+
+
+def revoke(tx: Tx, texts: Texts, mandate: Active, reason: str | None) -> bool:
     """End an active mandate and everything made from it. False if it was not active."""
-    return tx.changed(_REVOKE, of=mandate_id, why=reason) == 1
+    why = texts.seal_some(tx, mandate.person_id, _REASON, mandate.id, reason)
+    return tx.changed(_REVOKE, of=mandate.id, why=why) == 1
 
 
 def take(tx: Tx, mandate_id: str, *, epoch: int, now: datetime, calls: int, amount: int) -> bool:
@@ -228,19 +260,31 @@ def _recent(tx: Tx, hour: int | None, calls: int | None) -> int:
     return calls or 0 if hour == to_ms(tx.now) // _HOUR_MS else 0
 
 
-def _mandate(tx: Tx, row: Row, resources: str) -> Mandate:
+def _mandate(tx: Tx, texts: Texts, row: Row, resources: str) -> Mandate | None:
     (
         id_, person, agent, goal, details, authority_hash, intent_hash, created, expires, state,
         epoch, four_eyes, calls, amount, reason, hour, recent,
     ) = row  # fmt: skip
+    opened = [
+        texts.open(tx, column, id_, text)
+        for column, text in (
+            (_GOAL, goal),
+            (_DETAILS, details),
+            (_AUTHORITY_HASH, authority_hash),
+            (_INTENT_HASH, intent_hash),
+        )
+    ]
+    words, limits, authority, intent = opened
+    if words is None or limits is None or authority is None or intent is None:
+        return None  # whose it was is erased, and this copy of the row is from before
     return Mandate(
         id=id_,
         person_id=person,
         agent=SpiffeId.parse(agent),
-        goal=goal,
-        authority=_authority(details, resources),
-        authority_hash=authority_hash,
-        intent_hash=intent_hash,
+        goal=words,
+        authority=_authority(limits, resources),
+        authority_hash=authority,
+        intent_hash=intent,
         created_at=from_ms(created),
         expires_at=from_ms(expires),
         state=MandateState(state),
@@ -248,7 +292,7 @@ def _mandate(tx: Tx, row: Row, resources: str) -> Mandate:
         four_eyes=bool(four_eyes),
         calls_used=calls,
         amount_used=amount,
-        reason=reason,
+        reason=texts.open_some(tx, _REASON, id_, reason),
         calls_this_hour=_recent(tx, hour, recent),
     )
 

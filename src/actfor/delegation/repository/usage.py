@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Integer, bindparam, delete, func, insert, select, update
+from sqlalchemy import Integer, bindparam, delete, func, insert, or_, select, update
 
+from actfor.delegation.repository.tables import issued as _issued
 from actfor.delegation.repository.tables import mandate as _mandate
 from actfor.delegation.repository.tables import usage_meter as _meter
 from actfor.delegation.repository.tables import usage_set as _set
-from actfor.delegation.usage import SLICES, Distinct, Member, Meter, slice_ms
+from actfor.delegation.usage import CALLED, HISTORY, SLICES, Distinct, Member, Meter, slice_ms
+from actfor.keys import MARK
 from actfor.store import Tx, insert_ignore
 from actfor.wire.rar import Period
 from actfor.wire.timestamps import from_ms, to_ms
@@ -35,6 +37,24 @@ _SIZE = select(func.count()).select_from(_set).where(*_OF_SET)
 _RECENT = _SIZE.where(_s.last_at > bindparam("after"))
 _LAST = select(_s.last_at).where(*_OF_SET, _s.value == bindparam("known"))
 _ALL = select(_s.name, _s.value).where(_s.owner == bindparam("of"))
+
+_REWORD = update(_set).where(*_OF_SET, _s.value == bindparam("known")).values(value=bindparam("to"))
+_DROP = delete(_set).where(*_OF_SET, _s.value == bindparam("known"))
+_GRANTED = (
+    select(_issued.c.mandate_id).where(_issued.c.id == _s.owner).correlate(_set).scalar_subquery()
+)
+_CLEAR = (
+    select(_s.owner, _s.name, _s.value, _mandate.c.id, _mandate.c.person_id)
+    .select_from(_set)
+    .join(_mandate, or_(_mandate.c.id == _s.owner, _mandate.c.id == _GRANTED))
+    .where(
+        ~_s.value.startswith(MARK),
+        ~_s.name.startswith(f"{CALLED}:"),
+        _s.name != HISTORY,
+    )
+    .order_by(_s.owner, _s.name, _s.value)
+    .limit(bindparam("most"))
+)
 
 # Kept as long as the mandate can be used, and a while longer for whoever looks at it.
 _OVER = select(_mandate.c.id).where(_mandate.c.expires_at <= bindparam("until")).scalar_subquery()
@@ -103,6 +123,19 @@ def last(tx: Tx, owner: str, name: str, value: str) -> datetime | None:
 def remembered(tx: Tx, owner: str) -> list[tuple[str, str]]:
     """Every (set, value) of an owner."""
     return [(name, value) for name, value in tx.run(_ALL, of=owner)]
+
+
+def in_clear(tx: Tx, most: int) -> list[tuple[str, str, str, str, str]]:
+    """Owner, set, value, mandate and person of values that an older release kept as they are."""
+    return [tuple(row) for row in tx.run(_CLEAR, most=most)]
+
+
+def reword(tx: Tx, owner: str, name: str, value: str, to: str) -> None:
+    """Put another form of a value in the place of it; one that is there already wins."""
+    if tx.one(_LAST, of=owner, called=name, known=to) is None:
+        tx.changed(_REWORD, of=owner, called=name, known=value, to=to)
+    else:
+        tx.changed(_DROP, of=owner, called=name, known=value)
 
 
 def forget(tx: Tx, expired_before: datetime) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy import bindparam, delete, desc, func, insert, select
 
 from actfor.delegation.model import Wish
 from actfor.delegation.repository.tables import wish as _table
+from actfor.keys import INSTALLATION, Texts
 from actfor.store import Row, Tx
 from actfor.wire import strict_json
 from actfor.wire.canonical import canonical
@@ -15,6 +16,7 @@ from actfor.wire.rar import from_authorization_details, to_authorization_details
 from actfor.wire.timestamps import from_ms, to_ms
 
 _t = _table.c
+_DETAILS, _SAYS = "mandate_wish.details", "mandate_wish.says"
 _ADD = insert(_table).values({column.name: bindparam(column.name) for column in _table.columns})
 _PENDING = (
     select(*_table.columns)
@@ -31,23 +33,24 @@ _DISMISS = delete(_table).where(_t.id == bindparam("of"))
 _FORGET = delete(_table).where(_t.expires_at <= bindparam("until"))
 
 
-def add(tx: Tx, new: Wish, resources: str) -> None:
-    """Keep a wish."""
+def add(tx: Tx, texts: Texts, new: Wish, resources: str) -> None:
+    """Keep a wish. It is of no person that we know, so the installation's key seals it."""
     details = to_authorization_details(new.authority, resources=resources)
     tx.changed(
         _ADD,
         id=new.id,
         agent=new.agent,
-        details=canonical(details).decode(),
-        says=new.says,
+        details=texts.seal(tx, INSTALLATION, _DETAILS, new.id, canonical(details).decode()),
+        says=texts.seal_some(tx, INSTALLATION, _SAYS, new.id, new.says),
         created_at=to_ms(new.created_at),
         expires_at=to_ms(new.expires_at),
     )
 
 
-def pending(tx: Tx, now: datetime, resources: str, most: int) -> list[Wish]:
+def pending(tx: Tx, texts: Texts, now: datetime, resources: str, most: int) -> list[Wish]:
     """The wishes that are not too old, newest first."""
-    return [_wish(row, resources) for row in tx.run(_PENDING, now=to_ms(now), most=most)]
+    rows = tx.run(_PENDING, now=to_ms(now), most=most)
+    return [_wish(tx, texts, row, resources) for row in rows]
 
 
 def count(tx: Tx, agent: str, now: datetime) -> int:
@@ -66,7 +69,9 @@ def forget(tx: Tx, expired_before: datetime) -> None:
     tx.changed(_FORGET, until=to_ms(expired_before))
 
 
-def _wish(row: Row, resources: str) -> Wish:
-    id_, agent, details, says, created, expires = row
+def _wish(tx: Tx, texts: Texts, row: Row, resources: str) -> Wish:
+    id_, agent, sealed, said, created, expires = row
+    details = texts.open(tx, _DETAILS, id_, sealed) or ""
+    says = texts.open_some(tx, _SAYS, id_, said)
     authority = from_authorization_details(strict_json.loads(details.encode()), resources=resources)
     return Wish(id_, agent, authority, says, from_ms(created), from_ms(expires))

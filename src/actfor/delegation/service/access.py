@@ -20,7 +20,7 @@ from actfor.delegation.repository import mandates as rows
 from actfor.delegation.service import spending, tokens
 from actfor.delegation.service.context import Context
 from actfor.delegation.service.steady import Steady
-from actfor.delegation.usage import Remembered, Standing, Use
+from actfor.delegation.usage import CALLED, HISTORY, Remembered, Standing, Use
 from actfor.errors import Kind, Refused
 from actfor.store import Ask, Tx
 from actfor.wire import dpop, jose
@@ -160,7 +160,7 @@ class Access(Context):
         if len(delegation.chain) > 1:
             _require_not_revoked(tx, delegation)
         _take_slots(tx, delegation, use.grant_index)
-        spending.take(tx, delegation, use)
+        spending.take(tx, self._texts, delegation, use)
 
     async def standing(self, delegation: Delegation, use: Use) -> Standing:
         """What is left of the mandate for a call like this one; for deciding, not for taking.
@@ -168,7 +168,9 @@ class Access(Context):
         Raises:
             Refused: BUSY.
         """
-        return await self._database.read(lambda tx: spending.standing(tx, delegation, use))
+        return await self._database.read(
+            lambda tx: spending.standing(tx, self._texts, delegation, use)
+        )
 
     async def remembered(self, mandate_id: str) -> Remembered:
         """What the database remembers of a mandate's calls, wherever they were made.
@@ -177,6 +179,17 @@ class Access(Context):
             Refused: BUSY.
         """
         return await self._database.read(lambda tx: spending.remembered(tx, mandate_id))
+
+    def blind_old(self, tx: Tx, most: int) -> int:
+        """Blind values that an older release kept in clear; how many, at most ``most``."""
+        return spending.blind_old(tx, self._texts, most)
+
+    @staticmethod
+    def is_no_value(name: str) -> bool:
+        """Whether a set of ``usage_set`` has no values of calls in it, only digests of whole ones
+        and marks.
+        """
+        return name == HISTORY or name.startswith(f"{CALLED}:")
 
     async def sweep(self) -> int:
         """Forget stale proofs and logins and grants that ended a day ago; how many rows went."""

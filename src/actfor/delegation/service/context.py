@@ -46,6 +46,7 @@ class Context:
             raise ValueError("the issuer is written without a trailing slash")
         self._database = database
         self._audit = audit
+        self._texts = audit.texts
         self._people = people
         self._agents = agents
         self._issuer = issuer
@@ -113,7 +114,9 @@ class Context:
         """
         known = self._mandates.get(mandate_id)
         if known is None:
-            known = await self._database.read(lambda tx: rows.by_id(tx, mandate_id, self.resources))
+            known = await self._database.read(
+                lambda tx: rows.by_id(tx, self._texts, mandate_id, self.resources)
+            )
             if known is None:
                 raise Refused(Kind.NOT_FOUND, "there is no such mandate")
             self._mandates.put(mandate_id, known)
@@ -121,7 +124,7 @@ class Context:
 
     def _standing(self, tx: Tx, mandate: Mandate) -> Mandate:
         """The mandate as it stands in this transaction: state, epoch and what was used."""
-        found = rows.standing(tx, mandate)
+        found = rows.standing(tx, self._texts, mandate)
         if found is None:
             raise Refused(Kind.NOT_FOUND, "there is no such mandate")
         return found

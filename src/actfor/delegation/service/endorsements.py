@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from actfor.audit import Event, EventType, Revocable
 from actfor.delegation.model import Endorsement
 from actfor.delegation.repository import endorsements as rows
+from actfor.delegation.repository import mandates
 from actfor.delegation.service.mandates import Mandates
 from actfor.errors import Kind, Refused
 from actfor.identity import Person, Role
@@ -31,14 +32,17 @@ class Endorsements(Mandates):
 
         ``tool`` is `server/tool`. Who said so, and that they may, is the caller's to check.
         """
+        owner = mandates.person_of(tx, mandate_id)
+        if owner is None:
+            raise Refused(Kind.NOT_FOUND, "there is no such mandate")
         for slot, value in slots:
             new = Endorsement(new_id("end"), mandate_id, tool, slot, value, by, approval_id, tx.now)
-            rows.add(tx, new)
+            rows.add(tx, self._texts, new, owner)
             self._audit.append(tx, _given(new))
 
     async def endorsements(self, mandate_id: str) -> Sequence[Endorsement]:
         """Those of a mandate that hold, oldest first. Who may see them is the caller's affair."""
-        found = await self._database.read(lambda tx: rows.of_mandate(tx, mandate_id))
+        found = await self._database.read(lambda tx: rows.of_mandate(tx, self._texts, mandate_id))
         return [one for one in found if one.withdrawn_at is None]
 
     def check_endorsed(self, tx: Tx, endorsement_ids: Iterable[str]) -> None:
@@ -48,8 +52,7 @@ class Endorsements(Mandates):
             Refused: CONFLICT if one was taken back: the call is to be decided again.
         """
         for one in endorsement_ids:
-            known = rows.by_id(tx, one)
-            if known is None or known.withdrawn_at is not None:
+            if not rows.holds(tx, one):
                 raise Refused(Kind.CONFLICT, "an endorsed value was taken back: decide again")
 
     async def withdraw_endorsement(
@@ -64,7 +67,7 @@ class Endorsements(Mandates):
         def unit(tx: Tx) -> None:
             actor = self._people.check_live(tx, person.id)
             mandate = self._visible(tx, actor, mandate_id, also=Role.ADMIN)
-            known = rows.by_id(tx, endorsement_id)
+            known = rows.by_id(tx, self._texts, endorsement_id)
             if known is None or known.mandate_id != mandate.id:
                 raise Refused(Kind.NOT_FOUND, "there is no such endorsement")
             if not rows.withdraw(tx, endorsement_id, tx.now):

@@ -72,7 +72,7 @@ class Mandates(Context):
         # 3. Record.
         def unit(tx: Tx) -> None:
             self._people.check_live(tx, person.id, person.epoch)
-            rows.add(tx, mandate, self.resources)
+            rows.add(tx, self._texts, mandate, self.resources)
             self._audit.append(tx, _commitment(mandate, details))
 
         await self._database.write(unit)
@@ -99,40 +99,33 @@ class Mandates(Context):
         Which of them were revoked after the copy was made is unknown; people commit anew.
         """
         active = rows.active(tx)
-        for id_, agent, epoch in active:
-            rows.revoke(tx, id_, reason)
-            self._audit.append(
-                tx,
-                Event.revoked(
-                    Revocable.MANDATE,
-                    id_,
-                    epoch + 1,
-                    trace=id_,
-                    facts={"action": "recovered", "mandate": id_, "agent": agent},
-                    private={"reason": reason},
-                ),
-            )
+        for one in active:
+            rows.revoke(tx, self._texts, one, reason)
+            self._audit.append(tx, _ended(one, "recovered", {"reason": reason}))
             for hook in self.on_revoked:
-                hook(tx, id_)
+                hook(tx, one.id)
         return len(active)
 
     def erase_person(self, tx: Tx, by: str, person_id: str) -> None:
         """Revoke and then delete all of a person's mandates: goals and limits are their words."""
-        for mandate_id in erasing.active_of(tx, person_id):
-            self._take_back(tx, by, self._load(tx, mandate_id), "the person was erased")
+        # Not loaded: where the person was erased after this copy was made, it does not open.
+        for one in rows.active_of(tx, person_id):
+            rows.revoke(tx, self._texts, one, None)
+            private: JsonObject = {"person": by, "reason": "the person was erased"}
+            self._audit.append(tx, _ended(one, "mandate-revoked", private))
+            for hook in self.on_revoked:
+                hook(tx, one.id)
         erasing.erase(tx, person_id)
         tx.on_commit(self._forget_mandates)
 
     def _take_back(self, tx: Tx, by: str, mandate: Mandate, reason: str) -> Mandate:
-        if not rows.revoke(tx, mandate.id, reason):
+        ended = rows.Active(mandate.id, mandate.person_id, str(mandate.agent), mandate.epoch)
+        if not rows.revoke(tx, self._texts, ended, reason):
             raise Refused(Kind.CONFLICT, "the mandate is revoked already")
-        revoked = replace(
-            mandate, state=MandateState.REVOKED, epoch=mandate.epoch + 1, reason=reason
-        )
-        self._audit.append(tx, _revoked(revoked, by))
+        self._audit.append(tx, _ended(ended, "mandate-revoked", {"person": by, "reason": reason}))
         for hook in self.on_revoked:
             hook(tx, mandate.id)
-        return revoked
+        return replace(mandate, state=MandateState.REVOKED, epoch=mandate.epoch + 1, reason=reason)
 
     async def grants(self, person: Person, mandate_id: str) -> Sequence[IssuedGrant]:
         """The access tokens made from a mandate that can be used now, oldest first.
@@ -174,7 +167,7 @@ class Mandates(Context):
         """The newest 200 mandates of a person (None: of everyone), as they stand now."""
         of = None if person is None else person.id
         found = await self._database.read(
-            lambda tx: rows.latest(tx, of, self.resources, MAX_LISTED)
+            lambda tx: rows.latest(tx, self._texts, of, self.resources, MAX_LISTED)
         )
         now = self._now()
         return [mandate.at(now) for mandate in found]
@@ -238,7 +231,7 @@ class Mandates(Context):
         return jose.sign(claims, typ=tokens.ACCESS_TOKEN_TYPE, key=self._signing_key)
 
     def _load(self, tx: Tx, mandate_id: str) -> Mandate:
-        mandate = rows.by_id(tx, mandate_id, self.resources)
+        mandate = rows.by_id(tx, self._texts, mandate_id, self.resources)
         if mandate is None:
             raise Refused(Kind.NOT_FOUND, "there is no such mandate")
         return mandate
@@ -298,17 +291,17 @@ def _grant_revoked(mandate: Mandate, grant_id: str, actor: Person, reason: str) 
     return Event.revoked(Revocable.GRANT, grant_id, 1, trace=grant_id, facts=facts, private=private)
 
 
-def _revoked(mandate: Mandate, by: str) -> Event:
+def _ended(mandate: rows.Active, action: str, private: JsonObject) -> Event:
     facts: dict[str, JsonValue] = {
-        "action": "mandate-revoked",
+        "action": action,
         "mandate": mandate.id,
-        "agent": str(mandate.agent),
+        "agent": mandate.agent,
     }
     return Event.revoked(
         Revocable.MANDATE,
         mandate.id,
-        mandate.epoch,
+        mandate.epoch + 1,
         trace=mandate.id,
         facts=facts,
-        private={"person": by, "reason": mandate.reason},
+        private=private,
     )

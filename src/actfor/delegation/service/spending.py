@@ -14,6 +14,7 @@ from actfor.delegation.usage import (
     HISTORY,
     READ_SECRET,
     RECIPIENT,
+    Blind,
     Meter,
     Remembered,
     Standing,
@@ -23,10 +24,13 @@ from actfor.delegation.usage import (
     unasked,
 )
 from actfor.errors import Kind, Refused
+from actfor.keys import Texts
 from actfor.store import Tx
 
+_VALUE = "usage_set.value"
 
-def take(tx: Tx, delegation: Delegation, use: Use) -> None:
+
+def take(tx: Tx, texts: Texts, delegation: Delegation, use: Use) -> None:
     """Take it, or refuse; after a refusal the unit must not go on.
 
     Raises:
@@ -36,7 +40,7 @@ def take(tx: Tx, delegation: Delegation, use: Use) -> None:
     _require_known(delegation, use)
     _require_in_time(tx, delegation, use)
     _require_as_decided(tx, delegation, use)
-    wanted = taking(delegation, use)
+    wanted = taking(delegation, use, _blind(tx, texts, delegation))
     for meter in wanted.meters:
         if not rows.count(tx, meter):
             raise Refused(Kind.DENIED, f"{_of(delegation, meter.owner)} {_over(meter)}")
@@ -52,11 +56,12 @@ def take(tx: Tx, delegation: Delegation, use: Use) -> None:
             )
 
 
-def standing(tx: Tx, delegation: Delegation, use: Use) -> Standing:
+def standing(tx: Tx, texts: Texts, delegation: Delegation, use: Use) -> Standing:
     """What is left for a call that would take ``use``: the least of all limits that apply."""
-    wanted = taking(delegation, use)
+    blind = _blind(tx, texts, delegation)
+    wanted = taking(delegation, use, blind)
     owner = delegation.mandate.id
-    known = [rows.last(tx, owner, RECIPIENT, one) for one in use.recipients or ()]
+    known = [rows.last(tx, owner, RECIPIENT, blind(one)) for one in use.recipients or ()]
     return Standing(
         calls_left=_least(_left(tx, wanted, "calls"), _slots_left(tx, delegation, use)),
         amount_left_minor=_left(tx, wanted, "money"),
@@ -71,6 +76,20 @@ def remembered(tx: Tx, mandate_id: str) -> Remembered:
     mark, known = f"{CALLED}:", rows.remembered(tx, mandate_id)
     changed = {(n.removeprefix(mark), value) for n, value in known if n.startswith(mark)}
     return Remembered(frozenset(changed), (HISTORY, READ_SECRET) in known)
+
+
+def blind_old(tx: Tx, texts: Texts, most: int) -> int:
+    """Blind the values that an older release kept as they are; how many, at most ``most``."""
+    found = rows.in_clear(tx, most)
+    for owner, name, value, mandate, person in found:
+        rows.reword(tx, owner, name, value, texts.blind(tx, person, _VALUE, mandate, value))
+    return len(found)
+
+
+def _blind(tx: Tx, texts: Texts, delegation: Delegation) -> Blind:
+    """Values of the mandate's person, as ``usage_set`` holds them."""
+    mandate = delegation.mandate
+    return lambda text: texts.blind(tx, mandate.person_id, _VALUE, mandate.id, text)
 
 
 def _require_as_decided(tx: Tx, delegation: Delegation, use: Use) -> None:

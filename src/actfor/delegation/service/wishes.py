@@ -62,7 +62,7 @@ class Wishes(Context):
             self._agents.check_live(tx, actor.agent.name, actor.agent.epoch)
             if wishes.count(tx, new.agent, tx.now) >= MAX_OPEN:
                 raise Refused(Kind.DENIED, f"an agent has at most {MAX_OPEN} wishes open")
-            wishes.add(tx, new, self.resources)
+            wishes.add(tx, self._texts, new, self.resources)
             facts: dict[str, JsonValue] = {
                 "action": "wished",
                 "wish": new.id,
@@ -78,7 +78,7 @@ class Wishes(Context):
         """What agents wish for now, newest first."""
         now = self._now()
         return await self._database.read(
-            lambda tx: wishes.pending(tx, now, self.resources, MAX_LISTED)
+            lambda tx: wishes.pending(tx, self._texts, now, self.resources, MAX_LISTED)
         )
 
     async def dismiss_wish(self, person: Person, wish_id: str) -> None:

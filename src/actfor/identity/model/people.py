@@ -126,7 +126,9 @@ class LinkKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SetupLink:
-    """A one-time link, by its token's hash. ``person_id`` is who gets the passkey, if known."""
+    """A one-time link, by its token's hash. ``person_id`` is who gets the passkey; None where that
+    is whoever comes first, as the first operator.
+    """
 
     hash: str
     kind: LinkKind

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, delete, func, select, update
 
@@ -16,13 +16,17 @@ from actfor.identity.repository.tables import (
     setup_link,
     web_session,
 )
+from actfor.keys import Texts
 from actfor.store import Ask, Row, Tx, insert_ignore, one_of
 from actfor.wire.timestamps import from_ms, to_ms
 
+_NAME, _LINK_NAME = "person.name", "setup_link.name"
+_LINKS_KEPT = timedelta(days=1)
 _PERSON_INSERT = insert_into(person)
 _PERSON_COUNT = select(func.count()).select_from(person)
 _PERSON_BY_ID = select(person).where(person.c.id == bindparam("key"))
 _PERSONS_BY_ID = select(person.c.id, person).where(one_of(person.c.id))
+_PERSON_STATE = select(person.c.state).where(person.c.id == bindparam("key"))
 _PERSON_ALL = select(person).order_by(person.c.created_at, person.c.id)
 _PERSON_SWAP = (
     update(person)
@@ -37,10 +41,16 @@ def person_count(tx: Tx) -> int:
     return int(row[0]) if row else 0
 
 
-def person_by_id(tx: Tx, person_id: str) -> Person | None:
+def person_by_id(tx: Tx, texts: Texts, person_id: str) -> Person | None:
     """The person with this id, whatever their state."""
     row = tx.one(_PERSON_BY_ID, key=person_id)
-    return _person(row) if row else None
+    return _person(tx, texts, row) if row else None
+
+
+def person_state(tx: Tx, person_id: str) -> PersonState | None:
+    """The state of the person with this id."""
+    row = tx.one(_PERSON_STATE, key=person_id)
+    return PersonState(row[0]) if row else None
 
 
 def person_asked(person_id: str) -> Ask:
@@ -48,17 +58,17 @@ def person_asked(person_id: str) -> Ask:
     return Ask(_PERSON_BY_ID, {"key": person_id}, _PERSONS_BY_ID)
 
 
-def people(tx: Tx) -> list[Person]:
-    """Everyone, oldest first."""
-    return [_person(row) for row in tx.run(_PERSON_ALL)]
+def people(tx: Tx, texts: Texts | None) -> list[Person]:
+    """Everyone, oldest first; without ``texts`` their names are left out."""
+    return [_person(tx, texts, row) for row in tx.run(_PERSON_ALL)]
 
 
-def add_person(tx: Tx, new: Person) -> None:
+def add_person(tx: Tx, texts: Texts, new: Person) -> None:
     """Insert a new person."""
     tx.changed(
         _PERSON_INSERT,
         id=new.id,
-        name=new.name,
+        name=texts.seal(tx, new.id, _NAME, new.id, new.name),
         roles=" ".join(sorted(new.roles)),
         state=new.state.value,
         epoch=new.epoch,
@@ -85,9 +95,11 @@ _PERSON_ERASE = (
     .values(name="", roles="", state=PersonState.ERASED.value, epoch=person.c.epoch + 1)
 )
 _PASSKEYS_DROP = delete(passkey).where(passkey.c.person_id == bindparam("owner"))
-# A used link keeps the name it was made out to; nobody needs it again, whoever's it was.
+# A link that was used or is over keeps the name it was made out to; nobody needs it again.
 _LINKS_DROP = delete(setup_link).where(
-    (setup_link.c.person_id == bindparam("owner")) | setup_link.c.used_at.is_not(None)
+    (setup_link.c.person_id == bindparam("owner"))
+    | setup_link.c.used_at.is_not(None)
+    | (setup_link.c.expires_at <= bindparam("now"))
 )
 _CEREMONIES_DROP = delete(ceremony).where(ceremony.c.context.contains(bindparam("owner")))
 ERASED_FROM = ("person", "passkey", "web_session", "setup_link", "ceremony")
@@ -96,13 +108,15 @@ ERASED_FROM = ("person", "passkey", "web_session", "setup_link", "ceremony")
 def erase_person(tx: Tx, person_id: str) -> bool:
     """Forget all but the id; False when that was done before."""
     end_sessions_of(tx, person_id)
-    for statement in (_PASSKEYS_DROP, _LINKS_DROP, _CEREMONIES_DROP):
+    tx.changed(_LINKS_DROP, owner=person_id, now=to_ms(tx.now))
+    for statement in (_PASSKEYS_DROP, _CEREMONIES_DROP):
         tx.changed(statement, owner=person_id)
     return tx.changed(_PERSON_ERASE, key=person_id) == 1
 
 
-def _person(row: Row) -> Person:
-    id_, name, roles, state, epoch, created = row
+def _person(tx: Tx, texts: Texts | None, row: Row) -> Person:
+    id_, sealed, roles, state, epoch, created = row
+    name = "" if texts is None else texts.open(tx, _NAME, id_, sealed) or ""
     held = frozenset(Role(role) for role in roles.split())
     return Person(id_, name, held, PersonState(state), epoch, from_ms(created))
 
@@ -209,14 +223,14 @@ def add_session(tx: Tx, new: Session, hash_: str) -> None:
     )
 
 
-def session_by_hash(tx: Tx, hash_: str) -> tuple[Person, Session] | None:
+def session_by_hash(tx: Tx, texts: Texts, hash_: str) -> tuple[Person, Session] | None:
     """The session behind a cookie, with its person; not yet checked for expiry."""
     row = tx.one(_SESSION_BY_HASH, key=hash_)
     if row is None:
         return None
     _, id_, owner, created, expires, idle, key = row[:7]
     session = Session(id_, owner, from_ms(created), from_ms(expires), from_ms(idle), bytes(key))
-    return _person(row[7:]), session
+    return _person(tx, texts, row[7:]), session
 
 
 def touch_session(tx: Tx, session_id: str, idle_at: datetime) -> None:
@@ -235,6 +249,7 @@ def end_sessions_of(tx: Tx, person_id: str) -> None:
 
 
 _LINK_INSERT = insert_into(setup_link)
+_LINKS_SWEEP = delete(setup_link).where(setup_link.c.expires_at <= bindparam("before"))
 _LINK_BY_HASH = select(setup_link).where(setup_link.c.hash == bindparam("key"))
 _LINK_USE = (
     update(setup_link)
@@ -248,26 +263,36 @@ _LINK_VOID = (
 )
 
 
-def add_link(tx: Tx, new: SetupLink) -> None:
-    """Insert a new one-time link."""
+def add_link(tx: Tx, texts: Texts, new: SetupLink) -> None:
+    """Insert a new one-time link, and sweep out those that ended a day ago.
+
+    The person of an invitation is nobody yet: their id is the one whose key seals the name.
+    """
+    tx.changed(_LINKS_SWEEP, before=to_ms(tx.now - _LINKS_KEPT))
+    name = None
+    if new.name is not None and new.person_id is not None:
+        name = texts.seal(tx, new.person_id, _LINK_NAME, new.hash, new.name)
     tx.changed(
         _LINK_INSERT,
         hash=new.hash,
         kind=new.kind.value,
-        name=new.name,
+        name=name,
         roles=" ".join(sorted(new.roles)),
-        person_id=new.person_id,
+        person_id=new.person_id if new.kind is LinkKind.PASSKEY else None,
         expires_at=to_ms(new.expires_at),
         used_at=None,
     )
 
 
-def link_by_hash(tx: Tx, hash_: str) -> SetupLink | None:
+def link_by_hash(tx: Tx, texts: Texts, hash_: str) -> SetupLink | None:
     """The link with this hash, used or not."""
     row = tx.one(_LINK_BY_HASH, key=hash_)
     if row is None:
         return None
-    key, kind, name, roles, owner, expires, used = row
+    key, kind, sealed, roles, owner, expires, used = row
+    name = texts.open_some(tx, _LINK_NAME, key, sealed)
+    if owner is None and sealed is not None:
+        owner = texts.owner(tx, sealed)
     held = frozenset(Role(role) for role in roles.split())
     return SetupLink(key, LinkKind(kind), name, held, owner, from_ms(expires), used is not None)
 

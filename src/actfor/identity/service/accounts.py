@@ -32,6 +32,7 @@ class Accounts:
             raise ValueError("a relying party needs a domain and at least one origin")
         self._database = database
         self._audit = audit
+        self._texts = audit.texts
         self._party = RelyingParty(rp_id, tuple(origins))
         self._now = clock
 
@@ -54,7 +55,7 @@ class Accounts:
 
     async def people(self) -> list[Person]:
         """Everyone, in order of registration."""
-        return await self._database.read(rows.people)
+        return await self._database.read(self.everyone)
 
     async def change(
         self,
@@ -85,7 +86,9 @@ class Accounts:
                 state=state or old.state,
                 epoch=old.epoch + 1,
             )
-            others = [p for p in rows.people(tx) if p.id != old.id and p.may(Role.ADMIN)]
+            others = [
+                p for p in rows.people(tx, self._texts) if p.id != old.id and p.may(Role.ADMIN)
+            ]
             if not others and not new.may(Role.ADMIN):
                 raise Refused(Kind.CONFLICT, "this is the last admin")
             if not rows.swap_person(tx, old, new):
@@ -119,7 +122,7 @@ class Accounts:
         unknown, so ``by`` must be more than can have happened. Roles, states and passkeys are as
         the copy has them; somebody must look at those.
         """
-        everyone = rows.people(tx)
+        everyone = rows.people(tx, self._texts)
         for old in everyone:
             new = replace(old, epoch=old.epoch + by)
             if not rows.swap_person(tx, old, new):
@@ -151,7 +154,7 @@ class Accounts:
         if admin is not None:
             self._load_active(tx, admin.id).require(Role.ADMIN)
         old = self._load(tx, person_id)
-        others = [p for p in rows.people(tx) if p.id != old.id and p.may(Role.ADMIN)]
+        others = [p for p in rows.people(tx, self._texts) if p.id != old.id and p.may(Role.ADMIN)]
         if admin is not None and not others:
             raise Refused(Kind.CONFLICT, "this is the last admin")
         if not rows.erase_person(tx, person_id):
@@ -163,16 +166,16 @@ class Accounts:
 
     @staticmethod
     def everyone_of(tx: Tx) -> list[Person]:
-        """Everyone in a database that is not served."""
-        return rows.people(tx)
+        """Everyone in a database that is not served, without their names."""
+        return rows.people(tx, None)
 
     def everyone(self, tx: Tx) -> list[Person]:
         """Everyone, in a transaction."""
-        return rows.people(tx)
+        return rows.people(tx, self._texts)
 
     def known(self, tx: Tx, person_id: str) -> bool:
         """Whether there ever was such a person."""
-        return rows.person_by_id(tx, person_id) is not None
+        return rows.person_by_id(tx, self._texts, person_id) is not None
 
     def bring_back(self, tx: Tx, old: Person, now: Person | None, *, trusted: bool) -> bool:
         """A person of a restored backup, with no more than somebody vouches for. True if disabled.
@@ -212,7 +215,7 @@ class Accounts:
         return rows.person_asked(person_id)
 
     def _load(self, tx: Tx, person_id: str) -> Person:
-        person = rows.person_by_id(tx, person_id)
+        person = rows.person_by_id(tx, self._texts, person_id)
         if person is None:
             raise Refused(Kind.NOT_FOUND, "there is no such person")
         return person

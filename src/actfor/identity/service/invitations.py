@@ -11,7 +11,7 @@ from actfor.identity.model import FIRST_OPERATOR, LINK_LIFETIME, LinkKind, Perso
 from actfor.identity.model.people import parse_person_name, parse_roles, secret_hash
 from actfor.identity.repository import people as rows
 from actfor.identity.service.accounts import Accounts
-from actfor.store import Tx
+from actfor.store import Tx, new_id
 from actfor.wire.canonical import JsonValue
 
 
@@ -46,7 +46,9 @@ class Invitations(Accounts):
 
         def unit(tx: Tx) -> None:
             self._load_active(tx, admin.id).require(Role.ADMIN)
-            self._add_link(tx, token, LinkKind.INVITE, name=named, roles=held)
+            # Who will register has an id from now on: the name is sealed with their own key.
+            new = new_id("usr")
+            self._add_link(tx, token, LinkKind.INVITE, name=named, roles=held, person_id=new)
             facts: dict[str, JsonValue] = {
                 "action": "person-invited",
                 "roles": sorted(held),
@@ -98,10 +100,10 @@ class Invitations(Accounts):
     ) -> None:
         expires_at = tx.now + LINK_LIFETIME
         new = SetupLink(secret_hash(token), kind, name, roles, person_id, expires_at, used=False)
-        rows.add_link(tx, new)
+        rows.add_link(tx, self._texts, new)
 
     def _usable_link(self, tx: Tx, hash_: str) -> SetupLink:
-        link = rows.link_by_hash(tx, hash_)
+        link = rows.link_by_hash(tx, self._texts, hash_)
         if link is None:
             raise Refused(Kind.UNAUTHENTICATED, "the link is not valid; ask for a new one")
         link.require_usable(self._now())

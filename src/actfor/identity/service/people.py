@@ -33,6 +33,7 @@ from actfor.identity.service.passkeys import credential_id
 from actfor.store import Tx, new_id
 from actfor.wire.canonical import JsonObject, JsonValue
 
+_CONTEXT = "ceremony.context"
 _TOUCH_EVERY = timedelta(minutes=1)
 
 
@@ -54,7 +55,8 @@ class PeopleService(Invitations):
             link = self._usable_link(tx, hash_)
             called = parse_person_name(link.name or name or "")
             person_id = link.person_id or new_id("usr")
-            self._begin(tx, id_, "register", challenge, hash_, [person_id, called])
+            sealed = self._texts.seal(tx, person_id, _CONTEXT, id_, called)
+            self._begin(tx, id_, "register", challenge, hash_, [person_id, sealed])
             return person_id, called, rows.passkeys_of(tx, person_id)
 
         person_id, called, known = await self._database.write(unit)
@@ -67,13 +69,14 @@ class PeopleService(Invitations):
             Refused: UNAUTHENTICATED (wrong or second answer, spent link), CONFLICT (passkey known).
         """
         challenge, hash_, context = await self._take(ceremony_id, "register")
-        person_id, called = context
+        person_id, sealed = context
         now = self._now()
         passkey = self._party.verify_creation(person_id, challenge, response, now)
 
         def unit(tx: Tx) -> SignedIn:
             link = self._usable_link(tx, hash_)
-            if not rows.use_link(tx, hash_):
+            called = self._texts.open(tx, _CONTEXT, ceremony_id, sealed)
+            if called is None or not rows.use_link(tx, hash_):
                 raise Refused(Kind.UNAUTHENTICATED, "the link is not valid; ask for a new one")
             person = self._registered(tx, link, person_id, called, now)
             if not rows.add_passkey(tx, passkey):
@@ -151,7 +154,9 @@ class PeopleService(Invitations):
         if not 20 <= len(cookie) <= 100:
             raise Refused(Kind.UNAUTHENTICATED, "sign in first")
         now = self._now()
-        found = await self._database.read(lambda tx: rows.session_by_hash(tx, secret_hash(cookie)))
+        found = await self._database.read(
+            lambda tx: rows.session_by_hash(tx, self._texts, secret_hash(cookie))
+        )
         if found is None:
             raise Refused(Kind.UNAUTHENTICATED, "sign in first")
         person, session = found
@@ -181,7 +186,7 @@ class PeopleService(Invitations):
         if link.kind is LinkKind.OPERATOR and rows.person_count(tx):
             raise Refused(Kind.CONFLICT, "there is an operator already; ask for an invitation")
         person = Person(person_id, called, link.roles, PersonState.ACTIVE, 1, now)
-        rows.add_person(tx, person)
+        rows.add_person(tx, self._texts, person)
         return person
 
     def _open_session(self, tx: Tx, person: Person, passkey: bytes, now: datetime) -> SignedIn:

@@ -278,10 +278,10 @@ def _load(tx: Tx, name: str) -> Agent:
 
 
 def _require_active(tx: Tx, person: Person) -> None:
-    current = people_rows.person_by_id(tx, person.id)
-    if current is None:
+    state = people_rows.person_state(tx, person.id)
+    if state is None:
         raise Refused(Kind.DENIED, "the person's account is unknown")
-    current.require_active()
+    replace(person, state=state).require_active()
 
 
 def _measure_draft(draft: ReferenceDraft) -> tuple[Reference, Tree | None]:

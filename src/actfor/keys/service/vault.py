@@ -11,7 +11,7 @@ ago still seals, but what it seals can never be opened again.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from actfor.errors import Kind, Refused
@@ -21,6 +21,7 @@ from actfor.keys.erasable import Erasable
 from actfor.keys.kek import Kek
 from actfor.keys.kek.memory import PROCESS
 from actfor.keys.repository import Root, Wrapped
+from actfor.keys.service.texts import DataKey, Erased, Texts
 from actfor.store import Tx, new_id
 
 INSTALLATION: Final = ""
@@ -29,22 +30,6 @@ INSTALLATION: Final = ""
 _MAX_REMEMBERED: Final = 10_000
 K = TypeVar("K")
 V = TypeVar("V")
-
-
-@dataclass(frozen=True, slots=True)
-class DataKey:
-    """A data key that is ready to seal."""
-
-    id: str
-    cipher: Cipher
-
-
-@dataclass(frozen=True, slots=True)
-class Erased:
-    """A data key that is gone, and the leaf that says so; 0 in a copy that was made before."""
-
-    id: str
-    leaf: int
 
 
 class Vault:
@@ -66,6 +51,7 @@ class Vault:
         self._roots: dict[bytes, Cipher] = {}
         self._unwrapped: dict[bytes, Cipher] = {}
         self._sealing: dict[str, DataKey] = {}  # by subject: committed, not known to be erased
+        self.texts = Texts(self.key_of, self.find)
 
     @property
     def kek(self) -> Kek:
@@ -157,6 +143,7 @@ class Vault:
         After the erasure's own transaction, and at each start: a crash may have come between. On
         each node, where each has a copy of the file.
         """
+        self.texts.forget()
         return 0 if self._outside is None else self._outside.cut(repository.gone_data_keys(tx))
 
     def cut_out(self, tx: Tx) -> list[str]:
@@ -166,6 +153,7 @@ class Vault:
 
     def forget(self, subject: str, wrapped: bytes | None = None) -> None:
         """Drop what is remembered of a subject's key, so that it is looked up again."""
+        self.texts.forget()
         with self._lock:
             self._sealing.pop(subject, None)
             if wrapped is not None:
