@@ -37,11 +37,7 @@ def run(plan: Plan) -> Tally:
     )
     todo = _numbered(plan)
     for told in in_processes(partial(_interrupt, plan, setting, todo), AT_ONCE):
-        tally.acknowledged += told["acknowledged"]
-        tally.double_spent += told["double_spent"]
-        tally.problems += told["problems"]
-        for name, value in told["figures"].items():
-            tally.count(name, value)
+        tally.add(told)
     os.close(todo)
     return tally
 

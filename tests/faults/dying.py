@@ -8,7 +8,7 @@ import os
 import signal
 import sqlite3
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -111,13 +111,13 @@ class Unanswered:
             await asyncio.sleep(0.001)
 
 
-def in_a_child(work: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+def in_a_child(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Do it in a process of its own; what it told, ``crashed`` if it failed, empty if it died."""
     receiving, sending = os.pipe()
     child = fork()
     if child == 0:
         try:
-            told = asyncio.run(_awaited(work))
+            told = work()
         except BaseException as cause:
             told = {"crashed": repr(cause)}
         finally:
@@ -130,10 +130,6 @@ def in_a_child(work: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
     os.waitpid(child, 0)
     found: dict[str, Any] = json.loads(text) if text else {}
     return found
-
-
-async def _awaited(work: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
-    return await work()
 
 
 # -- what is found afterwards ------------------------------------------------------------------------

@@ -72,7 +72,7 @@ def _one(plan: Plan, tally: Tally, server: tuple[Path, str], steps: list[str], a
 def _killed(plan: Plan, journal: Path, url: str, at: int | None) -> dict[str, Any]:
     for old in plan.folder.glob("governed*"):
         shutil.rmtree(old) if old.is_dir() else old.unlink()
-    return in_a_child(lambda: _call(plan, journal, url, at))
+    return in_a_child(lambda: asyncio.run(_call(plan, journal, url, at)))
 
 
 async def _call(plan: Plan, journal: Path, url: str, die_before: int | None) -> dict[str, Any]:

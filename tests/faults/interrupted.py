@@ -79,7 +79,7 @@ class Interrupted:
             if old.is_file():
                 old.unlink()
         shutil.copy(self.base, self.work)
-        told = in_a_child(lambda: self._act(die_before))
+        told = in_a_child(lambda: asyncio.run(self._act(die_before)))
         if "crashed" in told or (die_before is not None and told):
             self._wrong(die_before, f"was not interrupted: {told}")
         return {"steps": [], "shapes": []} | told
