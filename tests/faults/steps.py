@@ -7,15 +7,20 @@ A step is named by what it does and by how often that was done before.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from random import Random
 from types import FrameType
 from typing import Any, Self
+
+from tests.faults.dying import in_a_child
+from tests.faults.harness import Plan, Tally, in_processes
 
 FILES = frozenset(
     {
@@ -27,6 +32,7 @@ FILES = frozenset(
     }
 )  # fmt: skip
 SQL = frozenset({"execute", "executemany", "commit", "rollback"})
+AT_ONCE = 2
 READS = ("SELECT", "PRAGMA", "EXPLAIN", "WITH")
 
 Step = tuple[str, int]
@@ -95,6 +101,36 @@ def _postgres(frame: FrameType) -> str | None:
     if frame.f_code.co_name not in SQL:
         return None
     return _statement(frame, frame.f_code.co_name)
+
+
+def killed_at(work: Callable[[], object], die_before: Step | None) -> dict[str, Any]:
+    """Do it in a process of its own; empty if it was killed, else its ``steps``, or ``crashed``."""
+
+    def watched() -> dict[str, Any]:
+        with Steps(die_before) as steps:
+            work()
+        steps(ANSWERED[0])
+        return {"steps": steps.seen}
+
+    return in_a_child(watched)
+
+
+def at_each(
+    plan: Plan, tally: Tally, chosen: Sequence[Step], one: Callable[[Tally, Step], None]
+) -> None:
+    """Call ``one`` for each step, two at a time, each in a process that has a tally of its own."""
+
+    def share(number: int) -> dict[str, Any]:
+        own = Tally()
+        gc.freeze()  # what stands here is not written to in each of many children
+        for step in chosen[number::AT_ONCE]:
+            if plan.mutant is None or own.sound:
+                one(own, step)
+                own.count("crashes")
+        return asdict(own)
+
+    for told in in_processes(share, AT_ONCE):
+        tally.add(told)
 
 
 def some(steps: Iterable[Step], rng: Random, most: int) -> list[Step]:

@@ -13,13 +13,12 @@ one's migration is killed in the middle and then succeeds: nothing that it ackno
 from __future__ import annotations
 
 import asyncio
-import gc
 import shutil
 import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ from tests.faults.harness import Plan, Rig, Tally, in_processes
 from tests.faults.node import START, Node, Setting, examine, prepare
 from tests.faults.old_databases import Old, PostgresOld, SqliteOld
 from tests.faults.places import kinds
-from tests.faults.steps import ANSWERED, Step, Steps, some
+from tests.faults.steps import Step, Steps, at_each, killed_at, some
 
 from actfor.errors import Refused
 from actfor.store import migrations
@@ -43,7 +42,6 @@ MOST: dict[str | None, int | None] = {"0001": None, None: 12}
 """Steps in the short column, by the schema that it begins with; all steps where it is the first."""
 ON_POSTGRES = 3  # so many steps for each cycle
 TOGETHER = 15.0
-AT_ONCE = 2
 
 
 def run(plan: Plan) -> Tally:
@@ -77,7 +75,7 @@ class Upgraded:
         self.migrate = MIGRATE[plan.mutant]
         url = old.fresh()
         self.before = old.whole(url)
-        told = self._child(url, None)
+        told = killed_at(lambda: self.migrate(url), None)
         self.steps = [*map(_step, told.get("steps", ()))]
         if not self.steps:
             self._wrong("-", f"is not brought to this release: {told}")
@@ -85,24 +83,16 @@ class Upgraded:
         old.done(url)
 
     def killed(self, most: int | None) -> None:
-        """At each step, or at so many; two at a time."""
+        """At each step, or at so many."""
         chosen = self.steps if most is None else some(self.steps, self.plan.rng, most)
-        for told in in_processes(partial(self._share, chosen), AT_ONCE):
-            self.tally.add(told)
+        at_each(self.plan, self.tally, chosen, self._one)
 
-    def _share(self, chosen: list[Step], number: int) -> dict[str, Any]:
-        self.tally = Tally()
-        gc.freeze()  # what stands here is not written to in each of many children
-        at_commit = self.steps.index(("commit", 0)) if ("commit", 0) in self.steps else -1
-        for step in chosen[number::AT_ONCE]:
-            if self.plan.mutant is None or self.tally.sound:
-                self._one(step, committed=self.steps.index(step) > at_commit)
-        return asdict(self.tally)
-
-    def _one(self, step: Step, *, committed: bool) -> None:
+    def _one(self, tally: Tally, step: Step) -> None:
+        self.tally = tally
+        committed = ("commit", 0) in self.steps[: self.steps.index(step)]
         url = self.old.fresh()
         where = f"{step[0]} ({step[1] + 1})"
-        if told := self._child(url, step):
+        if told := killed_at(lambda: self.migrate(url), step):
             self._wrong(where, f"was not interrupted: {told}")
         if self.old.whole(url) != (self.after if committed else self.before):
             self._wrong(where, "left neither the old database nor the new one")
@@ -113,16 +103,6 @@ class Upgraded:
         elif self.setting is not None:
             asyncio.run(self._serves(replace(self.setting, url=url), where))
         self.old.done(url)
-        self.tally.count("crashes")
-
-    def _child(self, url: str, die_before: Step | None) -> dict[str, Any]:
-        def bring() -> dict[str, Any]:
-            with Steps(die_before) as steps:
-                self.migrate(url)
-            steps(ANSWERED[0])
-            return {"steps": steps.seen}
-
-        return in_a_child(bring)
 
     def _again(self, url: str) -> dict[str, Any]:
         self.migrate(url)
