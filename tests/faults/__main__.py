@@ -32,6 +32,8 @@ RIGS = {
     "R14": "tamper",
     "R15": "rollback",
     "R16": "key_rotation",
+    "R21": "upgrade",
+    "R22": "cut_short",
 }
 
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from sqlalchemy import bindparam, update
 from tests.conftest import Clock
-from tests.faults.crash_points import _world
+from tests.faults.arranged import world_of
 from tests.faults.node import START, Node, Parts, Setting, permitted, prepare
 
 from actfor.audit import Revocable
@@ -196,7 +196,7 @@ async def stage(url: str, folder: Path) -> Stage:
 
 
 async def _of_another_person(node: Node, setting: Setting) -> Delegation:
-    world = _world(node, setting)
+    world = world_of(node, setting)
     name = setting.delegations[WAYS.index("person")].agent_name
     bob, _ = await world.house.invite(setting.person, "Bob", "member")
     mandate = await node.delegation.commit_mandate(bob, _draft(node, setting, name))
@@ -207,7 +207,7 @@ async def _of_another_person(node: Node, setting: Setting) -> Delegation:
 
 async def _below(node: Node, setting: Setting, root: Delegation) -> tuple[Delegation, str]:
     """A token of a sub-agent: its grant hangs below another one."""
-    world = _world(node, setting)
+    world = world_of(node, setting)
     holder = await world.attest(root.agent_name)
     made = await world.exchange(holder, await world.subject(root.mandate))
     child = (await world.authenticate(holder, made.access_token)).delegation
@@ -218,7 +218,7 @@ async def _below(node: Node, setting: Setting, root: Delegation) -> tuple[Delega
 
 def _draft(node: Node, setting: Setting, name: str) -> Any:
     grant = {"server": "crm", "tools": ["read_query"], "effects": ["read"]}
-    return _world(node, setting).draft(name, grants=[grant], budget={"calls": 1_000_000})
+    return world_of(node, setting).draft(name, grants=[grant], budget={"calls": 1_000_000})
 
 
 async def _endorsed(node: Node, setting: Setting, n: int) -> str:

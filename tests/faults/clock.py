@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.conftest import Clock
 from tests.fakes.delegation_world import CRM, World
-from tests.faults.crash_points import _world
+from tests.faults.arranged import world_of
 from tests.faults.harness import Plan, Rig, Tally, in_processes
 from tests.faults.node import START, Node, Parts, Setting, examine, prepare
 
@@ -77,7 +77,7 @@ class Stepping:
         self.number = 0
 
     async def there_and_back(self, step: float, number: int) -> None:
-        world = _world(self.node, self.setting)
+        world = world_of(self.node, self.setting)
         holder = await world.attest(self.setting.delegations[0].agent_name)
         subject = await world.subject(self.setting.delegations[0].mandate)
         token = (await world.exchange(holder, subject)).access_token

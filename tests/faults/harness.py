@@ -49,6 +49,16 @@ class Tally:
     def count(self, name: str, value: float = 1) -> None:
         self.figures[name] = self.figures.get(name, 0) + value
 
+    def add(self, told: Mapping[str, Any]) -> None:
+        """What a process of the rig found (``dataclasses.asdict`` of its tally)."""
+        self.acknowledged += told["acknowledged"]
+        self.lost += told["lost"]
+        self.double_spent += told["double_spent"]
+        self.permits_after_revoke += told["permits_after_revoke"]
+        self.problems += told["problems"]
+        for name, value in told["figures"].items():
+            self.count(name, value)
+
     def found(self) -> dict[str, Any]:
         """What was wrong, for people."""
         shown = {

@@ -16,15 +16,15 @@ from typing import Any, Final
 from tests.fakes.console_people import exact_call
 from tests.fakes.delegation_world import BANK, CRM, ISSUER, Holder
 from tests.fakes.identity_process import code_tree, draft
-from tests.faults.crash_points import (
-    _challenged,
-    _device,
-    _device_approved,
-    _exchanging,
-    _invited,
-    _login_proof,
-    _signing_in,
-    _world,
+from tests.faults.arranged import (
+    challenged,
+    device,
+    device_approved,
+    exchanging,
+    invited,
+    login_proof,
+    signing_in,
+    world_of,
 )
 from tests.faults.node import Node, Setting, permitted, sign
 from tests.faults.ruling import Ruling, keys_of
@@ -85,17 +85,17 @@ async def _people_and_agents(node: Node, setting: Setting, n: int) -> list[Thing
     yes = {}
     for racer in range(0, RACERS, 2):
         yes[racer] = sign(setting, await node.approvals.options(setting.person, asked.id))
-    redeemed, proof = await _device_approved(node, setting)
-    again = {racer: _login_proof(node) for racer in range(1, RACERS)}
+    redeemed, proof = await device_approved(node, setting)
+    again = {racer: login_proof(node) for racer in range(1, RACERS)}
     only = replace(setting, delegations=setting.delegations[:1])
     return [
         Thing("answer", str(n), (asked.id, yes)),
         Thing("device code", str(n), (redeemed, proof, again)),
-        Thing("device answer", str(n), await _device(node, setting)),
-        Thing("ceremony of a registration", str(n), await _invited(node, setting)),
-        Thing("ceremony of a sign-in", str(n), await _signing_in(node, setting)),
-        Thing("attestation challenge", str(n), await _challenged(node, setting)),
-        Thing("proof of an exchange", str(n), await _exchanging(node, only)),
+        Thing("device answer", str(n), await device(node, setting)),
+        Thing("ceremony of a registration", str(n), await invited(node, setting)),
+        Thing("ceremony of a sign-in", str(n), await signing_in(node, setting)),
+        Thing("attestation challenge", str(n), await challenged(node, setting)),
+        Thing("proof of an exchange", str(n), await exchanging(node, only)),
         Thing("invitation", str(n), await _one_link(node, setting)),
     ]
 
@@ -133,7 +133,7 @@ async def _one_count(node: Node, setting: Setting) -> list[Any]:
 
 
 async def _taken_back(node: Node, setting: Setting, n: int) -> list[Thing]:
-    world, name = _world(node, setting), setting.delegations[0].agent_name
+    world, name = world_of(node, setting), setting.delegations[0].agent_name
     mandate = await world.mandate(name)
     holder = await world.attest(name)
     issued = await world.exchange(holder, await world.subject(mandate))
@@ -164,7 +164,7 @@ async def _limits(node: Node, setting: Setting) -> list[Thing]:
         ("recipients a day", CRM, crm, {"windows": [{"per": "day", "recipients": 2}]}, 2),
         ("money", BANK, bank, euros, 7),
     ]
-    world, made = _world(node, setting), []
+    world, made = world_of(node, setting), []
     holder = await world.attest(setting.delegations[0].agent_name)
     for at, (kind, audience, grant, budget, worth) in enumerate(wanted):
         delegation = await _delegated(
@@ -177,7 +177,7 @@ async def _limits(node: Node, setting: Setting) -> list[Thing]:
 async def _delegated(
     node: Node, setting: Setting, holder: Holder, audience: str, **draft_: Any
 ) -> Delegation:
-    world = _world(node, setting)
+    world = world_of(node, setting)
     mandate = await world.mandate(holder.agent.name, **draft_)
     issued = await world.exchange(holder, await world.subject(mandate), resource=audience)
     return (await world.authenticate(holder, issued.access_token, audience)).delegation
@@ -185,7 +185,7 @@ async def _delegated(
 
 async def unlimited(node: Node, setting: Setting) -> Delegation:
     """A delegation whose budget is no limit, for all races but those about budgets."""
-    holder = await _world(node, setting).attest(setting.delegations[0].agent_name)
+    holder = await world_of(node, setting).attest(setting.delegations[0].agent_name)
     grant = {"server": "crm", "tools": ["read_query"], "effects": ["read"]}
     budget = {"calls": 1_000_000}
     return await _delegated(node, setting, holder, CRM, grants=[grant], budget=budget)
@@ -193,7 +193,7 @@ async def unlimited(node: Node, setting: Setting) -> Delegation:
 
 async def _proofs(node: Node, setting: Setting) -> list[Thing]:
     """A proof that came with a wish, and one of a command line."""
-    world = _world(node, setting)
+    world = world_of(node, setting)
     holder = await world.attest(setting.delegations[0].agent_name)
     authority = setting.delegations[0].mandate.authority
     details = to_authorization_details(authority, resources=node.delegation.resources)
@@ -225,7 +225,7 @@ async def _rare(node: Node, setting: Setting) -> list[Thing]:
     folder = Path(setting.folder)
     root = code_tree(folder / "newcomer")
     await node.agents.register(setting.person, draft(code_tree(folder / "bad"), "bad"))
-    begun = await _invited(node, setting)
+    begun = await invited(node, setting)
     erased = (await node.people.register(*begun)).person.id
     await node.database.write(lambda tx: exports.begin(tx, "siem", 0))
     keys = await keys_of(node)

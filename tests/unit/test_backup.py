@@ -1,84 +1,39 @@
 """Backup, verify, restore: one file, what it says is so, and nothing revoked comes back."""
 
 import asyncio
+import fcntl
 import json
 import shutil
 import stat
 import sys
 import zipfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import pytest
 from tests.fakes import postgres
-from tests.fakes.console_authenticator import Passkey
-from tests.fakes.gateway_world import EVERYTHING, counting_http, register
+from tests.fakes.backup_world import (
+    CANARY,
+    Scene,
+    backed_up,
+    check_nothing_came_back,
+    configured,
+    live,
+    running,
+)
+from tests.fakes.gateway_world import counting_http
 
 from actfor.audit import Event, EventType
-from actfor.delegation import MandateDraft
 from actfor.errors import Kind, Refused
 from actfor.gateway.model import Http
-from actfor.identity import AgentState, Person, PersonState
-from actfor.keys import Purpose
-from actfor.server import Settings, load, restore, verify_backup, write_backup
-from actfor.server.wiring import Services, build
+from actfor.identity import PersonState
+from actfor.server import restore, verify_backup, write_backup
+from actfor.server.wiring import build
 from actfor.store import Tx, new_id
 from actfor.store.migrations import UNFINISHED
-from actfor.wire import jose
 from actfor.wire.log_entry import pseudonym
-from actfor.wire.rar import Authority, Budget, Grant
-
-CANARY = "Carol Canary"
-
-
-def configured(folder: Path, database: str | None = None) -> Settings:
-    return load(mode="dev", data=folder, database=database, port=8799)
-
-
-@asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Services]:
-    application = await build(settings, with_default_policies=True)
-    try:
-        yield application.services
-    finally:
-        await application.close()
-
-
-@dataclass
-class Cast:
-    olivia: Person
-    bob: Person
-    carol: Person
-    mandate: str
-    token: str
-    key: str
-
-
-async def join(services: Services, token: str, name: str) -> Person:
-    passkey = Passkey(services.people.origins[0])
-    begun = await services.people.register_options(token, name)
-    return (await services.people.register(begun.id, passkey.create(begun.options))).person
-
-
-async def live(services: Services, upstream: Http, folder: Path) -> Cast:
-    people = services.people
-    olivia = await join(services, await people.create_setup_link(), "Olivia")
-    bob = await join(services, await people.invite(olivia, "Bob", ["admin"]), "Bob")
-    carol = await join(services, await people.invite(olivia, CANARY, ["member"]), CANARY)
-    agent = await register(services.agents, olivia, folder, services.database)
-    await services.catalog.add_server(olivia, "counting", upstream, approve_listed=True)
-    authority = Authority((Grant("counting", ("*",), EVERYTHING),), Budget())
-    until = services.clock() + timedelta(hours=2)
-    draft = MandateDraft(agent.name, "keep the books", authority, until)
-    mandate = await services.delegation.commit_mandate(olivia, draft)
-    await services.delegation.commit_mandate(carol, draft)
-    token = await services.delegation.subject_token(olivia, mandate.id)
-    await services.audit.checkpoint()
-    return Cast(olivia, bob, carol, mandate.id, token, services.audit.verifier_key)
 
 
 @pytest.fixture(scope="module")
@@ -87,27 +42,9 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Http]:
         yield Http(url)
 
 
-@dataclass
-class Scene:
-    settings: Settings
-    cast: Cast
-    file: Path
-    data: Path
-
-
 @pytest.fixture
 async def scene(tmp_path: Path, upstream: Http) -> Scene:
-    """A backup, and after it: a mandate revoked, Bob disabled, Carol erased, an agent retired."""
-    settings = configured(tmp_path / "data")
-    file = tmp_path / "monday.backup"
-    async with running(settings) as services:
-        cast = await live(services, upstream, tmp_path)
-        await asyncio.to_thread(write_backup, settings, file)
-        await services.delegation.revoke_mandate(cast.olivia, cast.mandate, "over")
-        await services.people.change(cast.olivia, cast.bob.id, state=PersonState.DISABLED)
-        await services.erasure.erase(cast.olivia, cast.carol.id)
-        await services.agents.retire(cast.olivia, "bookkeeper", "no longer")
-    return Scene(settings, cast, file, tmp_path / "data")
+    return await backed_up(tmp_path, upstream)
 
 
 def canary_in(folder: Path) -> list[str]:
@@ -133,6 +70,51 @@ async def test_a_backup_is_one_private_file_that_verifies(scene: Scene) -> None:
         (scene.data / "keys/kek.key").read_bytes()[22:86],
     ):
         assert secret not in content
+
+
+async def test_what_a_killed_backup_left_is_overwritten_and_is_nobodys_to_read(
+    scene: Scene,
+) -> None:
+    left = scene.file.with_name("tuesday.part")
+    left.write_bytes(b"cut short" * 100_000)
+    left.chmod(0o644)
+    write_backup(scene.settings, scene.file.with_name("tuesday"))
+    assert verify_backup(scene.settings, scene.file.with_name("tuesday")).problems == ()
+    assert stat.S_IMODE(scene.file.with_name("tuesday").stat().st_mode) == 0o600
+    assert not left.exists()
+
+
+async def test_a_backup_takes_no_other_file_for_its_own(scene: Scene, tmp_path: Path) -> None:
+    part, precious = tmp_path / "tuesday.part", tmp_path / "precious"
+    precious.write_text("somebody's")
+    part.symlink_to(precious)
+    with pytest.raises(Refused, match="symbolic links"):
+        write_backup(scene.settings, tmp_path / "tuesday")
+    part.unlink()
+    with part.open("w") as another:
+        fcntl.flock(another, fcntl.LOCK_EX)
+        with pytest.raises(Refused, match="another process's"):
+            write_backup(scene.settings, tmp_path / "tuesday")
+    with pytest.raises(Refused, match="exists already"):
+        write_backup(scene.settings, precious)
+    assert precious.read_text() == "somebody's"
+    assert sorted(each.name for each in tmp_path.glob("precious*")) == ["precious"]
+
+
+async def test_a_database_that_never_got_its_tables_is_replaced(
+    scene: Scene, tmp_path: Path
+) -> None:
+    """What a server leaves that was killed in its first start: nobody is vouched for by it."""
+    shutil.copytree(scene.data / "keys", tmp_path / "new/keys")
+    (tmp_path / "new/actfor.db").touch()
+    new = configured(tmp_path / "new")
+    with pytest.raises(Refused, match="--operator"):
+        await restore(new, scene.file, key=scene.cast.key, replace=True)
+    ledger = scene.data / "erasures.jsonl"
+    await restore(
+        new, scene.file, key=scene.cast.key, replace=True, operators=["Olivia"], erasures=ledger
+    )
+    await check_nothing_came_back(scene, new)
 
 
 def rewritten(file: Path, to: Path, change: dict[str, bytes]) -> Path:
@@ -180,22 +162,6 @@ async def test_a_backup_that_somebody_else_signed_is_refused(scene: Scene, tmp_p
     with pytest.raises(Refused) as refused:
         verify_backup(other, forged, scene.cast.key)
     assert refused.value.kind is Kind.DENIED
-
-
-async def check_nothing_came_back(scene: Scene, settings: Settings) -> None:
-    async with running(settings) as services:  # starts, guarded
-        cast = scene.cast
-        assert (await services.audit.verify()).ok
-        assert (await services.delegation.mandate(cast.mandate)).state == "revoked"
-        assert (await services.people.person(cast.bob.id)).state is PersonState.DISABLED
-        assert (await services.people.person(cast.olivia.id)).state is PersonState.ACTIVE
-        assert (await services.agents.show("bookkeeper")).state is not AgentState.ACTIVE
-        kid = jose.kid_of(cast.token)
-        assert kid not in {k.kid for k in services.keys.signers(Purpose.ACCESS_TOKEN)}
-        with pytest.raises(Refused, match="revoked"):
-            await services.database.read(lambda tx: services.keys.check(tx, kid))
-        assert services.audit.verifier_key != cast.key
-        assert [e.type for e in await services.audit.search(limit=100)].count("recover") == 1
 
 
 async def test_nothing_that_was_revoked_since_comes_back(scene: Scene) -> None:

@@ -14,12 +14,14 @@ nothing any more. Ids, times, states and the names of agents and tools are in cl
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
 import zipfile
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -75,32 +77,73 @@ class _Hashing:
 def write_backup(settings: Settings, file: Path, clock: Callable[[], datetime] = utc) -> Backup:
     """Write a backup of the database that the settings name. The server may go on serving.
 
+    Where it is cut short, `FILE.part` is what is left of it, and the next takes its place.
+
     Raises:
-        Refused: CONFLICT if the file exists, there is no database, or an older release left
-            personal text in clear in it; BUSY if it cannot be read.
+        Refused: CONFLICT if the file exists or is being written, or an older release left personal
+            text in clear in the database; NOT_FOUND if there is no database, MALFORMED if the file
+            cannot be made; BUSY if the database cannot be read.
     """
     _require_database(settings)
     vault = open_vault(settings)
+    with _named_when_whole(file) as raw, zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED) as archive:
+        return store.read_snapshot(
+            settings.database_url, clock, lambda tx: _write(tx, archive, vault, settings, clock())
+        )
+
+
+@contextmanager
+def _named_when_whole(file: Path) -> Iterator[IO[bytes]]:
+    """A private file that has its name only when all of it is on the disk.
+
+    Until then it is `FILE.part`; what a killed process left there is overwritten.
+    """
+    part = file.with_name(file.name + ".part")
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError as cause:
-        raise Refused(Kind.CONFLICT, f"`{file}` exists already") from cause
+        raw = os.fdopen(os.open(part, flags, 0o600), "r+b")
     except OSError as error:
-        raise Refused(Kind.MALFORMED, f"`{file}`: {error.strerror}") from None
-    try:
-        with os.fdopen(handle, "wb") as raw:
-            with zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED) as archive:
-                made = store.read_snapshot(
-                    settings.database_url,
-                    clock,
-                    lambda tx: _write(tx, archive, vault, settings, clock()),
-                )
+        raise Refused(Kind.MALFORMED, f"`{part}`: {error.strerror}") from None
+    with raw:
+        _claim(raw, part)
+        try:
+            _refuse_to_replace(file)
+            raw.truncate()
+            yield raw
             raw.flush()
             os.fsync(raw.fileno())
-    except BaseException:
-        file.unlink(missing_ok=True)
-        raise
-    return made
+            part.rename(file)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    _sync(file.parent)
+
+
+def _claim(raw: IO[bytes], part: Path) -> None:
+    """For this process alone, as long as it lives; a file of ours, and still of that name."""
+    try:
+        fcntl.flock(raw, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.fchmod(raw.fileno(), 0o600)  # refused where it is another user's
+        found = os.fstat(raw.fileno())
+        ours = found.st_uid == os.geteuid() and part.stat().st_ino == found.st_ino
+    except OSError:
+        ours = False
+    if not ours:
+        raise Refused(Kind.CONFLICT, f"`{part}` is another process's, or another user's")
+
+
+def _refuse_to_replace(file: Path) -> None:
+    if file.exists():
+        raise Refused(Kind.CONFLICT, f"`{file}` exists already")
+
+
+def _sync(folder: Path) -> None:
+    """The name is on the disk, too."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _write(

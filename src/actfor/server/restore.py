@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sqlite3
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,7 +151,7 @@ def _people_now(settings: Settings) -> dict[str, Person] | None:
     """Who may what by the database that is to be replaced; None if it cannot be read."""
     try:
         found = store.read_snapshot(settings.database_url, utc, PeopleService.everyone_of)
-    except Refused:
+    except (Refused, sqlite3.OperationalError):  # the latter: it never got its tables
         return None
     return {one.id: one for one in found}
 
