@@ -17,7 +17,7 @@ from actfor.authorization.intent.text import normal, stem, words
 from actfor.authorization.intent.values import is_path, number_key
 from actfor.authorization.model import Fact, ToolEffect
 from actfor.gateway.provenance.labels import Label, SlotTrace
-from actfor.gateway.sql import classify_sql
+from actfor.gateway.sql import effect_of
 
 _SMALL: Final = Decimal(50)
 """As `small-payment-in-mandate` in default.cedar."""
@@ -84,6 +84,8 @@ class Findings:
     """The largest number in all the words."""
     filled: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """What the words themselves put into slots, by the stem of the noun beside it."""
+    dialects: Mapping[str, str] = field(default_factory=dict)
+    """In which SQL an argument is written, by its pointer, where the operator's overlay says it."""
 
 
 def facts_of(found: Findings) -> dict[str, Fact]:
@@ -182,7 +184,8 @@ def _doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
         if kind is SinkType.URL and slot.how in {"exact", "part"} and found.matter:
             return False  # a link as it was posted, where the words speak of such: nothing leaves
         if kind is SinkType.COMMAND and slot.how == "none":
-            return classify_sql(slot.value) is not ToolEffect.READ  # it only looks, as was granted
+            dialect = found.dialects.get(slot.pointer)
+            return effect_of(slot.value, dialect) is not ToolEffect.READ  # looks, as was granted
         return kind in {SinkType.URL, SinkType.COMMAND} and label >= Label.UNKNOWN
     if Deed.LOGIN in found.tool.deeds:
         return False  # a credential or code, given to the service it is for
