@@ -88,7 +88,14 @@ async def desk(
     await world.add(transport=upstream)
     house = world.house
     calls = ForeignCalls(
-        Parts(world.agents, world.delegation, world.catalog, house.approvals, clock.now)
+        Parts(
+            world.agents,
+            world.delegation,
+            world.catalog,
+            house.approvals,
+            clock.now,
+            world.enforcer.memory.tool,
+        )
     )
     pages = Pages(lambda: [b"k" * 32], clock.now)
     pdp = Pdp(world.authorization, database, house.audit, pages, Options(look=calls))
@@ -121,6 +128,17 @@ async def test_a_read_in_the_mandate_is_permitted_and_recorded_with_its_epochs(d
     [record] = await desk.world.events(told["context"]["id"])
     assert record["facts"]["mandate"] == desk.mandate.id
     assert desk.mandate.id in record["facts"]["epochs"]["mandate"]
+
+
+async def test_a_definition_is_read_once_for_the_gateway_and_for_everybody_else(desk: Desk) -> None:
+    """Until somebody changes it: then it is another reading."""
+    memory = desk.world.enforcer.memory
+    assert memory.readings == 0
+    for _ in range(3):
+        assert (await desk.evaluate(desk.question("echo", "read")))["decision"] is True
+    assert memory.readings == 1
+    await desk.evaluate(desk.question())
+    assert memory.readings == 2
 
 
 async def test_a_search_finds_what_an_evaluation_would_permit(desk: Desk) -> None:

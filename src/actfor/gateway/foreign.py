@@ -24,6 +24,7 @@ from actfor.errors import Kind, Refused
 from actfor.gateway.catalog import Catalog
 from actfor.gateway.effects import Judged, judge
 from actfor.gateway.model import Tool
+from actfor.gateway.provenance import KnownTool
 from actfor.gateway.untraced import untraced
 from actfor.identity import Agent, AgentService
 from actfor.identity.model import AgentState
@@ -38,13 +39,14 @@ MANDATE, ARGUMENTS, APPROVAL = "mandate", "arguments", "approval"
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the foreign calls stand on."""
+    """What the foreign calls stand on. ``read`` is a tool as provenance reads it, remembered."""
 
     agents: AgentService
     delegation: DelegationService
     catalog: Catalog
     approvals: ApprovalService
     clock: Callable[[], datetime]
+    read: Callable[[Tool], KnownTool]
 
 
 class ForeignCalls:
@@ -145,7 +147,8 @@ class ForeignCall:
         effect = self.judged.effect
         # As in the gateway: a grave effect is not wanted because it is allowed.
         granted = grant is not None and effect not in GRAVE and grant.is_explicit
-        return untraced(self.mandate.goal, self.tool, effect, self.arguments, granted=granted)
+        known = self.parts.read(self.tool)
+        return untraced(self.mandate.goal, known, effect, self.arguments, granted=granted)
 
     def exact(self, version: str) -> ExactCall:
         """What a person approves: this question, under these policies, to the byte."""

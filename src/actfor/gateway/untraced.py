@@ -12,14 +12,12 @@ from functools import lru_cache
 
 from actfor.authorization.intent import Wish, read_words
 from actfor.authorization.model import Fact, ToolEffect
-from actfor.gateway.memory import known_tool
-from actfor.gateway.model import Tool
-from actfor.gateway.provenance.ledger import Ledger
+from actfor.gateway.provenance import KnownTool, Ledger
 from actfor.wire.canonical import JsonObject
 
 
 def untraced(
-    words: str, tool: Tool, effect: ToolEffect, arguments: JsonObject, *, granted: bool
+    words: str, tool: KnownTool, effect: ToolEffect, arguments: JsonObject, *, granted: bool
 ) -> Mapping[str, Fact]:
     """The facts about whose data a call carries, by the schema's names.
 
@@ -29,7 +27,7 @@ def untraced(
     """
     ledger = Ledger(_wish(words))
     ledger.missed()
-    facts = dict(ledger.trace(known_tool(tool), effect, arguments, granted=granted).facts)
+    facts = dict(ledger.trace(tool, effect, arguments, granted=granted).facts)
     facts.pop("relevant", None)
     if facts.get("effect_asked") != "no":
         facts.pop("effect_asked", None)

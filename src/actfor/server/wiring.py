@@ -318,7 +318,9 @@ async def _services(
         settings=gateway,
         clock=clock,
     )
-    foreign = ForeignCalls(Parts(agents, delegation, catalog, approvals, clock))
+    foreign = ForeignCalls(
+        Parts(agents, delegation, catalog, approvals, clock, enforcer.memory.tool)
+    )
     await catalog.start()
     await attestation.start()
     follow_others(
