@@ -319,7 +319,15 @@ async def _services(
         clock=clock,
     )
     foreign = ForeignCalls(
-        Parts(agents, delegation, catalog, approvals, clock, enforcer.memory.tool)
+        Parts(
+            agents,
+            delegation,
+            catalog,
+            approvals,
+            clock,
+            enforcer.memory.tool,
+            frozenset(settings.authzen_provenance),
+        )
     )
     await catalog.start()
     await attestation.start()
