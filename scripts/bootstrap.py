@@ -44,11 +44,12 @@ def _ensure(name: str) -> None:
     shutil.rmtree(target, ignore_errors=True)
     _venv(target)
     python = str(target / "bin" / "python")
-    # pip takes `pydantic[email]==…` for no pin of `pydantic`, which others need: the lock is whole.
-    whole = ["--no-deps"] if name == "bench" else []
-    _pip(python, "--require-hashes", *whole, "-r", str(lock))
+    # Every lock is whole (uv resolves all of it), so pip needs to look for nothing else; and it
+    # would take `pydantic[email]==…` for no pin of `pydantic`, which others need.
+    _pip(python, "install", "--require-hashes", "--no-deps", "-r", str(lock))
+    _pip(python, "check")  # a lock that leaves something out is found here, not at the first import
     if name == "dev":
-        _pip(python, "--no-deps", "--no-build-isolation", "-e", str(ROOT))
+        _pip(python, "install", "--no-deps", "--no-build-isolation", "-e", str(ROOT))
     if name == "intent":
         _see_source(python)
     stamp.write_text(wanted)
@@ -94,16 +95,17 @@ def _apt_install(package: str) -> bool:
     return True
 
 
-def _pip(python: str, *arguments: str) -> None:
+def _pip(python: str, command: str, *arguments: str) -> None:
     done = subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments],
+        [python, "-m", "pip", command, "--quiet", "--disable-pip-version-check", *arguments],
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
         sys.exit(
-            f"pip install {' '.join(arguments)} failed:\n{done.stdout[-4000:]}{done.stderr[-4000:]}"
+            f"pip {command} {' '.join(arguments)} failed:\n"
+            f"{done.stdout[-4000:]}{done.stderr[-4000:]}"
         )
 
 

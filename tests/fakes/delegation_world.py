@@ -153,6 +153,16 @@ class World:
         asked = token_exchange.parse(form(holder, subject, **params))
         return await self.delegation.exchange(asked, proof or self.verified(holder.key))
 
+    async def pass_on(
+        self, holder: Holder, token: str, to: str, *, proof: DpopProof | None = None, **params: Any
+    ) -> str:
+        """What ``holder`` hands to the agent named ``to``, made from its own access token."""
+        named = {"requested_actor": f"spiffe://{DOMAIN}/agent/{to}", **params}
+        asked = token_exchange.parse(form(holder, token, **named))
+        return (
+            await self.delegation.pass_on(asked, proof or self.verified(holder.key))
+        ).access_token
+
     async def authenticate(
         self, holder: Holder, token: str, audience: str = CRM, **changes: Any
     ) -> Proved:

@@ -32,6 +32,7 @@ from actfor.authorization.service import (
     Trials,
 )
 from actfor.delegation import DelegationService, Mandate, MandateDraft
+from actfor.delegation.http import delegation_routes
 from actfor.gateway.calls import Settings
 from actfor.gateway.catalog import Catalog
 from actfor.gateway.effects import Overlay
@@ -53,10 +54,10 @@ from actfor.identity import (
 from actfor.identity.model import Instance
 from actfor.identity.repository import agents as agent_rows
 from actfor.store import Database, new_id
-from actfor.wire import dpop
+from actfor.wire import dpop, jose
 from actfor.wire.jose import SigningKey
 from actfor.wire.rar import Authority, Budget, Flow, Grant
-from actfor.wire.spiffe import sign_jwt_svid
+from actfor.wire.spiffe import SpiffeId, sign_jwt_svid
 from actfor.wire.token_exchange import ExchangeRequest
 
 ISSUER = "http://localhost"
@@ -143,26 +144,48 @@ class World:
         mandate: Mandate | None = None,
         goal: str = "test the gateway",
         flows: tuple[Flow, ...] = (),
+        depth: int = 0,
     ) -> Token:
         """A delegated token, by the real exchange: mandate, subject token, SVID, proof."""
         acting, whose = agent or self.agent, person or self.operator
         now = self.house.clock()
         if mandate is None:
             authority = Authority(
-                grants or (Grant(server, ("*",), EVERYTHING),), budget or Budget(), flows=flows
+                grants or (Grant(server, ("*",), EVERYTHING),),
+                budget or Budget(),
+                max_depth=depth,
+                flows=flows,
             )
             draft = MandateDraft(acting.name, goal, authority, now + timedelta(hours=2), four_eyes)
             mandate = await self.delegation.commit_mandate(whose, draft)
         key = SigningKey.generate()
         subject = await self.delegation.subject_token(whose, mandate.id)
-        proof = dpop.build_proof(
-            key=key, method="POST", url=f"{self.issuer}/token", now=now, jti=new_id("jti")
-        )
         response = await self.delegation.exchange(
             ExchangeRequest(subject, await self._svid(acting, key), self.settings.url(server)),
-            dpop.verify_proof(proof, method="POST", url=f"{self.issuer}/token", now=now),
+            self._at_token_endpoint(key),
         )
         return Token(response.access_token, key, mandate)
+
+    async def passed_on(self, token: Token, to: Agent, *, server: str = "counting") -> Token:
+        """What ``to`` gets when the holder of ``token`` passes it on: two real exchanges."""
+        holder = SpiffeId.parse(jose.text(jose.unverified(token.token).claims, "client_id"))
+        audience = self.settings.url(server)
+        actor = await self._svid(await self.agents.show(holder.agent_name or ""), token.key)
+        passed = await self.delegation.pass_on(
+            ExchangeRequest(token.token, actor, audience, requested_actor=to.id),
+            self._at_token_endpoint(token.key),
+        )
+        key = SigningKey.generate()
+        made = await self.delegation.exchange(
+            ExchangeRequest(passed.access_token, await self._svid(to, key), audience),
+            self._at_token_endpoint(key),
+        )
+        return Token(made.access_token, key, token.mandate)
+
+    def _at_token_endpoint(self, key: SigningKey) -> dpop.DpopProof:
+        url, now = f"{self.issuer}/token", self.house.clock()
+        proof = dpop.build_proof(key=key, method="POST", url=url, now=now, jti=new_id("jti"))
+        return dpop.verify_proof(proof, method="POST", url=url, now=now)
 
     async def _svid(self, agent: Agent, key: SigningKey) -> str:
         """What `AgentService.attest` issues, without a process to measure."""
@@ -304,7 +327,8 @@ async def served(
         listener.bind(("127.0.0.1", 0))
         issuer = f"http://127.0.0.1:{listener.getsockname()[1]}"
         world = await build(database, clock, tmp, issuer=issuer, **more)
-        app = Starlette(routes=[*world.front.routes, *pages(world)])
+        authorization_server = delegation_routes(world.delegation)
+        app = Starlette(routes=[*world.front.routes, *authorization_server, *pages(world)])
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
         task = asyncio.create_task(server.serve([listener]))
         try:

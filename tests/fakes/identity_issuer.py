@@ -31,6 +31,7 @@ class Issuer:
     answers: dict[str, dict[str, Any]] = field(default_factory=dict)  # by path, for any token
     reject: set[str] = field(default_factory=set)  # access tokens that are no longer good
     exchange_answer: tuple[int, dict[str, Any]] | None = None
+    passing: dict[str, Any] = field(default_factory=dict)  # what differs where one passes on
     token_nonce: str | None = None
     resource_nonce: str | None = None
 
@@ -53,6 +54,8 @@ class Issuer:
         self.exchanges.append(parse_qs(body.decode(), strict_parsing=True))
         token = f"token-{len(self.exchanges)}"
         answer = {"access_token": token, "token_type": "DPoP", "expires_in": self.life}
+        if "requested_actor" in self.exchanges[-1]:
+            answer |= self.passing
         return 200, answer, headers
 
     def call(self, method: str, path: str, headers: Any, body: bytes) -> tuple[int, dict[str, str]]:

@@ -21,6 +21,7 @@ from actfor.delegation.service.rehearsal import MandateRehearsal
 from actfor.errors import Kind, Refused
 from actfor.gateway.access_http import access_request_routes
 from actfor.gateway.access_requests import AccessRequests
+from actfor.gateway.effects import Overlay
 from actfor.gateway.foreign import ForeignCalls, Parts
 from actfor.gateway.model import Http
 from actfor.store import Database
@@ -88,7 +89,15 @@ async def desk(
     await world.add(transport=upstream)
     house = world.house
     calls = ForeignCalls(
-        Parts(world.agents, world.delegation, world.catalog, house.approvals, clock.now)
+        Parts(
+            world.agents,
+            world.delegation,
+            world.catalog,
+            house.approvals,
+            clock.now,
+            world.enforcer.memory.tool,
+            frozenset({"believed"}),
+        )
     )
     pages = Pages(lambda: [b"k" * 32], clock.now)
     pdp = Pdp(world.authorization, database, house.audit, pages, Options(look=calls))
@@ -121,6 +130,17 @@ async def test_a_read_in_the_mandate_is_permitted_and_recorded_with_its_epochs(d
     [record] = await desk.world.events(told["context"]["id"])
     assert record["facts"]["mandate"] == desk.mandate.id
     assert desk.mandate.id in record["facts"]["epochs"]["mandate"]
+
+
+async def test_a_definition_is_read_once_for_the_gateway_and_for_everybody_else(desk: Desk) -> None:
+    """Until somebody changes it: then it is another reading."""
+    memory = desk.world.enforcer.memory
+    assert memory.readings == 0
+    for _ in range(3):
+        assert (await desk.evaluate(desk.question("echo", "read")))["decision"] is True
+    assert memory.readings == 1
+    await desk.evaluate(desk.question())
+    assert memory.readings == 2
 
 
 async def test_a_search_finds_what_an_evaluation_would_permit(desk: Desk) -> None:
@@ -338,7 +358,7 @@ async def test_small_payments_cannot_add_up_where_nobody_adds_them(desk: Desk) -
     "claim",
     [
         {"sinks_untrusted": False, "effect_asked": "yes", "unasked_minor": 0},
-        {"provenance": {"/to": {"label": "user"}}},
+        {"provenance": {"values": [{"argument": "/to", "label": "trusted"}], "complete": True}},
         {"sink_label": "user", "target_unnamed": False},
     ],
 )
@@ -350,7 +370,53 @@ async def test_an_enforcement_point_does_not_say_whose_data_it_is(
         desk, pays, "pay", "pay", arguments={"amount": "1", "to": "mallory@evil.example"}, **claim
     )
     assert told["decision"] is False
-    assert set(told["context"].get("ignored", ())) == claim.keys() - {"provenance"}
+    assert set(told["context"]["ignored"]) == claim.keys()
+
+
+async def test_one_that_the_operator_believes_says_whose_the_data_is(desk: Desk) -> None:
+    """An exception: what it says loosens is taken; that it tightens, from everybody."""
+    told = value_of("/to", "trusted", source="crm/find")
+    told["values"] += value_of("/amount", "trusted")["values"]
+    strange = {"amount": "1", "to": "mallory@evil.example"}
+    seen = {}
+    for pep in ("crm", "believed"):
+        question = desk.question("pay", "pay", arguments=strange, provenance=told)
+        answer = await desk.evaluate(question, **{"x-pep": pep})
+        [record] = await desk.world.events(answer["context"]["id"])
+        seen[pep] = record["private"]["context"]["sinks_untrusted"]
+        assert record["private"]["provenance"] == told
+        assert record["facts"]["provenance"] == ("told" if pep == "crm" else "believed")
+        assert "mallory" not in str(record["facts"])
+        assert answer["context"].get("ignored", []) == (["provenance"] if pep == "crm" else [])
+    assert seen == {"crm": True, "believed": False}
+
+
+async def test_a_write_to_what_a_record_says_passes_for_who_is_believed(desk: Desk) -> None:
+    overlay = Overlay.from_json({"effect": "write", "sinks": {"/to": "recipient"}})
+    await desk.world.catalog.set_overlay(desk.world.operator, "counting", "pay", overlay)
+    writes = Grant("counting", ("pay",), ("write",))
+    question = desk.question("pay", "write", arguments={"to": "ann@example.com", "amount": "x"})
+    question["context"]["mandate"] = (await commit(desk.world, writes)).id
+    assert (await desk.evaluate(question))["decision"] is False
+    question["context"]["provenance"] = value_of("/to", "trusted", source="crm/find")
+    assert (await desk.evaluate(question))["decision"] is False
+    assert (await desk.evaluate(question, **{"x-pep": "believed"}))["decision"] is True
+    question["context"]["provenance"] = value_of("/to", "untrusted", source="mail/read")
+    denied = await desk.evaluate(question, **{"x-pep": "believed"})
+    assert denied["decision"] is False
+    assert "untrusted-target" in denied["context"]["policies"]
+    assert "mail/read" in denied["context"]["reason_user"]["en"]
+
+
+async def test_provenance_that_is_none_is_no_question(desk: Desk) -> None:
+    question = desk.question(provenance={"/to": "mine"})
+    answer = await desk.client.post("/access/v1/evaluation", json=question)
+    assert answer.status_code == 400
+    assert "context.provenance" in answer.text
+
+
+def value_of(argument: str, label: str, **more: str) -> dict[str, Any]:
+    return {"values": [{"argument": argument, "label": label, **more}]}
 
 
 async def test_the_record_says_that_the_target_counts_as_others_data(desk: Desk) -> None:

@@ -28,7 +28,8 @@ def event(
     )
 
 
-CALL: JsonObject = {"agent": AGENT, "server": "crm", "tool": "write_query", "chain": ["a/i/1", "b"]}
+CHAIN = [f"{AGENT}/i/1", AGENT.replace("bookkeeper", "lead") + "/i/2"]
+CALL: JsonObject = {"agent": AGENT, "server": "crm", "tool": "write_query", "chain": CHAIN}
 WHOLE = [
     event(9, "outcome", {**CALL, "status": "ok", "milliseconds": 12}),
     event(8, "decide", {**CALL, "decision": "permit"}, {"person": "usr_1", "reasons": []}),
@@ -46,15 +47,15 @@ def test_the_story_runs_from_the_person_to_the_outcome() -> None:
     told = story.steps(WHOLE, NAMES)
     assert [(step.title, step.state) for step in told] == [
         ("Olivia gave a mandate", None),
-        ("bookkeeper asked for write_query on crm", "step-up"),
+        ("bookkeeper, asked by lead, asked for write_query on crm", "step-up"),
         ("A person was asked about this exact call", "pending"),
         ("Bob approved it with a passkey", "approved"),
-        ("bookkeeper asked for write_query on crm", "permit"),
+        ("bookkeeper, asked by lead, asked for write_query on crm", "permit"),
         ("The upstream did it", "ok"),
     ]
     assert told[0].words == "tidy up"
     assert told[0].link == "/mandates/mdt_1"
-    assert told[1].chain == ("b", "a/i/1")
+    assert told[1].chain == (CHAIN[1], CHAIN[0])
     assert told[2].link == "/approvals/apr_1"
     assert told[5].words == "after 12 ms"
 

@@ -82,6 +82,24 @@ async def test_an_exchange_over_http(client: httpx2.AsyncClient, world: World) -
     assert (await world.authenticate(holder, body["access_token"])).delegation.person_id
 
 
+async def test_passing_on_over_http(client: httpx2.AsyncClient, world: World) -> None:
+    """Two forms and two proofs, each by whom it concerns."""
+    holder, _, subject = await world.ready(max_depth=1)
+    helper = await world.agent("helper")
+    held = (await post_token(client, world, holder.key, form(holder, subject))).json()
+    named = form(holder, held["access_token"], requested_actor=str(helper.agent.id))
+    says(await post_token(client, world, helper.key, named), 400, "invalid_dpop_proof")
+    passed = (await post_token(client, world, holder.key, named)).json()
+    assert passed["token_type"] == "N_A"
+    given = form(helper, passed["access_token"])
+    says(await post_token(client, world, holder.key, given), 400, "invalid_dpop_proof")
+    answer = await post_token(client, world, helper.key, given)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["token_type"] == "DPoP"
+    twice = [*named, ("requested_actor", str(holder.agent.id))]
+    says(await post_token(client, world, holder.key, twice), 400, "invalid_request")
+
+
 async def test_a_proof_is_required_and_only_one(client: httpx2.AsyncClient, world: World) -> None:
     holder, _, subject = await world.ready()
     body = urlencode(form(holder, subject))

@@ -43,6 +43,14 @@ async def test_what_was_committed_is_what_is_found(world: World) -> None:
     assert made.intent_hash == intent_hash(ISSUER, intent)
 
 
+async def test_every_member_of_an_authority_can_be_said_in_a_draft(world: World) -> None:
+    flow = {"from": "untrusted", "to": "recipient", "decision": "deny"}
+    made = await world.mandate(max_depth=2, delegates=["helper"], flows=[flow])
+    held = (await world.delegation.mandate(made.id)).authority
+    assert (held.max_depth, held.delegates) == (2, ("helper",))
+    assert [one.to_json() for one in held.flows] == [flow]
+
+
 async def test_the_log_binds_the_digests_and_keeps_the_words_apart(world: World) -> None:
     made = await world.mandate()
     (event,) = [one for one in await world.house.audit.search() if one.type == "mandate"]

@@ -342,19 +342,6 @@ async def test_a_token_is_taken_back_and_the_mandate_stays(world: World) -> None
     assert leaf["revoked"] == {"grant": {delegation.grant_id: 1}}
 
 
-async def test_whatever_hangs_below_a_token_goes_with_it(world: World) -> None:
-    _, mandate, _ = await world.ready()
-    holder = await world.attest("bookkeeper")
-    subject = await world.subject(mandate)
-    root, child, leaf = [await again(world, holder, subject) for _ in range(3)]
-    await _hang(world, child, below=root)
-    await _hang(world, leaf, below=child)
-    await world.delegation.revoke_grant(world.ada, mandate.id, root.grant_id, "")
-    for one in (root, child, leaf):
-        with pytest.raises(Refused, match="revoked"):
-            await world.database.read(lambda tx, d=one: world.delegation.check_live(tx, d))
-
-
 async def test_nobody_takes_back_a_token_of_somebody_else(world: World) -> None:
     _, delegation = await delegated(world)
     mallory, _ = await world.house.invite(world.ada, "Mallory", "member")
@@ -366,20 +353,6 @@ async def test_nobody_takes_back_a_token_of_somebody_else(world: World) -> None:
     with pytest.raises(Refused):
         await world.delegation.grants(mallory, delegation.mandate.id)
     await take(world, delegation)
-
-
-async def _hang(world: World, child: Delegation, *, below: Delegation) -> None:
-    """Make one token the child of another, as an exchange by a sub-agent will."""
-    from sqlalchemy import bindparam, update
-
-    from actfor.delegation.repository.tables import issued
-
-    hang = update(issued).where(issued.c.id == bindparam("child")).values(parent=bindparam("root"))
-
-    def unit(tx: Tx) -> None:
-        tx.changed(hang, child=child.grant_id, root=below.grant_id)
-
-    await world.database.write(unit)
 
 
 async def test_what_was_counted_is_forgotten_after_the_mandate_has_ended(

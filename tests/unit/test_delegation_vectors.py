@@ -10,7 +10,10 @@ from actfor.wire import dpop, jose, spiffe, token_exchange
 from actfor.wire.rar import authority_from_draft, authority_hash, from_authorization_details
 
 GOLDEN: dict[str, Any] = json.loads(made.FILE.read_text())
-SIGNED = ("jwt-svid", "subject-token", "access-token", "login-token", "dpop-proof")
+SIGNED = (
+    "jwt-svid", "subject-token", "access-token", "passed-on-token", "sub-agents-token",
+    "login-token", "dpop-proof",
+)  # fmt: skip
 
 
 def test_every_message_has_a_vector() -> None:

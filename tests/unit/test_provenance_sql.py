@@ -5,9 +5,11 @@ from datetime import UTC, datetime
 import pytest
 
 from actfor.authorization import Effect, compile_policies
+from actfor.authorization.model import ToolEffect
 from actfor.gateway.provenance import DecisionPoint, Label, ToolDescription
 from actfor.gateway.provenance.point import Verdict
-from actfor.gateway.sql import spelled
+from actfor.gateway.sql import effect_of, spelled, written_in
+from actfor.wire.canonical import JsonValue
 from actfor.wire.rar import Authority, Grant
 
 POLICIES = compile_policies()
@@ -114,3 +116,84 @@ def test_appending_to_a_column_hides_nothing() -> None:
     found = spelled("UPDATE t SET a = a || 'x' WHERE b = 'it''s'")
     assert found.strings == ("x", "it's")
     assert not found.assembled
+
+
+# -- in which SQL a text is read ------------------------------------------------------------------
+
+LOOK: dict[str, JsonValue] = {"effect": "read", "sinks": {"/query": "command"}}
+
+
+def looked(query: str, overlay: dict[str, JsonValue]) -> Verdict:
+    """A tool that the operator says reads is given a text, after a stranger's text was read."""
+    tools = [TOOLS[0], ToolDescription("look_up", "Looks up records.", SCHEMA, overlay)]
+    authority = Authority((Grant("tools", ("git_show", "look_up"), ("read",)),))
+    point = DecisionPoint.propose(
+        "Tidy the customer records", tools, now=NOW, policies=POLICIES, authority=authority
+    )
+    point.record("git_show", {}, ORDERS)
+    return point.decide("look_up", {"query": query})
+
+
+@pytest.mark.parametrize(
+    ("query", "passes"),
+    [
+        ("SELECT name FROM customers", True),
+        ("SELECT `name` FROM customers", False),  # SQLite reads it, PostgreSQL does not
+        ("SELECT now() - interval '7 days'", False),  # and the other way round
+        ("DELETE FROM customers", False),
+    ],
+)
+def test_where_nobody_says_which_sql_it_is_a_text_only_looks_if_all_read_it_so(
+    query: str, passes: bool
+) -> None:
+    assert (looked(query, LOOK).facts["sinks_untrusted"] is False) is passes
+
+
+@pytest.mark.parametrize(
+    ("dialect", "query"),
+    [
+        ("sqlite", "SELECT `name` FROM customers"),
+        ("postgres", "SELECT now() - interval '7 days'"),
+        ("tsql", "SELECT TOP 5 name FROM customers"),
+    ],
+)
+def test_a_text_is_read_in_the_sql_that_the_overlay_names(dialect: str, query: str) -> None:
+    named: dict[str, JsonValue] = {
+        "effect": {"sql": "/query", "dialect": dialect}, "sinks": {"/query": "command"}
+    }  # fmt: skip
+    assert looked(query, named).facts["sinks_untrusted"] is False
+
+
+@pytest.mark.parametrize(
+    ("query", "effect", "language"),
+    [
+        ("SELECT a FROM t", ToolEffect.READ, "postgres"),
+        ("UPDATE t SET a = 1 WHERE b = 2", ToolEffect.WRITE, "postgres"),
+        ("SELECT `a` FROM t", ToolEffect.UNKNOWN, "sqlite"),
+        ("REPLACE INTO t VALUES (1)", ToolEffect.UNKNOWN, "sqlite"),
+        ("SELECT TOP 5 a FROM t", ToolEffect.UNKNOWN, None),
+        ("ls -l fin.payments", ToolEffect.UNKNOWN, None),
+    ],
+)
+def test_one_piece_says_in_which_sql_a_text_is_written(
+    query: str, effect: ToolEffect, language: str | None
+) -> None:
+    assert effect_of(query, None) is effect
+    assert written_in(query) == language
+
+
+def test_a_string_is_found_in_a_statement_of_any_sql_that_might_be_meant() -> None:
+    """Backquotes are SQLite's: the address in it is traced, and the table is no host."""
+    query = "INSERT INTO fin.payments (`id`, email) VALUES (2, 'hopper@mallory.example')"
+    tools = [
+        TOOLS[0],
+        ToolDescription("change", "Changes records.", SCHEMA, {**LOOK, "effect": "write"}),
+    ]
+    authority = Authority((Grant("tools", ("git_show", "change"), ("read", "write")),))
+    point = DecisionPoint.propose(
+        "Tidy the customer records", tools, now=NOW, policies=POLICIES, authority=authority
+    )
+    point.record("git_show", {}, ORDERS)
+    slots = point.decide("change", {"query": query}).slots
+    assert "hopper@mallory.example" in [slot.value for slot in slots]
+    assert "fin.payments" not in [slot.value for slot in slots]

@@ -150,6 +150,25 @@ async def test_a_forged_permit_cannot_hide_what_it_rests_on(
     assert says in said
 
 
+async def test_a_permit_in_a_chain_rests_on_every_agent_in_it(
+    database: Database, log: AuditLog, tmp_path: Path
+) -> None:
+    above = AGENT.rpartition("/")[0] + "/sent-first"
+    event = permit()
+    chain: list[JsonValue] = [f"{AGENT}/i/1", f"{above}/i/2"]
+    whole: JsonValue = {**event.facts["epochs"], "agent": {AGENT: 1, above: 1}}  # type: ignore[dict-item] # a map, made above
+    write(
+        database,
+        log,
+        Event(event.type, event.trace, {**event.facts, "chain": chain, "epochs": whole}),
+    )
+    assert await found(log, tmp_path / "whole") == ((), "")
+    write(database, log, Event(event.type, event.trace, {**event.facts, "chain": chain}))
+    problems, said = await found(log, tmp_path / "log")
+    assert problems == (f"entry 1 permits under agent `{above}` without saying its epoch",)
+    assert said == problems[0]
+
+
 async def test_all_of_many_are_counted_and_the_first_are_named(
     database: Database, log: AuditLog, tmp_path: Path
 ) -> None:

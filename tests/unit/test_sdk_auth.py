@@ -179,3 +179,28 @@ def test_secrets_do_not_show_in_a_repr(issuer: Issuer, key: SigningKey) -> None:
     assert "svid.svid" not in repr(given)
     secret: Any = given.to_json()["key"]
     assert secret["d"] not in repr(given)
+
+
+async def test_what_it_holds_is_passed_on_with_its_own_token_and_proof(
+    issuer: Issuer, key: SigningKey
+) -> None:
+    auth = delegated(issuer, credentials(issuer, key))
+    issuer.passing = {"token_type": "N_A"}
+    to, narrower = "spiffe://example.org/agent/helper", [{"type": "mission_resource_access"}]
+    assert await auth.pass_on_async(to, authorization_details=narrower) == "token-2"
+    assert auth.pass_on(to, scope="crm:read") == "token-3"
+    first, second = issuer.exchanges[1:]
+    assert first["subject_token"] == second["subject_token"] == ["token-1"]
+    assert first["requested_actor"] == second["requested_actor"] == [to]
+    assert first["authorization_details"] == ['[{"type":"mission_resource_access"}]']
+    assert second["scope"] == ["crm:read"]
+
+
+@pytest.mark.parametrize("answer", [{"token_type": "DPoP"}, {"access_token": 7}, {}])
+async def test_a_token_that_opens_something_is_not_handed_to_another_agent(
+    issuer: Issuer, key: SigningKey, answer: dict[str, Any]
+) -> None:
+    auth = delegated(issuer, credentials(issuer, key))
+    issuer.passing = answer
+    with pytest.raises(Refused, match="not a token to pass on"):
+        await auth.pass_on_async("spiffe://example.org/agent/helper")

@@ -107,3 +107,14 @@ def test_details_of_the_log_are_kept_for_six_months_unless_somebody_says_otherwi
             load(mode="dev", data=tmp_path, payload_days=days)
         assert load(mode="dev", data=tmp_path, payload_days=days, short_retention=True)
     assert load(mode="dev", data=tmp_path, payload_days=184).payload_days == 184
+
+
+def test_who_may_say_whose_data_it_is_is_named_by_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load(data=tmp_path).authzen_provenance == ()
+    account = "usr_" + "a2" * 13
+    monkeypatch.setenv("ACTFOR_AUTHZEN_PROVENANCE", f'["{account}"]')
+    assert load(data=tmp_path).authzen_provenance == (account,)
+    monkeypatch.setenv("ACTFOR_AUTHZEN_PROVENANCE", '["crm-backend"]')
+    assert "`usr_…`" in refused(data=tmp_path)

@@ -7,6 +7,7 @@ Run it after a deliberate change of a wire message, and read the diff.
 
 import json
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from joserfc.jwk import ECKey
 
 from actfor.delegation.model import Delegation, Mandate
 from actfor.delegation.service import tokens
+from actfor.delegation.service.chains import Passed, above_of
 from actfor.wire import dpop, jose, spiffe, token_exchange
 from actfor.wire.canonical import JsonValue
 from actfor.wire.jose import SigningKey
@@ -36,6 +38,7 @@ RESOURCES = f"{ISSUER}/mcp"
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 AGENT = SpiffeId.for_agent("example.com", "invoice-bot")
 INSTANCE = AGENT.instance("mzuxe3dffzwg6y3b")
+HELPER = SpiffeId.for_agent("example.com", "helper")
 MANIFEST = "sha-256:" + "M" * 43
 POLICY = "sha-256:" + "P" * 43
 GOAL = "Pay October's invoices"
@@ -118,6 +121,22 @@ def delegation() -> Delegation:
     )
 
 
+def below(held: Delegation) -> Delegation:
+    """What the helper holds after the agent passed everything on to it."""
+    instance = SpiffeId.parse(f"{HELPER}/i/{'b' * 26}")
+    return replace(
+        held,
+        grant_id="gr_" + "i" * 26,
+        jti="at_" + "j" * 26,
+        agent=HELPER,
+        instance=instance,
+        chain=(instance, *held.chain),
+        agent_epoch=1,
+        jkt=key("helper").kid,
+        through=(replace(above_of(held)[0], origins=(0,)),),
+    )
+
+
 def messages() -> dict[str, tuple[str, SigningKey, dict[str, Any]]]:
     """Each signed message by name: ``typ``, key, claims."""
     person: Any = SimpleNamespace(id="usr_" + "b" * 26, epoch=1)
@@ -125,6 +144,7 @@ def messages() -> dict[str, tuple[str, SigningKey, dict[str, Any]]]:
     actor: Any = SimpleNamespace(agent=SimpleNamespace(reference=SimpleNamespace(model=model)))
     made = delegation()
     details = to_authorization_details(made.authority, resources=RESOURCES)
+    act = {"sub": str(INSTANCE), "iss": INSTANCE.authority, "sub_profile": "ai_agent"}
     later = NOW + timedelta(hours=1)
     proof = dpop.build_proof(
         key=key("agent"),
@@ -158,6 +178,33 @@ def messages() -> dict[str, tuple[str, SigningKey, dict[str, Any]]]:
             key("tokens"),
             tokens.access_claims(
                 ISSUER, made, actor, details=details, now=NOW, policy_version=POLICY
+            ),
+        ),
+        "passed-on-token": (
+            "at+jwt",
+            key("tokens"),
+            tokens.passed_on_claims(
+                ISSUER,
+                made,
+                act,
+                to=HELPER,
+                details=details,
+                jti="at_" + "h" * 26,
+                now=NOW,
+                until=made.expires_at,
+            ),
+        ),
+        "sub-agents-token": (
+            "at+jwt",
+            key("tokens"),
+            tokens.access_claims(
+                ISSUER,
+                below(made),
+                actor,
+                details=details,
+                now=NOW,
+                policy_version=POLICY,
+                passed=Passed(made.authority, act, []),
             ),
         ),
         "login-token": (

@@ -166,7 +166,9 @@ def revoke(
 def tokens(mandate: str, as_json: JsonOption = False) -> None:
     """List the access tokens made from a mandate that can be used now."""
     rows = api().get(f"/v1/mandates/{mandate}/grants")["grants"]
-    table(rows, ("id", "audience", "calls_used", "created_at", "expires_at"), as_json=as_json)
+    shown = [{**row, "chain": _chain(row)} for row in rows]
+    columns = ("id", "chain", "audience", "calls_used", "created_at", "expires_at")
+    table(rows if as_json else shown, columns, as_json=as_json)
 
 
 @app.command("revoke-token")
@@ -354,3 +356,9 @@ def _confirm(draft: dict[str, Any], *, yes: bool) -> None:
     err.print(f"  Until {draft['expires_at']}.", markup=False)
     if not typer.confirm("commit this mandate?", err=True):
         raise Refused(Kind.DENIED, "not committed")
+
+
+def _chain(row: dict[str, Any]) -> str:
+    """The agents through which a token came, whom the person sent first."""
+    instances = [*reversed(row["through"]), row["instance"]]
+    return " → ".join(one.rpartition("/agent/")[2].partition("/")[0] for one in instances)

@@ -34,9 +34,10 @@ def _title(kind: str, facts: Mapping[str, Any]) -> str:
         case "mandate":
             return "a person committed a mandate"
         case "delegate":
-            return f"delegation: {' → '.join(facts.get('chain') or [str(facts.get('agent'))])}"
+            chain = facts.get("chain") or [str(facts.get("agent"))]
+            return f"delegation: {' → '.join([*reversed(chain), *_next(facts)])}"
         case "decide":
-            return f"{str(facts.get('decision')).upper()} {call}"
+            return f"{str(facts.get('decision')).upper()} {call}{_through(facts)}"
         case "approval-request":
             return f"a person is asked about {call}"
         case "approve":
@@ -47,6 +48,18 @@ def _title(kind: str, facts: Mapping[str, Any]) -> str:
             return f"outcome of {call}: {facts.get('status')}"
         case _:
             return kind
+
+
+def _through(facts: Mapping[str, Any]) -> str:
+    """The agents that a call came through, the person's first; nothing where it was one."""
+    chain = facts.get("chain") or []
+    return f"   by {' → '.join(reversed(chain))}" if len(chain) > 1 else ""
+
+
+def _next(facts: Mapping[str, Any]) -> list[str]:
+    """To whom an agent passed on what it held."""
+    to = facts.get("to")
+    return [to] if facts.get("action") == "pass-on" and isinstance(to, str) else []
 
 
 _SHOWN = (

@@ -171,12 +171,16 @@ def _tell_attest(event: LoggedEvent, names: Mapping[str, str]) -> _Told:
 
 
 def _tell_delegate(event: LoggedEvent, names: Mapping[str, str]) -> _Told:
-    return f"{_short(event)} may act for {_person(event, names)}", None, None
+    if _fact(event, "action") == "pass-on":
+        to = _fact(event, "to").rpartition("/agent/")[2] or "an agent"
+        return f"{_short(event)} asks {to} to act for {_person(event, names)}", None, None
+    asked = _asked_by(event)
+    return f"{_short(event)}{asked} may act for {_person(event, names)}", None, None
 
 
 def _tell_decide(event: LoggedEvent, names: Mapping[str, str]) -> _Told:
     about = summary(event)
-    asked = f"{_short(event)} asked for {about.tool} on {about.server}"
+    asked = f"{_short(event)}{_asked_by(event)} asked for {about.tool} on {about.server}"
     return asked, about.reason or None, about.decision
 
 
@@ -230,6 +234,13 @@ def _link(event: LoggedEvent) -> tuple[str | None, str | None]:
     if event.type == "mandate" and _fact(event, "mandate"):
         return f"/mandates/{_fact(event, 'mandate')}", "What it allows"
     return None, None
+
+
+def _asked_by(event: LoggedEvent) -> str:
+    """Through which agents it was asked: `, asked by A`; nothing where the person sent it."""
+    above = tuple(reversed(_chain(event)))[1:]
+    names = [one.rpartition("/agent/")[2].partition("/")[0] for one in above]
+    return "".join(f", asked by {name}" for name in names) + ("," if names else "")
 
 
 def _chain(event: LoggedEvent) -> tuple[str, ...]:

@@ -65,6 +65,8 @@ def delegation_routes(delegation: DelegationService) -> list[Route]:
             return (await delegation.poll_device(code, proof)).to_json()
         asked = token_exchange.parse(form)
         proof = _proof(request, delegation, "/token")
+        if asked.requested_actor is not None:
+            return (await delegation.pass_on(asked, proof)).to_json()
         return (await delegation.exchange(asked, proof)).to_json()
 
     async def device(request: Request) -> dict[str, JsonValue]:
@@ -280,6 +282,7 @@ def grant_view(grant: IssuedGrant) -> dict[str, Any]:
     return {
         "id": grant.id,
         "instance": grant.instance,
+        "through": list(grant.through),
         "audience": grant.audience,
         "created_at": rfc3339(grant.created_at),
         "expires_at": rfc3339(grant.expires_at),

@@ -7,6 +7,8 @@ agent, an end.
     active -> expired                 by itself, at ``expires_at``
 
 A delegation is one access token made from a mandate (RFC 8693): narrower or equal, minutes long.
+An agent may pass on what it holds, if the mandate says so: then the delegation has agents above it
+(``Link``), and lives and dies with each of them.
 
 INVARIANT: nothing is permitted under a mandate whose epoch is not the one its token was issued
 under; revoking is one write, whatever the number of tokens.
@@ -24,7 +26,7 @@ from typing import Final, Self
 from actfor.errors import Kind, Refused
 from actfor.wire.canonical import JsonObject, JsonValue
 from actfor.wire.log_entry import Revocable, pseudonym
-from actfor.wire.rar import Authority, authority_from_draft
+from actfor.wire.rar import DRAFT_MEMBERS, Authority, Grant, authority_from_draft
 from actfor.wire.spiffe import SpiffeId
 from actfor.wire.timestamps import rfc3339
 
@@ -37,9 +39,7 @@ LOGIN_LIFE: Final = timedelta(hours=8)
 DEVICE_CODE_LIFE: Final = timedelta(minutes=10)
 DEVICE_POLL: Final = timedelta(seconds=2)
 
-_DRAFT: Final = frozenset(
-    {"agent", "goal", "grants", "budget", "max_depth", "four_eyes", "expires_at"}
-)
+_DRAFT: Final = DRAFT_MEMBERS | {"agent", "goal", "four_eyes", "expires_at"}
 
 
 class MandateState(StrEnum):
@@ -149,11 +149,49 @@ class Mandate:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """One agent above the acting one: what it held when it passed the mandate on.
+
+    ``origins`` gives, for each grant of the acting token, the grant of ``authority`` that contains
+    it: what is counted for this link's token is counted there.
+    """
+
+    grant_id: str
+    agent: SpiffeId
+    instance: SpiffeId
+    agent_epoch: int
+    authority: Authority
+    origins: tuple[int, ...] = ()
+
+    @property
+    def agent_name(self) -> str:
+        """The registered agent's name."""
+        return self.agent.agent_name or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Something that a call is counted against: a token, one above it, or the mandate.
+
+    ``origins`` gives, for each grant of the acting token, the grant of ``authority`` above it.
+    """
+
+    owner: str
+    authority: Authority
+    origins: tuple[int, ...]
+
+    def grant(self, index: int) -> Grant:
+        """The grant here that contains the acting token's grant ``index``."""
+        return self.authority.grants[self.origins[index]]
+
+
+@dataclass(frozen=True, slots=True)
 class Delegation:
     """A verified access token: who acts, for whom, within what. Epochs are those at issuance.
 
     ``origins`` gives, for each grant of ``authority``, the grant of the mandate that contains it.
-    ``chain`` is the actors, the acting instance first.
+    ``chain`` is the actors, the acting instance first. ``through`` are the agents that passed the
+    mandate on, the one that asked the acting agent first; empty if the person sent it itself.
     """
 
     grant_id: str
@@ -174,6 +212,7 @@ class Delegation:
     agent_epoch: int
     mandate_epoch: int
     kid: str = ""  # of the key that signed the token; empty before there is one
+    through: tuple[Link, ...] = ()
 
     @property
     def agent_name(self) -> str:
@@ -181,20 +220,39 @@ class Delegation:
         return self.agent.agent_name or ""
 
     @property
+    def levels(self) -> tuple[Level, ...]:
+        """All that a call is counted against: the token, those above it, last the mandate."""
+        own = tuple(range(len(self.authority.grants)))
+        return (
+            Level(self.grant_id, self.authority, own),
+            *(Level(link.grant_id, link.authority, link.origins) for link in self.through),
+            Level(self.mandate.id, self.mandate.authority, self.origins),
+        )
+
+    @property
     def epochs(self) -> dict[str, JsonValue]:
         """What this delegation depends on, as the log states it (``audit.Epochs``)."""
         signed: dict[str, JsonValue] = {Revocable.KEY.value: {self.kid: 0}} if self.kid else {}
         return signed | {
             Revocable.PERSON.value: {pseudonym(self.person_id): self.person_epoch},
-            Revocable.AGENT.value: {str(self.agent): self.agent_epoch},
+            Revocable.AGENT.value: {
+                str(self.agent): self.agent_epoch,
+                **{str(link.agent): link.agent_epoch for link in self.through},
+            },
             Revocable.MANDATE.value: {self.mandate.id: self.mandate_epoch},
-            Revocable.GRANT.value: {self.grant_id: 0},
+            Revocable.GRANT.value: {
+                self.grant_id: 0,
+                **{link.grant_id: 0 for link in self.through},
+            },
         }
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedGrant:
-    """Our record of one access token, for whoever may take it back."""
+    """Our record of one access token, for whoever may take it back.
+
+    ``through`` are the instances that passed it on, the nearest first.
+    """
 
     id: str
     instance: str
@@ -202,6 +260,7 @@ class IssuedGrant:
     created_at: datetime
     expires_at: datetime
     calls_used: int
+    through: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

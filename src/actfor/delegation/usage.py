@@ -2,7 +2,8 @@
 
 A *meter* counts over time: calls of a grant, calls, money. A *set* knows different things:
 recipients that were reached, values that a `from` limit let through, calls that changed something.
-Each has an owner: the mandate, and the token where it is narrower. ``repository.usage`` keeps both.
+Each has an owner: the mandate, and the token where it is narrower; that of a
+sub-agent counts for those above it as well. ``repository.usage`` keeps both.
 
 Meters are kept in slices, ``SLICES`` to a period; a slice counts until all of it is over. So up to
 one slice more than the period is counted: a little too much, never too little.
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Final, TypeAlias
 
 from actfor.delegation.model import Delegation
@@ -139,23 +141,25 @@ def slice_ms(period: Period) -> int:
 
 
 def taking(delegation: Delegation, use: Use, blind: Blind) -> Taking:
-    """What a call takes: from the mandate, and from the token where that is narrower.
+    """What a call takes: from the mandate, and from each token in the chain that is narrower.
 
     ``blind`` makes of a person's values what may stand in a table: equal for equal ones.
     """
-    mandate, own = delegation.mandate, delegation.authority
+    mandate, levels = delegation.mandate, delegation.levels
     parts = _Parts()
     _recipients(parts, mandate.id, mandate.authority.budget, use, blind)
     _over_time(parts, mandate.id, mandate.authority.budget, use)
-    if own.budget != mandate.authority.budget:
-        if own.budget.counts_recipients:
-            _recipients(parts, delegation.grant_id, own.budget, use, blind)
-        _over_time(parts, delegation.grant_id, own.budget, use)
-    for index in _used(own, use):
-        parent = mandate.authority.grants[delegation.origins[index]]
-        _grant(parts, mandate.id, delegation.origins[index], parent, use, blind)
-        if own.grants[index] != parent:
-            _grant(parts, delegation.grant_id, index, own.grants[index], use, blind)
+    for above, level in pairwise(reversed(levels)):
+        # What says the same as the one above it counts nothing that is not counted there.
+        if level.authority.budget != above.authority.budget:
+            if level.authority.budget.counts_recipients:
+                _recipients(parts, level.owner, level.authority.budget, use, blind)
+            _over_time(parts, level.owner, level.authority.budget, use)
+    for index in _used(delegation.authority, use):
+        _grant(parts, mandate.id, delegation.origins[index], levels[-1].grant(index), use, blind)
+        for above, level in pairwise(reversed(levels)):
+            if level.grant(index) != above.grant(index):
+                _grant(parts, level.owner, level.origins[index], level.grant(index), use, blind)
     if use.changes is not None:
         parts.members.append(
             Member(mandate.id, f"{CALLED}:{use.changes[0]}", use.changes[1], None, "calls")

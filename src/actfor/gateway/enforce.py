@@ -37,6 +37,7 @@ from actfor.gateway.calls import (
 from actfor.gateway.case import Caller, Case
 from actfor.gateway.catalog import Catalog
 from actfor.gateway.gathering import Gatherer
+from actfor.gateway.memory import Memory
 from actfor.gateway.model import Server, Tool
 from actfor.gateway.questions import Questions
 from actfor.gateway.refusals import Again, Asked, Refusal, at
@@ -80,6 +81,11 @@ class Enforcer:
         self._running = Running()
         self._questions = Questions(approvals, settings, clock, self._note_question)
         self._gatherer = Gatherer(agents, delegation, catalog, clock)
+
+    @property
+    def memory(self) -> Memory:
+        """What this node saw and read: histories of mandates, readings of tools."""
+        return self._gatherer.memory
 
     # -- the line -----------------------------------------------------------------------------
 

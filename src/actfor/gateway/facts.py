@@ -6,11 +6,11 @@ The agent's part is the tool's name and the arguments; what they mean is judged 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypedDict
 
 from actfor.authorization.intent import SinkType
 from actfor.authorization.model import CallFacts
-from actfor.delegation import Standing, Use
+from actfor.delegation import Delegation, Standing, Use
 from actfor.gateway.calls import Attempt
 from actfor.gateway.case import Caller
 from actfor.gateway.effects import Judged
@@ -52,6 +52,7 @@ def call_facts(
         mandate_reason="" if coverage.covered else coverage.reason,
         requires_approval=_asks(grant, coverage, left, use),
         beyond_limit=coverage.beyond or None,
+        **_between(delegation),
         person=delegation.person_id,
         purpose=mandate.goal,
         tier=tier,
@@ -76,6 +77,21 @@ def call_facts(
         flow=flow,
         **traced.facts,  # type: ignore[arg-type] # by the schema's names and types; a test compares
     )
+
+
+class _Between(TypedDict, total=False):
+    asked_by: str
+    first_agent: str
+    depth: int
+
+
+def _between(delegation: Delegation) -> _Between:
+    """The agents between the person and the one that acts, by their own records."""
+    through = delegation.through
+    if not through:
+        return {}
+    nearest, first = str(through[0].agent), str(through[-1].agent)
+    return {"asked_by": nearest, "first_agent": first, "depth": len(through)}
 
 
 def flow_of(authority: Authority, judged: Judged, traced: Traced) -> FlowDecision | None:

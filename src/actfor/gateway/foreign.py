@@ -3,7 +3,8 @@
 The question says ``context.mandate`` (its id) and ``context.arguments`` (the tool's arguments). All
 else is from our own records: the mandate, the agent, the pinned tool, what the operator says of it.
 No token proves that the agent asks: the PEP vouches for who calls. Nobody traced its data, so it is
-the person's where their words say it, and otherwise read from others (``untraced``). What only a
+the person's where their words say it, and otherwise read from others (``untraced``), unless the PEP
+says where it comes from (``told``) and the operator believes it. What only a
 gateway can count (budgets, rates, recipients) or trace (flow rules, `from`) is refused here, not
 estimated, and every sum asks: small payments add up only where somebody adds them.
 """
@@ -24,6 +25,8 @@ from actfor.errors import Kind, Refused
 from actfor.gateway.catalog import Catalog
 from actfor.gateway.effects import Judged, judge
 from actfor.gateway.model import Tool
+from actfor.gateway.provenance import KnownTool
+from actfor.gateway.told import PROVENANCE, Told, told_of
 from actfor.gateway.untraced import untraced
 from actfor.identity import Agent, AgentService
 from actfor.identity.model import AgentState
@@ -38,13 +41,17 @@ MANDATE, ARGUMENTS, APPROVAL = "mandate", "arguments", "approval"
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the foreign calls stand on."""
+    """What the foreign calls stand on. ``read`` is a tool as provenance reads it, remembered;
+    ``believed`` are the names of the PEPs that may say where values come from.
+    """
 
     agents: AgentService
     delegation: DelegationService
     catalog: Catalog
     approvals: ApprovalService
     clock: Callable[[], datetime]
+    read: Callable[[Tool], KnownTool]
+    believed: frozenset[str] = frozenset()
 
 
 class ForeignCalls:
@@ -66,7 +73,8 @@ class ForeignCalls:
             raise Refused(
                 Kind.MALFORMED, "`context.mandate` is an id, `context.arguments` an object"
             )
-        parts = self._parts
+        parts, said = self._parts, evaluation.context.get(PROVENANCE)
+        told = Told() if said is None else told_of(said, arguments)
         mandate = await parts.delegation.mandate(mandate_id)
         mandate.require_active(parts.clock())
         if str(mandate.agent) != evaluation.subject.id:
@@ -84,7 +92,10 @@ class ForeignCalls:
             )
         call = Call(server, name, judged.effect.value, arguments, judged.amount, parts.clock(), {})
         coverage = mandate.authority.covers(call)
-        return ForeignCall(parts, evaluation, mandate, agent, tool, judged, coverage, arguments)
+        believed = pep in parts.believed
+        return ForeignCall(
+            parts, evaluation, mandate, agent, tool, judged, coverage, arguments, told, believed
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +110,21 @@ class ForeignCall:
     judged: Judged
     coverage: Coverage
     arguments: JsonObject
+    told: Told
+    believed: bool
 
     @property
     def named(self) -> Named:
-        """For the record: which call, under whose mandate."""
-        return Named(self.mandate.id, self.mandate.person_id, self.arguments)
+        """For the record: which call, under whose mandate, and what was said about its data."""
+        said = self.evaluation.context.get(PROVENANCE)
+        return Named(
+            self.mandate.id,
+            self.mandate.person_id,
+            self.arguments,
+            said,
+            believed=self.believed,
+            ignored=(PROVENANCE,) if self.told.loosens and not self.believed else (),
+        )
 
     @property
     def facts(self) -> CallFacts:
@@ -145,7 +166,16 @@ class ForeignCall:
         effect = self.judged.effect
         # As in the gateway: a grave effect is not wanted because it is allowed.
         granted = grant is not None and effect not in GRAVE and grant.is_explicit
-        return untraced(self.mandate.goal, self.tool, effect, self.arguments, granted=granted)
+        known = self.parts.read(self.tool)
+        return untraced(
+            self.mandate.goal,
+            known,
+            effect,
+            self.arguments,
+            self.told,
+            granted=granted,
+            believed=self.believed,
+        )
 
     def exact(self, version: str) -> ExactCall:
         """What a person approves: this question, under these policies, to the byte."""

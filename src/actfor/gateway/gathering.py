@@ -174,17 +174,12 @@ def _depends_on_endorsement(slot: SlotTrace) -> bool:
 
 
 def _is_counted(delegation: Delegation, use: Use, coverage: Coverage) -> bool:
-    mandate = delegation.mandate.authority
-    grants = (
-        delegation.authority.grants[coverage.grant_index],
-        mandate.grants[delegation.origins[coverage.grant_index]],
-    )
+    levels = delegation.levels
+    grants = [level.grant(coverage.grant_index) for level in levels]
     return (
         use.amount is not None
         or coverage.asks_if_new
-        or any(
-            b.windows or b.counts_recipients for b in (mandate.budget, delegation.authority.budget)
-        )
+        or any(b.windows or b.counts_recipients for b in (one.authority.budget for one in levels))
         or any(grant.rates or grant.max_calls is not None for grant in grants)
     )
 

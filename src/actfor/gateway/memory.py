@@ -127,6 +127,11 @@ class Memory:
                 self._tools.popitem(last=False)
         return known
 
+    @property
+    def readings(self) -> int:
+        """How many tools were read and are remembered."""
+        return len(self._tools)
+
     def heard(
         self, past: Past, known: KnownTool, arguments: JsonObject, result: JsonObject
     ) -> None:

@@ -28,6 +28,9 @@ DIALECTS: Final = frozenset(
     {"sqlite", "postgres", "mysql", "tsql", "duckdb", "snowflake", "bigquery"}
 )
 
+UNNAMED: Final = ("postgres", "sqlite")
+"""What a text may be where no overlay names a dialect, in the order in which it is tried."""
+
 SEVERITY: Final = {
     effect: rank
     for rank, effect in enumerate(
@@ -66,6 +69,21 @@ def classify_sql(text: str, dialect: str = "sqlite") -> ToolEffect:
         return most_severe(*(_statement(tree, dialect) for tree in statements))
     except (SqlglotError, RecursionError, ValueError):
         return ToolEffect.UNKNOWN
+
+
+def effect_of(text: str, dialect: str | None) -> ToolEffect:
+    """The effect of running ``text``; where nobody says in which SQL it is, the most severe of
+    those that it may be: what only one of them holds for reading is UNKNOWN.
+    """
+    if dialect is not None:
+        return classify_sql(text, dialect)
+    return most_severe(*(classify_sql(text, each) for each in UNNAMED))
+
+
+def written_in(text: str) -> str | None:
+    """In which SQL a text can be read where nobody says it; None if it is none of them."""
+    readable = (each for each in UNNAMED if classify_sql(text, each) is not ToolEffect.UNKNOWN)
+    return next(readable, None)
 
 
 @dataclass(frozen=True, slots=True)

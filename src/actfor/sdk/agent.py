@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 
 from actfor.errors import Kind, Refused
 from actfor.sdk.auth import DelegatedAuth
@@ -64,6 +65,21 @@ class Agent:
                 credentials_async=lambda: fetch(self._address),
             )
         return self._auths[url]
+
+    def auth_through(self, server: str, passed_on: str) -> DelegatedAuth:
+        """``auth=`` for what another agent passed on to this one (``DelegatedAuth.pass_on``).
+
+        A new one each time: it acts through that agent, under its mandate, and ends with it.
+        """
+
+        async def later() -> Credentials:
+            return replace(await fetch(self._address), subject_token=passed_on)
+
+        return DelegatedAuth(
+            self.mcp_url(server),
+            credentials=lambda: replace(fetch_sync(self._address), subject_token=passed_on),
+            credentials_async=later,
+        )
 
     def __repr__(self) -> str:
         return f"Agent({self._identity!r})"

@@ -20,18 +20,21 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
+from typing import TypeAlias
 
 import httpx2
 
 from actfor.errors import Kind, Refused
 from actfor.sdk.sidecar import Credentials
-from actfor.wire.canonical import JsonObject
+from actfor.wire.canonical import JsonObject, JsonValue, canonical
 from actfor.wire.dpop import USE_NONCE, build_proof, target
 from actfor.wire.strict_json import load_object
 
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a name (RFC 8693 §2.1)
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name (RFC 8693 §3)
 JWT = "urn:ietf:params:oauth:token-type:jwt"
+
+Form: TypeAlias = dict[str, str]
 
 _KEPT = 0.8
 _TIMEOUT = 30.0
@@ -108,6 +111,31 @@ class DelegatedAuth(httpx2.Auth):
         if response.status_code == httpx2.codes.UNAUTHORIZED:
             yield self._signed(request, await self._obtain_async(stale=token))
 
+    def pass_on(
+        self, to: str, *, authorization_details: JsonValue = None, scope: str | None = None
+    ) -> str:
+        """What the agent ``to`` (a SPIFFE ID) needs to act through us: its ``subject_token``.
+
+        It is made from our own access token, for no more than is asked for here, and ends with it,
+        within minutes. Only ``to`` can use it, with its own key.
+
+        Raises:
+            Refused: with the OAuth error as ``code``: `actor_unauthorized` if the mandate does not
+                allow that agent, `invalid_request` if it may not be passed on any further.
+            httpx2.TransportError: the issuer cannot be reached.
+        """
+        token = self._obtain(stale=None)
+        form = _passing(token, self._audience, to, authorization_details, scope)
+        return _passed_on(_ask(token.credentials, form))
+
+    async def pass_on_async(
+        self, to: str, *, authorization_details: JsonValue = None, scope: str | None = None
+    ) -> str:
+        """``pass_on`` on an event loop."""
+        token = await self._obtain_async(stale=None)
+        form = _passing(token, self._audience, to, authorization_details, scope)
+        return _passed_on(await _ask_async(token.credentials, form))
+
     def _usable(self, stale: _Token | None) -> _Token | None:
         token = self._token
         if token is None or token is stale or time.monotonic() >= token.until:
@@ -163,21 +191,30 @@ def exchange(credentials: Credentials, audience: str) -> _Token:
         httpx2.TransportError: the issuer cannot be reached.
     """
     began = time.monotonic()
-    with httpx2.Client(timeout=_TIMEOUT, verify=_trust()) as client:
-        response = client.send(_exchange_request(credentials, audience, nonce=None))
-        if nonce := _nonce_asked(response):
-            response = client.send(_exchange_request(credentials, audience, nonce=nonce))
-    return _token(credentials, response, began)
+    return _token(credentials, _ask(credentials, _exchange_form(credentials, audience)), began)
 
 
 async def exchange_async(credentials: Credentials, audience: str) -> _Token:
     """``exchange`` on an event loop."""
     began = time.monotonic()
-    async with httpx2.AsyncClient(timeout=_TIMEOUT, verify=_trust()) as client:
-        response = await client.send(_exchange_request(credentials, audience, nonce=None))
+    form = _exchange_form(credentials, audience)
+    return _token(credentials, await _ask_async(credentials, form), began)
+
+
+def _ask(credentials: Credentials, form: Form) -> httpx2.Response:
+    with httpx2.Client(timeout=_TIMEOUT, verify=_trust()) as client:
+        response = client.send(_signed_request(credentials, form, nonce=None))
         if nonce := _nonce_asked(response):
-            response = await client.send(_exchange_request(credentials, audience, nonce=nonce))
-    return _token(credentials, response, began)
+            response = client.send(_signed_request(credentials, form, nonce=nonce))
+    return response
+
+
+async def _ask_async(credentials: Credentials, form: Form) -> httpx2.Response:
+    async with httpx2.AsyncClient(timeout=_TIMEOUT, verify=_trust()) as client:
+        response = await client.send(_signed_request(credentials, form, nonce=None))
+        if nonce := _nonce_asked(response):
+            response = await client.send(_signed_request(credentials, form, nonce=nonce))
+    return response
 
 
 @cache
@@ -186,21 +223,26 @@ def _trust() -> ssl.SSLContext:
     return httpx2.create_ssl_context()
 
 
-def _exchange_request(
-    credentials: Credentials, audience: str, *, nonce: str | None
-) -> httpx2.Request:
+def _exchange_form(credentials: Credentials, audience: str) -> Form:
     if credentials.subject_token is None:
         raise Refused(Kind.DENIED, "there is no mandate; start with `actfor run --mandate …`")
-    url = f"{credentials.issuer}/token"
-    form = {
+    return _form(credentials, credentials.subject_token, audience)
+
+
+def _form(credentials: Credentials, subject_token: str, audience: str) -> Form:
+    return {
         "grant_type": TOKEN_EXCHANGE,
-        "subject_token": credentials.subject_token,
+        "subject_token": subject_token,
         "subject_token_type": ACCESS_TOKEN,
         "actor_token": credentials.svid,
         "actor_token_type": JWT,
         "requested_token_type": ACCESS_TOKEN,
         "resource": audience,
     }
+
+
+def _signed_request(credentials: Credentials, form: Form, *, nonce: str | None) -> httpx2.Request:
+    url = f"{credentials.issuer}/token"
     proof = build_proof(
         key=credentials.key,
         method="POST",
@@ -228,6 +270,24 @@ def _token(credentials: Credentials, response: httpx2.Response, began: float) ->
     if not isinstance(kind, str) or kind.lower() != "dpop":
         raise Refused(Kind.DENIED, "the issuer did not bind the token to our key")
     return _Token(text, credentials, began + life * _KEPT)
+
+
+def _passing(token: _Token, audience: str, to: str, details: JsonValue, scope: str | None) -> Form:
+    form = {**_form(token.credentials, token.text, audience), "requested_actor": to}
+    if details is not None:
+        form["authorization_details"] = canonical(details).decode()
+    return form if scope is None else {**form, "scope": scope}
+
+
+def _passed_on(response: httpx2.Response) -> str:
+    answer = _json(response)
+    if response.status_code != httpx2.codes.OK:
+        raise oauth_refusal(response.status_code, answer)
+    text = answer.get("access_token")
+    # RFC 8693 §2.2.1: what opens nothing by itself says so.
+    if not isinstance(text, str) or not text.isascii() or answer.get("token_type") != "N_A":
+        raise Refused(Kind.MALFORMED, "the issuer's answer is not a token to pass on")
+    return text
 
 
 def _json(response: httpx2.Response) -> JsonObject:

@@ -88,10 +88,20 @@ def _named(facts: JsonObject) -> list[tuple[str, str]]:
     if facts.get("action") == "subject-token":
         # It names the agent that may use it later; the exchange states that one's epoch.
         named = [(kind, id_) for kind, id_ in named if kind != Revocable.AGENT]
+    # Whoever passed the mandate on stands in the chain: the permit rests on them as well.
+    acting = {(Revocable.AGENT.value, agent) for agent in _agents(facts.get("chain"))}
+    named += sorted(acting.difference(named))
     server, tool = facts.get("server"), facts.get("tool")
     if type(server) is str and type(tool) is str:
         named.append((_TOOL, f"{server}/{tool}"))
     return named
+
+
+def _agents(chain: JsonValue) -> Iterator[str]:
+    """The agents whose instances act in a chain (``spiffe://…/agent/NAME/i/ID``)."""
+    for actor in chain if isinstance(chain, list | tuple) else ():
+        if type(actor) is str:
+            yield actor.partition("/i/")[0]
 
 
 def _permits(type_: JsonValue, facts: JsonObject) -> bool:

@@ -272,7 +272,10 @@ class Revocations:
             named.pop("agent", None)  # it names who may use it later
         if "server" in facts and "tool" in facts:
             named["tool"] = f"{facts['server']}/{facts['tool']}"
-        for kind, id_ in named.items():
+        pairs = list(named.items())
+        # Whoever passed the mandate on stands in the chain: the permit rests on them as well.
+        pairs += [("agent", actor.split("/i/")[0]) for actor in facts.get("chain", [])]
+        for kind, id_ in sorted(set(pairs)):
             if id_ not in epochs.get(kind, {}):
                 self.wrong.append(f"entry {index} permits under {kind} {id_} without its epoch")
 

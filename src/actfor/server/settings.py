@@ -31,6 +31,7 @@ from pydantic_settings import (
 from actfor.audit.export import Destination
 from actfor.errors import Kind, Refused
 
+_ACCOUNT = re.compile(r"usr_[a-z2-7]{26}")
 PLACEHOLDER = re.compile(
     r"change.?me|secret|password|default|example|placeholder|test|admin|todo|xxx|1234|qwerty|letmein",
     re.IGNORECASE,
@@ -96,6 +97,10 @@ class Settings(BaseSettings):
         (),
         description="what else AuthZEN answers about: `certification`, or folders of domains",
     )
+    authzen_provenance: tuple[str, ...] = Field(
+        (),
+        description="enforcement points (ids of their accounts) that may say whose a value is",
+    )
     seal_secret: SecretStr | None = Field(
         None, description="seals MCP request states; default: a generated key file"
     )
@@ -134,6 +139,13 @@ class Settings(BaseSettings):
     export: tuple[ExportSetting, ...] = Field(
         (), description="where the log is sent on to; only here, never by the API"
     )
+
+    @field_validator("authzen_provenance")
+    @classmethod
+    def _accounts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(not _ACCOUNT.fullmatch(one) for one in value):
+            raise ValueError("names enforcement points by the ids of their accounts, `usr_…`")
+        return value
 
     @field_validator("seal_secret")
     @classmethod

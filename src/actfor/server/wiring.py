@@ -319,7 +319,17 @@ async def _services(
         settings=gateway,
         clock=clock,
     )
-    foreign = ForeignCalls(Parts(agents, delegation, catalog, approvals, clock))
+    foreign = ForeignCalls(
+        Parts(
+            agents,
+            delegation,
+            catalog,
+            approvals,
+            clock,
+            enforcer.memory.tool,
+            frozenset(settings.authzen_provenance),
+        )
+    )
     await catalog.start()
     await attestation.start()
     follow_others(

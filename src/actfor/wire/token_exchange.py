@@ -5,6 +5,9 @@ ignored here only if no security document gives them a meaning; one that could h
 request and that we do not implement must not be dropped silently.
 
 ``expires_in`` (ours; whole seconds) asks for a shorter life. There is no standard parameter.
+``requested_actor`` names the agent that the caller passes its token on to; the answer is then no
+access token but one for that agent to exchange, by RFC 8693 §4.4. The name is that of
+draft-oauth-ai-agents-on-behalf-of-user (expired), where it names who shall act as well.
 """
 
 from __future__ import annotations
@@ -19,10 +22,14 @@ from actfor.errors import Kind, Refused
 from actfor.wire import strict_json
 from actfor.wire.canonical import JsonValue
 from actfor.wire.rar.details import INVALID_DETAILS
+from actfor.wire.spiffe import SpiffeId
 
 GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a type's name
 JWT: Final = "urn:ietf:params:oauth:token-type:jwt"
+
+NOT_APPLICABLE: Final = "N_A"
+"""RFC 8693 §2.2.1: the type of a token that opens no resource by itself."""
 
 ACTOR_UNAUTHORIZED: Final = "actor_unauthorized"
 INVALID_GRANT: Final = "invalid_grant"
@@ -63,6 +70,7 @@ class ExchangeRequest:
     authorization_details: JsonValue | None = None
     expires_in: int | None = None
     client_id: str | None = None
+    requested_actor: SpiffeId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +152,7 @@ def parse(pairs: Iterable[tuple[str, str]]) -> ExchangeRequest:
         authorization_details=_details(params.get("authorization_details")),
         expires_in=_seconds(params.get("expires_in")),
         client_id=params.get("client_id"),
+        requested_actor=_actor(params.get("requested_actor")),
     )
 
 
@@ -156,6 +165,15 @@ def _token(params: Mapping[str, str], name: str, kind: str) -> str:
     if given != kind:
         raise _malformed(f"{name}_type `{shown(given)}` is not `{kind}`")
     return token
+
+
+def _actor(value: str | None) -> SpiffeId | None:
+    if value is None:
+        return None
+    try:
+        return SpiffeId.parse(value)
+    except Refused as refused:
+        raise _malformed(f"requested_actor: {refused.detail}") from refused
 
 
 def _target(params: Mapping[str, str]) -> str:

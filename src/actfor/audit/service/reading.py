@@ -38,12 +38,18 @@ def search(
 
 
 def trace(tx: Tx, reader: Reader, trace_or_id: str) -> list[LoggedEvent]:
-    """The events of a trace, and of the things they refer to (its mandate, its grant)."""
+    """The events of a trace, and of the things they refer to (its mandate, its grant, and the
+    grants that one was passed on from).
+    """
     events = {found.index: event(reader, found) for found in _own(tx, trace_or_id)}
-    named = {ref for found in events.values() for ref in references(found.facts)}
-    for ref in sorted(named)[:_MAX_TRACES]:
+    named = sorted({ref for found in events.values() for ref in references(found.facts)})
+    named = named[:_MAX_TRACES]
+    for ref in named:  # grows on the way, by those above a grant
         for found in repository.of_trace(tx, ref, MAX_EVENTS):
-            events.setdefault(found.index, event(reader, found))
+            seen = events.setdefault(found.index, event(reader, found))
+            parent = seen.facts.get("parent")
+            if isinstance(parent, str) and parent not in named and len(named) < _MAX_TRACES:
+                named.append(parent)
     return [events[index] for index in sorted(events)]
 
 

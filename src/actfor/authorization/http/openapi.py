@@ -26,7 +26,44 @@ _ACTION: Final = {
         "properties": _OBJECT,
     },
 }
-_PARTS: Final = {"subject": _ENTITY, "action": _ACTION, "resource": _ENTITY, "context": _OBJECT}
+_TEXT: Final = {"type": "string", "maxLength": 512}
+_FLAG: Final = {"type": "boolean", "default": False}
+_VALUE: Final = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["argument", "label"],
+    "properties": {
+        "argument": {"type": "string", "description": "RFC 6901 pointer into `arguments`"},
+        "label": {"type": "string", "enum": ["trusted", "attested", "unknown", "untrusted"]},
+        "source": _TEXT,
+        "field": _TEXT,
+        "author": _TEXT,
+        "secret": _FLAG,
+    },
+}
+_PROVENANCE: Final = {
+    "type": "object",
+    "description": "Where the arguments come from. What loosens counts from whom is believed only.",
+    "additionalProperties": False,
+    "properties": {
+        "values": {"type": "array", "maxItems": 64, "items": _VALUE},
+        "complete": _FLAG,
+        "read_untrusted": _FLAG,
+        "read_secret": _FLAG,
+    },
+}
+_CONTEXT: Final = {
+    "type": "object",
+    "properties": {
+        "mandate": {"type": "string", "description": "the mandate that the call is under"},
+        "arguments": {"type": "object", "description": "of the tool, under a mandate"},
+        "provenance": _PROVENANCE,
+        "approval": {"type": "object", "properties": {"id": {"type": "string"}}},
+        "amount_minor": {"type": "integer"},
+        "amount_currency": {"type": "string"},
+    },
+}
+_PARTS: Final = {"subject": _ENTITY, "action": _ACTION, "resource": _ENTITY, "context": _CONTEXT}
 _ANSWER: Final = {
     "type": "object",
     "required": ["decision"],

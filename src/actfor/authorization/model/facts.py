@@ -66,6 +66,14 @@ class CallFacts:
     person: str = ""
     purpose: str = ""
 
+    # Agents that passed the mandate on; absent where the person sent the acting agent themselves.
+    asked_by: str | None = None
+    """SPIFFE ID of the agent that asked the acting one."""
+    first_agent: str | None = None
+    """SPIFFE ID of the agent that the person sent."""
+    depth: int | None = None
+    """How often it was passed on; 1 where ``asked_by`` is ``first_agent``."""
+
     tier: str = "high"
     assurance: str = "none"
     sender_constrained: bool = False
@@ -158,6 +166,9 @@ def to_request(facts: CallFacts) -> Request:
 
 _OPTIONAL = (
     "beyond_limit",
+    "asked_by",
+    "first_agent",
+    "depth",
     "pep",
     "amount_minor",
     "amount_currency",

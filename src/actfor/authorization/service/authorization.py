@@ -70,11 +70,18 @@ class Unapproved:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """Under which mandate, whose, and with which arguments; it stands in the record."""
+    """Under which mandate, whose, and with which arguments; it stands in the record.
+
+    ``provenance`` is what the PEP said about where they come from, None for nothing; ``believed``
+    whether that could loosen. ``ignored`` are members of the question that were not taken as said.
+    """
 
     mandate: str
     person: str
     arguments: JsonObject
+    provenance: JsonValue = None
+    believed: bool = False
+    ignored: tuple[str, ...] = ()
 
 
 class Looked(Protocol):
@@ -244,12 +251,12 @@ class AuthorizationService:
                     unapproved = found
             obligations = self.obligations(decision)
             decision = obliged(decision, obligations, evaluation)
-            told = ignored(evaluation, self.schema)
+            named = None if looked is None else looked.named
+            told = ignored(evaluation, self.schema) + (() if named is None else named.ignored)
             answer = Answer(new_id("dec"), decision, told, obligations, unapproved, requestable)
             if not record and looked is None:
                 return answer
             # 3. Record, unless the policies have changed meanwhile.
-            named = None if looked is None else looked.named
             try:
                 event = _event(pep, evaluation, request, answer, named, refused=refusal is not None)
                 checked = looked if decision.permitted else None
@@ -585,6 +592,9 @@ def _event(
     if named is not None:
         leaf["mandate"] = named.mandate
         private |= {"person": named.person, "arguments": named.arguments}
+        if named.provenance is not None:
+            leaf["provenance"] = "believed" if named.believed else "told"
+            private["provenance"] = named.provenance
     # Agents and tools stand in clear; what else a foreign system asks about may be a person.
     ours = evaluation.subject.id.startswith("spiffe://")
     (leaf if ours else private).update(

@@ -77,6 +77,7 @@ def told(account: dict[str, Any]) -> list[str]:
     if "id" in account:
         lines[0] += f"   {account['id']} at {account['at']}"
     lines.append(f"  agent      {account['agent']}")
+    lines += between(account["facts"])
     lines += [f"  because    {reason}" for reason in account["reasons"]]
     if account["determining"]:
         lines.append(f"  policies   {', '.join(account['determining'])}")
@@ -95,6 +96,16 @@ def told(account: dict[str, Any]) -> list[str]:
     width = max(len(name) for name in account["facts"])
     lines.append("  facts")
     lines += [f"    {name:<{width}}  {value}" for name, value in sorted(account["facts"].items())]
+    return lines
+
+
+def between(facts: dict[str, Any]) -> list[str]:
+    """Whom the person sent, and through whom the acting agent was asked."""
+    if "asked_by" not in facts:
+        return []
+    lines = [f"  asked by   {facts['asked_by']}"]
+    if facts["first_agent"] != facts["asked_by"]:
+        lines.append(f"  sent first {facts['first_agent']}")
     return lines
 
 

@@ -16,6 +16,7 @@ from actfor.console.forms import Form
 from actfor.console.guard import Visitor
 from actfor.console.html import left
 from actfor.errors import Kind, Refused
+from actfor.wire.spiffe import SpiffeId
 
 
 def routes(desk: Desk) -> list[Route]:
@@ -80,6 +81,7 @@ def _shown(found: Approval, *, whole: bool) -> dict[str, Any]:
         "folded": found.state is State.PENDING and any(row.value.more for row in rows),
         "short": render.short_code(found.digest),
         "chain": tuple(reversed(found.call.chain)) or (found.call.agent,),
+        "through": [SpiffeId.parse(one).agent or one for one in found.call.chain[1:]],
         "origins": [_origin(one, found) for one in found.origins],
         "exact": json.dumps(found.call.arguments, indent=2, sort_keys=True, ensure_ascii=True),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from sqlalchemy import and_, bindparam, delete, insert, select, update
@@ -38,7 +39,7 @@ _REVOKE = (
     .values(revoked_at=bindparam("now"))
 )
 _OF_MANDATE = (
-    select(_t.id, _t.instance, _t.audience, _t.created_at, _t.expires_at, _t.calls_used)
+    select(_t.id, _t.instance, _t.audience, _t.created_at, _t.expires_at, _t.calls_used, _t.parent)
     .where(
         _t.mandate_id == bindparam("mandate"),
         _t.expires_at > bindparam("now"),
@@ -76,7 +77,7 @@ def add(tx: Tx, delegation: Delegation, now: datetime) -> None:
         calls_used=0,
         amount_limit=None if budget.amount is None else budget.amount.minor,
         amount_used=0,
-        parent=None,
+        parent=delegation.through[0].grant_id if delegation.through else None,
         revoked_at=None,
     )
     add_slots(tx, delegation.grant_id, delegation.authority)
@@ -138,12 +139,35 @@ def mandate_of(tx: Tx, grant_id: str) -> str | None:
 
 
 def live_of(tx: Tx, mandate_id: str, now: datetime, most: int) -> list[IssuedGrant]:
-    """The grants of a mandate that can be used now, oldest first."""
+    """The grants of a mandate that can be used now, oldest first.
+
+    What hangs below one that was taken back is not among them: a parent ends no sooner than its
+    children, so it is found with them or was taken back.
+    """
     rows = tx.run(_OF_MANDATE, mandate=mandate_id, now=to_ms(now), most=most)
-    return [
-        IssuedGrant(id_, instance, audience, from_ms(created), from_ms(expires), calls)
-        for id_, instance, audience, created, expires, calls in rows
-    ]
+    held = {row[0]: (row[1], row[6]) for row in rows}
+    live = []
+    for id_, instance, audience, created, expires, calls, _ in rows:
+        above = _above(held, id_)
+        if above is not None:
+            live.append(
+                IssuedGrant(
+                    id_, instance, audience, from_ms(created), from_ms(expires), calls, above
+                )
+            )
+    return live
+
+
+def _above(held: Mapping[str, tuple[str, str | None]], id_: str) -> tuple[str, ...] | None:
+    """The instances above a grant, the nearest first; None if one of them holds nothing now."""
+    above: list[str] = []
+    parent = held[id_][1]
+    while parent is not None and len(above) <= MAX_DEPTH:
+        if parent not in held:
+            return None
+        instance, parent = held[parent]
+        above.append(instance)
+    return tuple(above)
 
 
 def spend(tx: Tx, once: str, expires_at: datetime) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from actfor.delegation.model import Delegation, Proved
+from actfor.delegation.model import Delegation, Level, Proved
 from actfor.delegation.repository import grants, usage, wishes
 from actfor.delegation.repository import mandates as rows
 from actfor.delegation.service import spending, tokens
@@ -90,7 +90,7 @@ class Access(Context):
         """
         self._check_key(tx, delegation.kid)
         self._people.check_live(tx, delegation.person_id, delegation.person_epoch)
-        self._agents.check_live(tx, delegation.agent_name, delegation.agent_epoch)
+        self._check_agents(tx, delegation)
         mandate = self._standing(tx, delegation.mandate)
         mandate.require_active(tx.now, delegation.mandate_epoch)
         if tx.now >= delegation.expires_at or not grants.is_live(tx, delegation.grant_id, tx.now):
@@ -115,6 +115,8 @@ class Access(Context):
             rows.budget(delegation.mandate.id),
             grants.budget(delegation.grant_id),
         ]
+        for link in delegation.through:
+            asks += [self._agents.asked(link.agent_name), grants.budget(link.grant_id)]
         return asks if proof is None else [grants.spent(proof), *asks]
 
     def consume(
@@ -138,7 +140,7 @@ class Access(Context):
             self.spend(tx, proof)
         self._check_key(tx, delegation.kid)
         self._people.check_live(tx, delegation.person_id, delegation.person_epoch)
-        self._agents.check_live(tx, delegation.agent_name, delegation.agent_epoch)
+        self._check_agents(tx, delegation)
         mandate = delegation.mandate
         taken = rows.take(
             tx,
@@ -151,12 +153,8 @@ class Access(Context):
         if not taken:
             self._standing(tx, mandate).require_active(tx.now, delegation.mandate_epoch)
             raise Refused(Kind.DENIED, "the mandate's budget is used up")
-        spent = _minor(delegation.authority, use.amount)
-        if not grants.take(tx, delegation.grant_id, now=tx.now, calls=1, amount=spent):
-            if not grants.is_live(tx, delegation.grant_id, tx.now):
-                raise Refused(Kind.EXPIRED, "token has expired")
-            _require_not_revoked(tx, delegation)
-            raise Refused(Kind.DENIED, "the token's budget is used up")
+        for level in delegation.levels[:-1]:
+            _take_of_token(tx, delegation, level, use.amount)
         if len(delegation.chain) > 1:
             _require_not_revoked(tx, delegation)
         _take_slots(tx, delegation, use.grant_index)
@@ -243,7 +241,7 @@ class Access(Context):
         try:
             self._check_key(tx, known.kid)
             self._people.check_live(tx, known.person_id, known.person_epoch)
-            self._agents.check_live(tx, known.agent_name, known.agent_epoch)
+            self._check_agents(tx, known)
             mandate = self._standing(tx, known.mandate)
             mandate.require_active(now, known.mandate_epoch)
             _require_not_revoked(tx, known)
@@ -269,16 +267,27 @@ def _require_not_revoked(tx: Tx, delegation: Delegation) -> None:
         raise Refused(Kind.DENIED, "the token was revoked")
 
 
+def _take_of_token(tx: Tx, delegation: Delegation, level: Level, amount: Money | None) -> None:
+    """One call from the totals of a token: the one that is used, and each that it comes from."""
+    spent = _minor(level.authority, amount)
+    if grants.take(tx, level.owner, now=tx.now, calls=1, amount=spent):
+        return
+    if not grants.is_live(tx, level.owner, tx.now):
+        raise Refused(Kind.EXPIRED, "token has expired")
+    _require_not_revoked(tx, delegation)
+    if level.owner != delegation.grant_id:
+        raise Refused(Kind.DENIED, "the budget of the token that was passed on is used up")
+    raise Refused(Kind.DENIED, "the token's budget is used up")
+
+
 def _take_slots(tx: Tx, delegation: Delegation, grant_index: int | None) -> None:
-    """One call from each limited grant that covers it, the token's own and the mandate's."""
-    own = delegation.authority.grants
-    used = range(len(own)) if grant_index is None else (grant_index,)
-    slots = {(delegation.grant_id, i) for i in used if own[i].max_calls is not None}
-    parents = delegation.mandate.authority.grants
-    slots |= {
-        (delegation.mandate.id, delegation.origins[i])
+    """One call from each limited grant that covers it: the token's own, and those above it."""
+    used = range(len(delegation.authority.grants)) if grant_index is None else (grant_index,)
+    slots = {
+        (level.owner, level.origins[i])
+        for level in delegation.levels
         for i in used
-        if parents[delegation.origins[i]].max_calls is not None
+        if level.grant(i).max_calls is not None
     }
     for owner, index in sorted(slots):
         if not rows.take_slot(tx, owner, index):

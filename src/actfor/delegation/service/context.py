@@ -122,6 +122,12 @@ class Context:
             self._mandates.put(mandate_id, known)
         return known
 
+    def _check_agents(self, tx: Tx, delegation: Delegation) -> None:
+        """Refuse unless the acting agent, and each that it acts through, may act as at issuance."""
+        self._agents.check_live(tx, delegation.agent_name, delegation.agent_epoch)
+        for link in delegation.through:
+            self._agents.check_live(tx, link.agent_name, link.agent_epoch)
+
     def _standing(self, tx: Tx, mandate: Mandate) -> Mandate:
         """The mandate as it stands in this transaction: state, epoch and what was used."""
         found = rows.standing(tx, self._texts, mandate)

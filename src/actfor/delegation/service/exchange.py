@@ -37,7 +37,7 @@ from actfor.wire.token_exchange import (
 
 
 @dataclass(frozen=True, slots=True)
-class _Parties:
+class Parties:
     """Who was identified so far, for the log."""
 
     agent: str
@@ -46,10 +46,15 @@ class _Parties:
     svid_kid: str | None = None
 
     @property
+    def kids(self) -> tuple[str, ...]:
+        """The keys that signed the tokens that were shown."""
+        kids = (self.svid_kid, None if self.subject is None else self.subject.kid)
+        return tuple(kid for kid in kids if kid is not None)
+
+    @property
     def epochs(self) -> dict[str, JsonValue]:
         """The keys that signed the two tokens, as what the grant depends on."""
-        kids = (self.svid_kid, None if self.subject is None else self.subject.kid)
-        return {Revocable.KEY.value: {kid: 0 for kid in kids if kid is not None}}
+        return {Revocable.KEY.value: dict.fromkeys(self.kids, 0)}
 
 
 class Exchange(Context):
@@ -61,10 +66,12 @@ class Exchange(Context):
         ``proof`` was verified for this request; it is spent here, in the transaction that records
         the grant. The answer is returned only after that is durable.
         """
+        if request.requested_actor is not None:
+            raise ValueError("that passes a token on: see `Passing`")
         grant_id, now = new_id("gr"), self._now()
         # 1. Who acts, by a credential that only they can use.
         actor = await self._actor(request, proof, grant_id)
-        parties = _Parties(str(actor.agent.id), str(actor.instance), svid_kid=actor.kid)
+        parties = Parties(str(actor.agent.id), str(actor.instance), svid_kid=actor.kid)
         planned: Plan | Refused
         try:
             # 2. For whom, by which mandate.
@@ -84,7 +91,7 @@ class Exchange(Context):
                 now=now,
             )
         except Refused as refused:
-            planned = _as_oauth(refused)
+            planned = as_oauth(refused)
         # 4. Record, the refusal too.
         outcome = await self._database.write(
             lambda tx: self._recorded(tx, planned, proof, parties, grant_id, now)
@@ -100,12 +107,12 @@ class Exchange(Context):
         try:
             return await self._agents.verify_svid(request.actor_token, self._issuer)
         except Refused as refused:
-            answer = _as_oauth(refused)
+            answer = as_oauth(refused)
             if refused.kind is not Kind.DENIED:
-                raise _naming("actor_token", answer) from refused
+                raise naming("actor_token", answer) from refused
             # Denied after its signature was verified, so its subject is who asked.
             claims = jose.unverified(request.actor_token).claims
-            parties = _Parties(jose.text(claims, "sub"))
+            parties = Parties(jose.text(claims, "sub"))
             await self._database.write(
                 lambda tx: self._recorded(tx, answer, proof, parties, grant_id, self._now())
             )
@@ -132,8 +139,8 @@ class Exchange(Context):
                 now=now,
             )
         except Refused as refused:
-            raise _naming("subject_token", refused) from refused
-        return tokens.subject_of(claims, jose.kid_of(token))
+            raise naming("subject_token", refused) from refused
+        return tokens.subject_of(claims, jose.kid_of(token), resources=self.resources)
 
     async def _mandate_of(self, subject: Subject) -> Mandate:
         mandate = await self._committed(subject.mandate_id)
@@ -146,7 +153,7 @@ class Exchange(Context):
         tx: Tx,
         planned: Plan | Refused,
         proof: DpopProof,
-        parties: _Parties,
+        parties: Parties,
         grant_id: str,
         now: datetime,
     ) -> Plan | Refused:
@@ -158,7 +165,7 @@ class Exchange(Context):
         if refused is None:
             refused = self._keys_now(tx, parties)
         if refused is not None:
-            self._audit.append(tx, _refusal(refused, parties, grant_id))
+            self._audit.append(tx, refusal_event(refused, parties, grant_id))
             return refused
         assert isinstance(planned, Plan)  # noqa: S101 - a refusal was returned just above
         grants.add(tx, planned.delegation, now)
@@ -175,10 +182,10 @@ class Exchange(Context):
         try:
             self._require_live(tx, planned.delegation, now)
         except Refused as refused:
-            return _as_oauth(refused)
+            return as_oauth(refused)
         return None
 
-    def _keys_now(self, tx: Tx, parties: _Parties) -> Refused | None:
+    def _keys_now(self, tx: Tx, parties: Parties) -> Refused | None:
         """The keys that signed both tokens still count, in this very transaction."""
         try:
             if parties.subject is not None:
@@ -191,8 +198,11 @@ class Exchange(Context):
 
     def _require_live(self, tx: Tx, delegation: Delegation, now: datetime) -> None:
         self._people.check_live(tx, delegation.person_id, delegation.person_epoch)
-        self._agents.check_live(tx, delegation.agent_name, delegation.agent_epoch)
+        self._check_agents(tx, delegation)
         self._standing(tx, delegation.mandate).require_active(now, delegation.mandate_epoch)
+        for link in delegation.through:
+            if grants.is_revoked(tx, link.grant_id):
+                raise Refused(Kind.DENIED, "the token that it was passed on from was revoked")
 
     def _response(self, granted: Plan, actor: AttestedAgent, now: datetime) -> TokenResponse:
         delegation = granted.delegation
@@ -203,6 +213,7 @@ class Exchange(Context):
             details=granted.details,
             now=now,
             policy_version=self._policy_version(),
+            passed=granted.passed,
         )
         return TokenResponse(
             access_token=jose.sign(claims, typ=tokens.ACCESS_TOKEN_TYPE, key=self._signing_key),
@@ -212,13 +223,14 @@ class Exchange(Context):
         )
 
 
-def _granted(granted: Plan, parties: _Parties) -> Event:
+def _granted(granted: Plan, parties: Parties) -> Event:
     delegation = granted.delegation
     facts: dict[str, JsonValue] = {
         "action": "exchange",
         "decision": "permit",
         "agent": str(delegation.agent),
         "instance": str(delegation.instance),
+        "chain": [str(actor) for actor in delegation.chain],
         "mandate": delegation.mandate.id,
         "grant": delegation.grant_id,
         "jti": delegation.jti,
@@ -228,6 +240,8 @@ def _granted(granted: Plan, parties: _Parties) -> Event:
         "expires_at": rfc3339(delegation.expires_at),
         "epochs": delegation.epochs | parties.epochs,
     }
+    if delegation.through:
+        facts["parent"] = delegation.through[0].grant_id
     private = {
         "person": delegation.person_id,
         "authority_hash": delegation.mandate.authority_hash,
@@ -236,7 +250,7 @@ def _granted(granted: Plan, parties: _Parties) -> Event:
     return Event(EventType.DELEGATE, delegation.grant_id, facts, private)
 
 
-def _as_oauth(refused: Refused) -> Refused:
+def as_oauth(refused: Refused) -> Refused:
     """The same refusal with an OAuth error code."""
     if refused.code is not None or refused.kind is Kind.BUSY:
         return refused
@@ -245,14 +259,17 @@ def _as_oauth(refused: Refused) -> Refused:
     return Refused(refused.kind, refused.detail, code=code)
 
 
-def _naming(parameter: str, refused: Refused) -> Refused:
+def naming(parameter: str, refused: Refused) -> Refused:
     """The same refusal, saying which of the two tokens it is about."""
     return Refused(refused.kind, f"{parameter}: {refused.detail}", code=refused.code)
 
 
-def _refusal(refused: Refused, parties: _Parties, grant_id: str) -> Event:
+def refusal_event(
+    refused: Refused, parties: Parties, grant_id: str, *, action: str = "exchange"
+) -> Event:
+    """What the log says of a request that was refused."""
     facts: dict[str, JsonValue] = {
-        "action": "exchange",
+        "action": action,
         "decision": "deny",
         "agent": parties.agent,
         "reason": refused.code or refused.kind.value,

@@ -1,6 +1,7 @@
 """What an exchange would grant, decided without a database: who may act, how far, until when.
 
-INVARIANT: whatever ``plan`` returns is narrower than or equal to the mandate it was made from.
+INVARIANT: whatever ``plan`` returns is narrower than or equal to what it was made from: the
+mandate, or what an agent passed on of it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from actfor.delegation.model import ACCESS_TOKEN_LIFE, Delegation, Mandate
-from actfor.delegation.service.tokens import Subject, origins
+from actfor.delegation.service.chains import Passed, descended, require_fits
+from actfor.delegation.service.tokens import Subject
 from actfor.errors import Kind, Refused
 from actfor.identity import AttestedAgent
 from actfor.store import new_id
@@ -35,10 +37,14 @@ from actfor.wire.token_exchange import (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A delegation that may be granted, and its authority as the token and the answer have it."""
+    """A delegation that may be granted, and its authority as the token and the answer have it.
+
+    ``passed`` is what it is made from, if an agent passed that on.
+    """
 
     delegation: Delegation
     details: list[JsonValue]
+    passed: Passed | None = None
 
 
 def plan(
@@ -58,7 +64,13 @@ def plan(
         Refused: with `invalid_target`, `invalid_scope`, `invalid_authorization_details` or
             `invalid_request`; EXPIRED if nothing of its life is left.
     """
-    authority = _narrowed(request, mandate, server, resources)
+    passed = subject.passed
+    parent = mandate.authority if passed is None else passed.authority
+    authority = narrowed(request, parent, server, resources)
+    above = () if passed is None else passed.above(mandate.authority, resources=resources)
+    through, origins = descended(authority, above, mandate.authority)
+    if passed is not None:
+        require_fits(authority, passed.act, passed.told, resources=resources)
     delegation = Delegation(
         grant_id=grant_id,
         jti=new_id("at"),
@@ -67,32 +79,37 @@ def plan(
         instance=actor.instance,
         mandate=mandate,
         authority=authority,
-        origins=origins(authority, mandate.authority),
+        origins=origins,
         audience=request.audience,
         jkt=actor.jkt,
         manifest=actor.manifest,
         assurance=actor.assurance,
-        expires_at=_until(request, subject, actor, mandate, now),
-        chain=(actor.instance,),
+        expires_at=until(request, now, subject.expires_at, actor.expires_at, mandate.expires_at),
+        chain=(actor.instance, *(link.instance for link in through)),
         person_epoch=subject.person_epoch,
         agent_epoch=actor.agent.epoch,
         mandate_epoch=subject.mandate_epoch,
+        through=through,
     )
-    return Plan(delegation, to_authorization_details(authority, resources=resources))
+    return Plan(delegation, to_authorization_details(authority, resources=resources), passed)
 
 
-def _narrowed(
-    request: ExchangeRequest, mandate: Mandate, server: str | None, resources: str
+def narrowed(
+    request: ExchangeRequest, parent: Authority, server: str | None, resources: str
 ) -> Authority:
-    """The mandate, cut to one audience and to what was asked."""
-    granted = [grant for grant in mandate.authority.grants if grant.server == server]
+    """``parent``, cut to one audience and to what was asked.
+
+    Raises:
+        Refused: DENIED with `invalid_target`, `invalid_authorization_details`, `invalid_scope`.
+    """
+    granted = [grant for grant in parent.grants if grant.server == server]
     if not granted:
         raise Refused(
             Kind.DENIED,
             f"audience `{shown(request.audience)}` is not in the mandate",
             code=INVALID_TARGET,
         )
-    authority = replace(mandate.authority, grants=tuple(granted))
+    authority = replace(parent, grants=tuple(granted))
     if request.authorization_details is not None:
         asked = from_authorization_details(request.authorization_details, resources=resources)
         widened = narrows(asked, authority)
@@ -101,8 +118,8 @@ def _narrowed(
         authority = asked
     if request.scope is not None:
         authority = _scoped(authority, request.scope)
-    if narrows(authority, mandate.authority) is not None:
-        raise AssertionError("an exchange was about to widen a mandate")
+    if narrows(authority, parent) is not None:
+        raise AssertionError("an exchange was about to widen what it is made from")
     return authority
 
 
@@ -115,6 +132,19 @@ def require_may_act(
         Refused: with `invalid_dpop_proof`, `invalid_request` or `actor_unauthorized`.
     """
     agent = str(actor.agent.id)
+    require_actor(request, actor, proof)
+    if subject.person_id in {agent, str(actor.instance)}:
+        raise Refused(Kind.MALFORMED, "subject and actor must differ", code=INVALID_REQUEST)
+    if subject.may_act != agent:
+        raise Refused(Kind.DENIED, "the subject token names another agent", code=ACTOR_UNAUTHORIZED)
+
+
+def require_actor(request: ExchangeRequest, actor: AttestedAgent, proof: DpopProof) -> None:
+    """Refuse unless the request was made by the verified actor, with its own key.
+
+    Raises:
+        Refused: with `invalid_dpop_proof` or `invalid_request`.
+    """
     # The actor is authenticated by its own key, or is not: a stolen SVID proves nothing.
     if not hmac.compare_digest(actor.jkt, proof.jkt):
         raise Refused(
@@ -122,14 +152,10 @@ def require_may_act(
             "DPoP proof is by another key than the actor_token is bound to",
             code=INVALID_PROOF,
         )
-    if request.client_id is not None and request.client_id != agent:
+    if request.client_id is not None and request.client_id != str(actor.agent.id):
         raise Refused(
             Kind.MALFORMED, "client_id is not the agent of the actor_token", code=INVALID_REQUEST
         )
-    if subject.person_id in {agent, str(actor.instance)}:
-        raise Refused(Kind.MALFORMED, "subject and actor must differ", code=INVALID_REQUEST)
-    if subject.may_act != agent:
-        raise Refused(Kind.DENIED, "the subject token names another agent", code=ACTOR_UNAUTHORIZED)
 
 
 def _scoped(authority: Authority, scope: frozenset[str]) -> Authority:
@@ -147,24 +173,22 @@ def _scoped(authority: Authority, scope: frozenset[str]) -> Authority:
     return replace(authority, grants=tuple(kept))
 
 
-def _until(
-    request: ExchangeRequest,
-    subject: Subject,
-    actor: AttestedAgent,
-    mandate: Mandate,
-    now: datetime,
-) -> datetime:
-    """When the token ends: whole seconds, never after anything it is made from."""
-    limit = min(now + ACCESS_TOKEN_LIFE, subject.expires_at, actor.expires_at, mandate.expires_at)
-    until = limit
+def until(request: ExchangeRequest, now: datetime, *made_from: datetime) -> datetime:
+    """When the token ends: whole seconds, never after anything it is made from.
+
+    Raises:
+        Refused: DENIED with `invalid_request` if longer was asked for; EXPIRED if nothing is left.
+    """
+    limit = min(now + ACCESS_TOKEN_LIFE, *made_from)
+    ends = limit
     if request.expires_in is not None:
-        until = now + timedelta(seconds=request.expires_in)
-        if until > limit:
+        ends = now + timedelta(seconds=request.expires_in)
+        if ends > limit:
             seconds = int((limit - now).total_seconds())
             raise Refused(
                 Kind.DENIED, f"expires_in is at most {seconds} seconds", code=INVALID_REQUEST
             )
-    whole = datetime.fromtimestamp(int(until.timestamp()), UTC)
+    whole = datetime.fromtimestamp(int(ends.timestamp()), UTC)
     if whole <= now:
         raise Refused(Kind.EXPIRED, "what the token is made from has expired")
     return whole

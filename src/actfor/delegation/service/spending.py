@@ -102,8 +102,8 @@ def _require_as_decided(tx: Tx, delegation: Delegation, use: Use) -> None:
 
 def _require_known(delegation: Delegation, use: Use) -> None:
     """What is limited must be known, or nothing is taken."""
-    for authority in (delegation.mandate.authority, delegation.authority):
-        if authority.budget.counts_recipients and use.recipients is None:
+    for level in delegation.levels:
+        if level.authority.budget.counts_recipients and use.recipients is None:
             raise Refused(Kind.DENIED, "recipients are limited, and whom this reaches is not known")
     own = delegation.authority.grants
     used = own if use.grant_index is None else (own[use.grant_index],)
@@ -115,9 +115,7 @@ def _require_in_time(tx: Tx, delegation: Delegation, use: Use) -> None:
     """A call that waited for a person must still be one that its grant holds for."""
     if use.grant_index is None:
         return
-    own = delegation.authority.grants[use.grant_index]
-    parent = delegation.mandate.authority.grants[delegation.origins[use.grant_index]]
-    for window in (own.window, parent.window):
+    for window in [level.grant(use.grant_index).window for level in delegation.levels]:
         if window is not None and not window.includes(tx.now):
             raise Refused(Kind.DENIED, "the grant does not hold at this time")
 
@@ -138,10 +136,7 @@ def _left(tx: Tx, wanted: Taking, what: str) -> int | None:
 def _slots_left(tx: Tx, delegation: Delegation, use: Use) -> int | None:
     if use.grant_index is None:
         return None
-    owners = (
-        (delegation.grant_id, use.grant_index),
-        (delegation.mandate.id, delegation.origins[use.grant_index]),
-    )
+    owners = [(level.owner, level.origins[use.grant_index]) for level in delegation.levels]
     left = [mandates.slot_left(tx, owner, index) for owner, index in owners]
     return min((one for one in left if one is not None), default=None)
 
@@ -174,4 +169,6 @@ def _over(meter: Meter) -> str:
 
 
 def _of(delegation: Delegation, owner: str) -> str:
-    return "the mandate" if owner == delegation.mandate.id else "the token"
+    if owner == delegation.mandate.id:
+        return "the mandate"
+    return "the token" if owner == delegation.grant_id else "the token that was passed on"

@@ -18,7 +18,7 @@ from actfor.authorization.intent.text import normal, stem, words
 from actfor.authorization.intent.values import is_path, number_key
 from actfor.authorization.model import Fact, ToolEffect
 from actfor.gateway.provenance.labels import Label, SlotTrace
-from actfor.gateway.sql import classify_sql
+from actfor.gateway.sql import effect_of
 
 _SMALL: Final = Decimal(50)
 """As `small-payment-in-mandate` in default.cedar."""
@@ -85,6 +85,8 @@ class Findings:
     """The largest number in all the words."""
     filled: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """What the words themselves put into slots, by the stem of the noun beside it."""
+    dialects: Mapping[str, str] = field(default_factory=dict)
+    """In which SQL an argument is written, by its pointer, where the operator's overlay says it."""
 
 
 def facts_of(found: Findings) -> dict[str, Fact]:
@@ -193,7 +195,7 @@ def _doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
         if kind is SinkType.URL and slot.how in {"exact", "part"} and found.matter:
             return False  # a link as it was posted, where the words speak of such: nothing leaves
         if kind is SinkType.COMMAND and slot.how == "none":
-            return classify_sql(slot.value) is not ToolEffect.READ  # it only looks, as was granted
+            return not _only_looks(slot, found)  # else it looks, as was granted
         return kind in {SinkType.URL, SinkType.COMMAND} and label >= Label.UNKNOWN
     if Deed.LOGIN in found.tool.deeds:
         return False  # a credential or code, given to the service it is for
@@ -251,7 +253,7 @@ def _is_unnamed(slot: SlotTrace, found: Findings, asked: str) -> bool:
     if slot.label is not Label.UNKNOWN or found.effect is ToolEffect.READ:
         return False
     if slot.type in _MADE_UP:
-        if _is_harmless(slot) and (asked != "no" or found.effect is ToolEffect.EXECUTE):
+        if _is_harmless(slot, found) and (asked != "no" or found.effect is ToolEffect.EXECUTE):
             return False
         return asked != "yes" or found.history.read_untrusted
     if slot.type is SinkType.NAME and _is_said_otherwise(slot, found):
@@ -262,15 +264,16 @@ def _is_unnamed(slot: SlotTrace, found: Findings, asked: str) -> bool:
     return slot.type in {SinkType.NAME, SinkType.PATH} and _takes_away(found)
 
 
-def _is_harmless(slot: SlotTrace) -> bool:
+def _is_harmless(slot: SlotTrace, found: Findings) -> bool:
     """Whether what an agent composed lets somebody look and no more: `viewer`, a mere query."""
     if slot.type is SinkType.PERMISSION:
         return is_least(slot.value)
-    return slot.type is SinkType.COMMAND and _only_looks(slot.value)
+    return slot.type is SinkType.COMMAND and _only_looks(slot, found)
 
 
-def _only_looks(text: str) -> bool:
-    return all(classify_sql(text, one) is ToolEffect.READ for one in ("sqlite", "postgres"))
+def _only_looks(slot: SlotTrace, found: Findings) -> bool:
+    """Whether a command is an SQL text that changes nothing."""
+    return effect_of(slot.value, found.dialects.get(slot.pointer)) is ToolEffect.READ
 
 
 def _acts_on(slot: SlotTrace, found: Findings) -> bool:
@@ -431,7 +434,7 @@ def _is_query(found: Findings) -> bool:
     return (
         found.effect is ToolEffect.EXECUTE
         and bool(run)
-        and all(_only_looks(slot.value) for slot in run)
+        and all(_only_looks(slot, found) for slot in run)
         and all(slot.label <= Label.TRUSTED for slot in rest)
     )
 

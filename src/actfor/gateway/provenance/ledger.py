@@ -45,7 +45,7 @@ from actfor.gateway.provenance.trace import (
     trace,
     within_command,
 )
-from actfor.gateway.sql import classify_sql
+from actfor.gateway.sql import written_in
 from actfor.wire.canonical import JsonObject, JsonValue, digest
 from actfor.wire.rar import Origin as Seen
 from actfor.wire.rar import Origins
@@ -209,6 +209,7 @@ class Ledger:
             sum_said=effect is ToolEffect.PAY and says_sum(grounds.because),
             filled=self.wish.filled,
             most=self.wish.most if effect is ToolEffect.PAY else None,
+            dialects={tool.sql.pointer: tool.sql.dialect} if tool.sql else {},
         )
         return Traced(facts_of(found), tuple(traces + inner + embedded))
 
@@ -478,10 +479,7 @@ def _dialect(sql: SqlEffect | None, pointer: str, value: str) -> str | None:
     """
     if sql is not None:
         return sql.dialect
-    called = not _STATEMENTS.isdisjoint(words(pointer))
-    reads = called and classify_sql(value, _ANY_SQL) is not ToolEffect.UNKNOWN
-    return _ANY_SQL if reads else None
+    return written_in(value) if not _STATEMENTS.isdisjoint(words(pointer)) else None
 
 
-_ANY_SQL: Final = "postgres"
 _STATEMENTS: Final = frozenset("sql query statement".split())
