@@ -46,7 +46,7 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Http]:
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Cluster]:
     """A server that removes what of its write-ahead log it needs no more, as the guide advises."""
-    folder = postgres._base() / f"actfor-erased-{tmp_path_factory.getbasetemp().name}-{os.getpid()}"
+    folder = postgres.base() / f"actfor-erased-{tmp_path_factory.getbasetemp().name}-{os.getpid()}"
     cluster = postgres.Cluster(folder, wal_recycle="off", min_wal_size="32MB", max_wal_size="64MB")
     cluster.create().start()
     yield cluster
