@@ -252,7 +252,7 @@ def shared() -> Cluster:
     """
     binaries()
     session = os.environ.get("PYTEST_XDIST_TESTRUNUID") or f"{os.getpid()}"
-    folder = _base() / f"actfor-pg-{session[:16]}"
+    folder = base() / f"actfor-pg-{session[:16]}"
     with _locked(folder.with_suffix(".lock")):
         users = folder / "users"
         users.mkdir(parents=True, exist_ok=True)
@@ -439,7 +439,7 @@ def _checked(command: list[str], *, as_user: bool = True) -> None:
         raise NoPostgres(f"{command[0]}: {done.stderr[-1000:]}")
 
 
-def _base() -> Path:
+def base() -> Path:
     """Memory, where there is some: fsync stays on and costs little."""
     memory = Path("/dev/shm")
     return memory if memory.is_dir() and os.access(memory, os.W_OK) else Path(tempfile.gettempdir())

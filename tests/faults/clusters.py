@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
-from tests.fakes.postgres import Cluster, NoPostgres, binaries
+from tests.fakes.postgres import Cluster, NoPostgres, base, binaries
 from tests.faults.harness import NotHere
 
 
@@ -19,11 +19,13 @@ def needed() -> None:
         raise NotHere(str(cause)) from cause
 
 
-@contextmanager
-def cluster(**settings: str) -> Iterator[Cluster]:
-    """A running server in a folder that its user may read; gone afterwards."""
-    made = Cluster(Path(tempfile.mkdtemp(prefix="actfor-faults-pg-")), **settings)
-    try:
-        yield made.create().start()
-    finally:
-        made.remove()
+@cache
+def cluster() -> Cluster:
+    """The running server of this rig, for the product and then its mutants; gone at the end.
+
+    It is in memory where there is some. The rigs kill processes and cut connections, and what a
+    process wrote outlives it wherever it is; that a commit is flushed before it is answered is R4's.
+    """
+    made = Cluster(Path(tempfile.mkdtemp(prefix="actfor-faults-pg-", dir=base())))
+    atexit.register(made.remove)
+    return made.create().start()

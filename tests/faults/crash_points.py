@@ -37,7 +37,7 @@ def run(plan: Plan) -> Tally:
     )
     todo = _numbered(plan)
     for told in in_processes(partial(_interrupt, plan, setting, todo), AT_ONCE):
-        tally.add(told)
+        tally.add(Tally(**told))
     os.close(todo)
     return tally
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.faults.harness import Plan, Tally
+from tests.faults.harness import Plan, Tally, fork
 from tests.faults.node import Node, Setting, examine, permitted
 
 from actfor.delegation.model import Delegation
@@ -173,7 +173,7 @@ class Server:
         self.number = number
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._born = time.monotonic()
-        self.pid = os.fork()
+        self.pid = fork()
         if self.pid == 0:
             self.socket.close()
             try:

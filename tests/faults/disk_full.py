@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from tests.conftest import Clock
-from tests.faults.harness import NotHere, Plan, Rig, Tally, in_processes
+from tests.faults.harness import NotHere, Plan, Rig, Tally, in_lanes, in_processes
 from tests.faults.node import START, Node, Setting, examine, prepare
 
 from actfor.errors import Refused
@@ -57,6 +57,10 @@ def small_disk(folder: Path) -> Iterator[Path]:
 
 
 def run(plan: Plan) -> Tally:
+    return in_lanes(plan, filled)
+
+
+def filled(plan: Plan) -> Tally:
     tally, cycle = Tally(), 0
     while not plan.over(cycle, tally):
         with small_disk(plan.folder / f"disk{cycle}") as disk:
@@ -195,6 +199,6 @@ class GivesUp(SqliteWriter):
 MUTANTS: dict[str, type[SqliteWriter]] = {"failure-is-success": Swallows, "gives-up": GivesUp}
 
 RIG = Rig(
-    "R8", "the disk is full; revoking still works", run, short=2, release=1_000,
+    "R8", "the disk is full; revoking still works", run, short=20, release=1_000,
     mutants={"failure-is-success": 1, "gives-up": 1, "no-reserve": 4}, needs=needed,
 )  # fmt: skip

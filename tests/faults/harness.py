@@ -16,7 +16,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -37,6 +38,8 @@ class Tally:
     permits_after_revoke: int = 0
     problems: list[str] = field(default_factory=list)
     figures: dict[str, float] = field(default_factory=dict)
+    largest: list[str] = field(default_factory=list)
+    """Which figures are the largest seen; the others are sums."""
 
     @property
     def sound(self) -> bool:
@@ -44,20 +47,22 @@ class Tally:
 
     def worst(self, name: str, value: float) -> None:
         """Keep the largest value seen of a figure."""
+        if name not in self.largest:
+            self.largest.append(name)
         self.figures[name] = max(self.figures.get(name, value), value)
 
     def count(self, name: str, value: float = 1) -> None:
         self.figures[name] = self.figures.get(name, 0) + value
 
-    def add(self, told: Mapping[str, Any]) -> None:
-        """What a process of the rig found (``dataclasses.asdict`` of its tally)."""
-        self.acknowledged += told["acknowledged"]
-        self.lost += told["lost"]
-        self.double_spent += told["double_spent"]
-        self.permits_after_revoke += told["permits_after_revoke"]
-        self.problems += told["problems"]
-        for name, value in told["figures"].items():
-            self.count(name, value)
+    def add(self, other: Tally) -> None:
+        """What was found elsewhere, too."""
+        self.acknowledged += other.acknowledged
+        self.lost += other.lost
+        self.double_spent += other.double_spent
+        self.permits_after_revoke += other.permits_after_revoke
+        self.problems += other.problems
+        for name, value in other.figures.items():
+            (self.worst if name in other.largest else self.count)(name, value)
 
     def found(self) -> dict[str, Any]:
         """What was wrong, for people."""
@@ -78,10 +83,12 @@ class Plan:
     folder: Path
     mutant: str | None = None
     minutes: float | None = None
+    lane: int | None = None  # which of the processes that share a run
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.rng = random.Random(f"{self.seed}/{self.mutant}")  # noqa: S311 - a schedule, not a secret
+        dice = f"{self.seed}/{self.mutant}" + ("" if self.lane is None else f"/{self.lane}")
+        self.rng = random.Random(dice)  # noqa: S311 - a schedule, not a secret
         self.began = time.monotonic()
         self.done = 0
         self._history: TextIO | None = None
@@ -105,7 +112,8 @@ class Plan:
             return True
         if self.mutant is None and cycle and cycle % max(1, self.cycles // 20) == 0:
             said = f"{tally.acknowledged} acknowledged, {tally.found() or 'nothing found'}"
-            print(f"  {cycle} of {self.cycles}: {said}", file=sys.stderr, flush=True)
+            lane = "" if self.lane is None else f" in lane {self.lane}"
+            print(f"  {cycle} of {self.cycles}{lane}: {said}", file=sys.stderr, flush=True)
         return cycle >= self.cycles or (self.mutant is not None and not tally.sound)
 
     def close(self) -> None:
@@ -229,3 +237,30 @@ def in_processes(work: Callable[[int], Any], count: int) -> list[Any]:
             raise RuntimeError(f"a process of the rig failed: {found['failed']}")
         results.append(found["done"])
     return results
+
+
+def in_lanes(plan: Plan, work: Callable[[Plan], Tally], lanes: int = 2) -> Tally:
+    """Share the cycles among processes that know nothing of each other; what all of them found.
+
+    For rigs that wait more than they work. A mutant has one lane: it ends at the first thing found.
+    """
+    if plan.mutant is not None or plan.cycles < lanes:
+        return work(plan)
+    tally = Tally()
+    for done, told in in_processes(partial(_lane, plan, work, lanes), lanes):
+        plan.done += done
+        tally.add(Tally(**told))
+    return tally
+
+
+def _lane(
+    plan: Plan, work: Callable[[Plan], Tally], lanes: int, number: int
+) -> tuple[int, dict[str, Any]]:
+    share = plan.cycles // lanes + (number < plan.cycles % lanes)
+    folder = plan.folder / f"lane{number}"
+    own = Plan(share, plan.seed, folder, plan.mutant, plan.minutes, number)
+    try:
+        tally = work(own)
+        return own.done, asdict(tally)
+    finally:
+        own.close()

@@ -46,25 +46,30 @@ MAKE: dict[str | None, Making] = {
 
 def run(plan: Plan) -> Tally:
     tally, cycle = Tally(), 0
-    with cluster() as server:
-        while not plan.over(cycle, tally):
-            with server.database() as url:
-                setting = asyncio.run(prepare(url, plan.folder / f"w{cycle}", agents=2))
-                crowd = Crowd(setting, plan, NODES)
-                nodes = [Server(setting, MAKE[plan.mutant], number=n) for n in range(NODES)]
-                for node in nodes:
-                    node.ready(tally)
-                crowd.talk(nodes, time.monotonic() + 0.1)
-                for _ in range(min(5 if plan.mutant is None else 2, plan.cycles - cycle)):
-                    outage(plan, tally, server, crowd, nodes)
-                    cycle += 1
-                for node in nodes:
-                    node.end()
-                asyncio.run(judge(setting, crowd.notes, tally))
-                tally.worst("slowest_answer_s", crowd.notes.slowest)
-                if crowd.notes.slowest > LONGEST_REFUSAL:
-                    tally.problems.append(f"an answer took {crowd.notes.slowest:.1f} s")
+    while not plan.over(cycle, tally):
+        with cluster().database() as url:
+            cycle = lineage(plan, tally, url, cycle)
     return tally
+
+
+def lineage(plan: Plan, tally: Tally, url: str, cycle: int) -> int:
+    """Up to five outages of one database."""
+    setting = asyncio.run(prepare(url, plan.folder / f"w{cycle}", agents=2))
+    crowd = Crowd(setting, plan, NODES)
+    nodes = [Server(setting, MAKE[plan.mutant], number=n) for n in range(NODES)]
+    for node in nodes:
+        node.ready(tally)
+    crowd.talk(nodes, time.monotonic() + 0.1)
+    for _ in range(min(5 if plan.mutant is None else 2, plan.cycles - cycle)):
+        outage(plan, tally, cluster(), crowd, nodes)
+        cycle += 1
+    for node in nodes:
+        node.end()
+    asyncio.run(judge(setting, crowd.notes, tally))
+    tally.worst("slowest_answer_s", crowd.notes.slowest)
+    if crowd.notes.slowest > LONGEST_REFUSAL:
+        tally.problems.append(f"an answer took {crowd.notes.slowest:.1f} s")
+    return cycle
 
 
 def outage(plan: Plan, tally: Tally, server: Cluster, crowd: Crowd, nodes: list[Server]) -> None:
@@ -91,6 +96,6 @@ def outage(plan: Plan, tally: Tally, server: Cluster, crowd: Crowd, nodes: list[
 
 
 RIG = Rig(
-    "R3", "kill -9 of the whole of PostgreSQL", run, short=4, release=1_000,
+    "R3", "kill -9 of the whole of PostgreSQL", run, short=5, release=1_000,
     mutants={"asynchronous-commit": 20, "early-ack": 20}, needs=needed,
 )  # fmt: skip

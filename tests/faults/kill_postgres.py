@@ -13,7 +13,7 @@ import time
 from tests.conftest import Clock
 from tests.faults.clusters import cluster, needed
 from tests.faults.crowd import Crowd, Making, Server, early_ack, judge, two_transactions
-from tests.faults.harness import Plan, Rig, Tally
+from tests.faults.harness import Plan, Rig, Tally, in_lanes
 from tests.faults.node import START, Node, Parts, Setting, prepare
 
 from actfor.audit import AuditLog, Event
@@ -54,11 +54,15 @@ MAKE: dict[str | None, Making] = {
 
 
 def run(plan: Plan) -> Tally:
+    cluster()  # one for all lanes
+    return in_lanes(plan, kills)
+
+
+def kills(plan: Plan) -> Tally:
     tally, cycle = Tally(), 0
-    with cluster() as server:
-        while not plan.over(cycle, tally):
-            with server.database() as url:
-                cycle = lineage(plan, tally, url, cycle)
+    while not plan.over(cycle, tally):
+        with cluster().database() as url:
+            cycle = lineage(plan, tally, url, cycle)
     return tally
 
 
@@ -71,7 +75,7 @@ def lineage(plan: Plan, tally: Tally, url: str, cycle: int) -> int:
     for node in nodes:
         node.ready(tally)
     crowd.talk(nodes, time.monotonic() + 0.05)
-    for _ in range(min(LINEAGE if plan.mutant is None else 30, plan.cycles - cycle)):
+    for _ in range(min(LINEAGE if plan.mutant is None else 12, plan.cycles - cycle)):
         victim = plan.rng.randrange(NODES)
         nodes[victim].kill()
         crowd.drain(nodes[victim])
@@ -106,6 +110,6 @@ def _both_serve(crowd: Crowd, nodes: list[Server], tally: Tally) -> None:
 
 
 RIG = Rig(
-    "R2", "kill -9 of one of two nodes on PostgreSQL", run, short=60, release=10_000,
+    "R2", "kill -9 of one of two nodes on PostgreSQL", run, short=200, release=10_000,
     mutants={"head-in-memory": 200, "early-ack": 60, "two-transactions": 60}, needs=needed,
 )  # fmt: skip

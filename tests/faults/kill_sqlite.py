@@ -11,7 +11,7 @@ import asyncio
 import time
 
 from tests.faults.crowd import Crowd, Making, Server, early_ack, judge, two_transactions
-from tests.faults.harness import Plan, Rig, Tally
+from tests.faults.harness import Plan, Rig, Tally, in_lanes
 from tests.faults.node import Node, prepare
 
 LINEAGE = 200  # kills on one database; then a fresh one, so that checking stays quick
@@ -23,6 +23,10 @@ MAKE: dict[str | None, Making] = {
 
 
 def run(plan: Plan) -> Tally:
+    return in_lanes(plan, kills)
+
+
+def kills(plan: Plan) -> Tally:
     tally, cycle = Tally(), 0
     while not plan.over(cycle, tally):
         url, folder = f"sqlite:///{plan.folder}/{cycle}.db", plan.folder / f"w{cycle}"
@@ -47,6 +51,6 @@ def run(plan: Plan) -> Tally:
 
 
 RIG = Rig(
-    "R1", "kill -9 of the server on SQLite", run, short=150, release=10_000,
+    "R1", "kill -9 of the server on SQLite", run, short=500, release=10_000,
     mutants={"early-ack": 120, "two-transactions": 120},
 )  # fmt: skip

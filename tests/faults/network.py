@@ -12,7 +12,7 @@ import time
 
 from tests.faults.clusters import cluster, needed
 from tests.faults.crowd import Crowd, Making, Server, judge
-from tests.faults.harness import Plan, Rig, Tally
+from tests.faults.harness import Plan, Rig, Tally, in_lanes
 from tests.faults.node import Node, Setting, prepare
 from tests.faults.proxy import Proxy
 
@@ -67,19 +67,24 @@ MAKE: dict[str | None, Making] = {
 
 
 def run(plan: Plan) -> Tally:
-    tally, cycle = Tally(), 0
-    with cluster() as server:
-        proxy = Proxy(server.port)
-        try:
-            while not plan.over(cycle, tally):
-                name = server.new_database()
-                there = server.url(name, tcp=True)
-                url = there.replace(f":{server.port}/", f":{proxy.port}/")
-                setting = asyncio.run(prepare(url, plan.folder / f"w{cycle}", agents=2))
-                cycle = lineage(plan, tally, setting, proxy, cycle)
-                server.drop(name)
-        finally:
-            proxy.close()
+    cluster()  # one for all lanes
+    return in_lanes(plan, storms)
+
+
+def storms(plan: Plan) -> Tally:
+    """A proxy of this lane's own."""
+    tally, cycle, server = Tally(), 0, cluster()
+    proxy = Proxy(server.port)
+    try:
+        while not plan.over(cycle, tally):
+            name = server.new_database()
+            there = server.url(name, tcp=True)
+            url = there.replace(f":{server.port}/", f":{proxy.port}/")
+            setting = asyncio.run(prepare(url, plan.folder / f"w{cycle}", agents=2))
+            cycle = lineage(plan, tally, setting, proxy, cycle)
+            server.drop(name)
+    finally:
+        proxy.close()
     return tally
 
 
@@ -126,6 +131,6 @@ def storm(
 
 
 RIG = Rig(
-    "R10", "the way to PostgreSQL is slow, half-open, one-way or cut", run, short=8, release=2_000,
+    "R10", "the way to PostgreSQL is slow, half-open, one-way or cut", run, short=30, release=2_000,
     mutants={"lost-answer-is-yes": 16, "no-timeout": 16}, needs=needed,
 )  # fmt: skip

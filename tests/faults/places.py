@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
-from tests.fakes.postgres import Cluster
 from tests.faults.clusters import cluster, needed
 from tests.faults.harness import NotHere
 
@@ -14,9 +13,8 @@ from tests.faults.harness import NotHere
 class Places:
     """Fresh databases, by kind. PostgreSQL is started when it is first wanted."""
 
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
-        self._folder, self._stack = folder, stack
-        self._cluster: Cluster | None = None
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._count = 0
 
     @contextmanager
@@ -26,9 +24,7 @@ class Places:
         if kind == "sqlite":
             yield f"sqlite:///{self._folder}/{self._count}.db", 1
             return
-        if self._cluster is None:
-            self._cluster = self._stack.enter_context(cluster())
-        with self._cluster.database() as url:
+        with cluster().database() as url:
             yield url, 2
 
 

@@ -333,5 +333,5 @@ def run(plan: Plan) -> Tally:
 
 RIG = Rig(
     "R4", "power cut on a disk that loses and tears what was not synced", run,
-    short=1_000, release=100_000, mutants={"normal": 200, "off": 200, "lying-disk": 200},
+    short=2_000, release=100_000, mutants={"normal": 200, "off": 200, "lying-disk": 200},
 )  # fmt: skip

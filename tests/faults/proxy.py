@@ -24,6 +24,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from tests.faults.harness import fork
+
 
 @dataclass
 class Weather:
@@ -38,7 +40,7 @@ class Proxy:
 
     def __init__(self, port: int) -> None:
         self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.pid = os.fork()
+        self.pid = fork()
         if self.pid == 0:
             self._ours.close()
             try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -47,15 +46,13 @@ async def make_things(setting: Setting, rounds: int, budgets: int) -> tuple[Sett
 
 def run(plan: Plan) -> Tally:
     """``cycles`` is how many attempts, about."""
-    tally, attempts, turn = Tally(), 0, 0
-    with ExitStack() as stack:
-        places = Places(plan.folder, stack)
-        while not plan.over(attempts, tally):
-            kind = kinds()[turn % len(kinds())]
-            turn += 1
-            with places.fresh(kind) as (url, nodes):
-                attempts += one_database(plan, tally, url, nodes, turn)
-    tally.figures["attempts"] = attempts
+    tally, attempts, turn, places = Tally(), 0, 0, Places(plan.folder)
+    while not plan.over(attempts, tally):
+        kind = kinds()[turn % len(kinds())]
+        turn += 1
+        with places.fresh(kind) as (url, nodes):
+            attempts += one_database(plan, tally, url, nodes, turn)
+    tally.count("attempts", attempts)
     return tally
 
 

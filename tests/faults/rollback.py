@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,20 +35,18 @@ WITNESS = "witness.example/rig"
 
 
 def run(plan: Plan) -> Tally:
-    tally, cycle = Tally(), 0
-    with ExitStack() as stack:
-        places = Places(plan.folder, stack)
-        while not plan.over(cycle, tally):
-            seed = plan.rng.randrange(1 << 30)
-            told = in_processes(partial(_in_files, plan, seed, cycle), 1)
-            if "postgresql" in kinds() and cycle % 4 == 0:
-                with places.fresh("postgresql") as (url, _):
-                    told += in_processes(partial(_fenced, plan, url, cycle), 1)
-            for one in told:
-                tally.acknowledged += one["refused"]
-                tally.permits_after_revoke += one["revived"]
-                tally.problems += one["problems"]
-            cycle += 1
+    tally, cycle, places = Tally(), 0, Places(plan.folder)
+    while not plan.over(cycle, tally):
+        seed = plan.rng.randrange(1 << 30)
+        told = in_processes(partial(_in_files, plan, seed, cycle), 1)
+        if "postgresql" in kinds() and cycle % 4 == 0:
+            with places.fresh("postgresql") as (url, _):
+                told += in_processes(partial(_fenced, plan, url, cycle), 1)
+        for one in told:
+            tally.acknowledged += one["refused"]
+            tally.permits_after_revoke += one["revived"]
+            tally.problems += one["problems"]
+        cycle += 1
     return tally
 
 

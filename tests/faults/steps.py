@@ -130,7 +130,7 @@ def at_each(
         return asdict(own)
 
     for told in in_processes(share, AT_ONCE):
-        tally.add(told)
+        tally.add(Tally(**told))
 
 
 def some(steps: Iterable[Step], rng: Random, most: int) -> list[Step]:

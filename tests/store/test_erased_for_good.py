@@ -48,7 +48,7 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Http]:
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Cluster]:
     """A server whose folder nobody else writes to."""
-    folder = postgres._base() / f"actfor-erased-{tmp_path_factory.getbasetemp().name}-{os.getpid()}"
+    folder = postgres.base() / f"actfor-erased-{tmp_path_factory.getbasetemp().name}-{os.getpid()}"
     cluster = postgres.Cluster(folder)
     cluster.create().start()
     yield cluster

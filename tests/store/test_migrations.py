@@ -109,7 +109,7 @@ def test_a_migration_that_fails_leaves_the_schema_it_found(tmp_path: Path, scrip
     copy = tmp_path / "scripts"
     shutil.copytree(scripts, copy)
     url = f"sqlite:///{tmp_path}/m.db"
-    migrations.migrate(url, copy)
+    migrations.migrate(url, scripts)
     before = tables(tmp_path / "m.db")
     (copy / "versions" / "0002_broken.py").write_text(
         "import sqlalchemy as sa\nfrom alembic import op\n"

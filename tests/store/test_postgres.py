@@ -130,7 +130,7 @@ def test_a_database_that_is_not_there_is_refused_by_name(clock: Clock) -> None:
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Cluster]:
     """A cluster whose settings may be spoilt and which may be killed."""
-    folder = postgres._base() / f"actfor-own-{tmp_path_factory.getbasetemp().name}-{id(object())}"
+    folder = postgres.base() / f"actfor-own-{tmp_path_factory.getbasetemp().name}-{id(object())}"
     cluster = postgres.Cluster(folder).create().start()
     yield cluster
     cluster.remove()

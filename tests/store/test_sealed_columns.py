@@ -233,7 +233,7 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Http]:
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Cluster]:
     """A PostgreSQL whose folder nobody else writes to."""
-    folder = postgres._base() / f"actfor-sealed-{tmp_path_factory.getbasetemp().name}-{os.getpid()}"
+    folder = postgres.base() / f"actfor-sealed-{tmp_path_factory.getbasetemp().name}-{os.getpid()}"
     cluster = postgres.Cluster(folder)
     cluster.create().start()
     yield cluster

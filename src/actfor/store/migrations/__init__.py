@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -123,10 +124,8 @@ def configuration(connection: Connection, scripts: Path = SCRIPTS) -> Config:
 
 
 def _upgrade(connection: Connection, scripts: Path) -> None:
-    config = configuration(connection, scripts)
-    script = ScriptDirectory.from_config(config)
+    known, head = _packaged(scripts)
     current = MigrationContext.configure(connection).get_current_revision()
-    known = {revision.revision for revision in script.walk_revisions()}
     if current == UNFINISHED:
         raise Refused(
             Kind.CONFLICT,
@@ -139,5 +138,13 @@ def _upgrade(connection: Connection, scripts: Path) -> None:
         )
     if not known:
         raise RuntimeError("no migrations are packaged")
-    if current != script.get_current_head():
-        command.upgrade(config, "head")
+    if current != head:
+        command.upgrade(configuration(connection, scripts), "head")
+
+
+@cache
+def _packaged(scripts: Path) -> tuple[frozenset[str], str | None]:
+    """All versions in that folder, and the newest. Read once: it takes longer than the rest."""
+    script = ScriptDirectory(str(scripts))
+    known = frozenset(revision.revision for revision in script.walk_revisions())
+    return known, script.get_current_head()
