@@ -145,7 +145,7 @@ MIDDLE: list[Step] = [
 
 
 def _on_postgres(plan: Plan, tally: Tally, stack: ExitStack) -> None:
-    server = stack.enter_context(cluster())
+    server = cluster()
     now = stack.enter_context(server.database())
     setting = asyncio.run(prepare(now, plan.folder / "w-pg"))
     old = PostgresOld(server, "0001", now)
