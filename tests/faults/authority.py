@@ -6,13 +6,16 @@ new kind has no way to be taken under load, and no reason why not.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import bindparam, update
 from tests.conftest import Clock
+from tests.fakes.delegation_world import Holder
 from tests.faults.arranged import world_of
 from tests.faults.node import START, Node, Parts, Setting, permitted, prepare
 
@@ -22,8 +25,9 @@ from actfor.delegation.repository.tables import issued
 from actfor.gateway import repository as gateway_rows
 from actfor.gateway.catalog import Catalog
 from actfor.gateway.model import Definition, Http, Server, Tool, read_listing
+from actfor.identity import Person
 from actfor.identity.model import PersonState
-from actfor.keys import KeyService, Purpose, Vault
+from actfor.keys import KeyService, Purpose, Schedule, Vault
 from actfor.server.keyring import recorder
 from actfor.store import Database, Tx, new_id
 from actfor.wire.canonical import JsonObject
@@ -44,6 +48,7 @@ TAKEN: Mapping[Revocable, tuple[str, ...] | str] = {
 
 
 PLAIN = Parts()
+SERVER, AS_PINNED = "tools", "does nothing"
 
 
 @dataclass(frozen=True)
@@ -67,12 +72,15 @@ class Relied:
 
 @dataclass(frozen=True)
 class Stage:
-    """A database in which the n-th delegation is to be ended in the n-th of `WAYS`."""
+    """A database in which each delegation is to be ended in one of `WAYS`, in turn."""
 
     setting: Setting
-    other: str  # the person whose mandate is that of "person"
-    kid: str  # the key that is to die
     relied: Mapping[str, Relied]
+
+
+def way(n: int) -> str:
+    """How the n-th delegation is ended."""
+    return WAYS[n % len(WAYS)]
 
 
 class Ruler(Node):
@@ -88,12 +96,18 @@ class Ruler(Node):
         node = cls(database, given.signer, given.svid_key, given.token_key, clock, parts)
         node.stage = stage
         node.catalog = Catalog(node.database, node.audit, node.clock.now)
+        node.listing = {
+            relied.tool.name: _definition(AS_PINNED)
+            for relied in stage.relied.values()
+            if relied.tool is not None
+        }
         node.keys = make_keys(node)
         node.delegation._check_key = node.keys.check
         return node
 
     catalog: Catalog
     keys: KeyService
+    listing: dict[str, Definition]
 
     def permit(
         self, tx: Tx, delegation: Delegation, number: int, once: str, approval: str | None = None
@@ -119,14 +133,14 @@ class Ruler(Node):
 
     async def take(self, n: int) -> None:
         """End the n-th delegation in its way; it is over when this returns."""
-        stage, delegation = self.stage, self.stage.setting.delegations[n]
-        person, relied = stage.setting.person, self.relied(self.stage.setting.delegations[n])
+        delegation = self.stage.setting.delegations[n]
+        person, relied = self.stage.setting.person, self.relied(delegation)
         mandate = delegation.mandate.id
-        match WAYS[n]:
+        match way(n):
             case "agent":
                 await self.agents.quarantine(person, delegation.agent_name, "rig")
             case "person":
-                await self.people.change(person, stage.other, state=PersonState.DISABLED)
+                await self.people.change(person, delegation.person_id, state=PersonState.DISABLED)
             case "mandate":
                 await self.delegation.revoke_mandate(person, mandate, "rig")
             case "grant":
@@ -135,24 +149,26 @@ class Ruler(Node):
                 assert relied.root is not None
                 await self.delegation.revoke_grant(person, mandate, relied.root, "rig")
             case "tool":
-                await self._change_tool()
+                assert relied.tool is not None
+                await self._change_tool(relied.tool.name)
             case "key":
                 await self.keys.revoke(
-                    Purpose.ACCESS_TOKEN, by=person.id, cause="stolen", kid=stage.kid
+                    Purpose.ACCESS_TOKEN, by=person.id, cause="stolen", kid=delegation.kid
                 )
             case _:
                 assert relied.endorsement is not None
                 await self.delegation.withdraw_endorsement(person, mandate, relied.endorsement)
 
-    async def _change_tool(self) -> None:
+    async def _change_tool(self, name: str) -> None:
         """Its server lists another definition: what was approved is not what it does."""
-        await self.catalog.follow("")
-        await self.catalog._listed("tools", {"t": _definition("does something else")})
+        self.listing[name] = _definition("does something else")
+        await self.catalog._listed(SERVER, dict(self.listing))
 
     async def begin(self) -> None:
         """Before anything: whose steps the log is told of."""
         await self.keys.open()
         await self.keys.start(recorder(self.audit))
+        await self.catalog.follow("")
 
     async def close(self) -> None:
         await self.catalog.close()
@@ -168,89 +184,120 @@ def _definition(says: str) -> Definition:
     return read_listing([listed])["t"]
 
 
-async def stage(url: str, folder: Path) -> Stage:
-    """The database, made by a node that is closed before anybody races."""
-    setting = await prepare(url, folder, agents=len(WAYS))
+# -- the database, made by a node that is closed before anybody races ----------------------------
+
+
+async def stage(url: str, folder: Path, rounds: int) -> Stage:
+    """``rounds`` delegations for each of `WAYS`. They share an agent, but for those who lose it."""
+    setting = await prepare(url, folder)
+    *dying, living = await _keys(setting, rounds)
+    assert len(dying) == rounds
     node = Node.open(setting, Clock(START))
     try:
-        other = await _of_another_person(node, setting)
-        below, root = await _below(node, setting, setting.delegations[WAYS.index("subtree")])
-        endorsed = await _endorsed(node, setting, WAYS.index("endorsement"))
-        tool = await _pinned(node, setting)
-        dying, living = await _two_keys(node)
+        made = await Making(node, setting, folder).all(rounds)
     finally:
         await node.close()
-    delegations = list(setting.delegations)
-    delegations[WAYS.index("person")] = other
-    delegations[WAYS.index("subtree")] = below
     delegations = [
-        replace(one, kid=dying if WAYS[n] == "key" else living) for n, one in enumerate(delegations)
+        replace(one, kid=dying[n // len(WAYS)] if way(n) == "key" else living)
+        for n, (one, _) in enumerate(made)
     ]
-    relied = {
-        below.grant_id: Relied(root=root),
-        delegations[WAYS.index("tool")].grant_id: Relied(tool=tool),
-        delegations[WAYS.index("endorsement")].grant_id: Relied(endorsement=endorsed),
-    }
-    setting = replace(setting, delegations=tuple(delegations))
-    return Stage(setting, other.person_id, dying, relied)
+    relied = {one.grant_id: on for one, on in made}
+    return Stage(replace(setting, delegations=tuple(delegations)), relied)
 
 
-async def _of_another_person(node: Node, setting: Setting) -> Delegation:
-    world = world_of(node, setting)
-    name = setting.delegations[WAYS.index("person")].agent_name
-    bob, _ = await world.house.invite(setting.person, "Bob", "member")
-    mandate = await node.delegation.commit_mandate(bob, _draft(node, setting, name))
-    holder = await world.attest(name)
-    issued_ = await world.exchange(holder, await node.delegation.subject_token(bob, mandate.id))
-    return (await world.authenticate(holder, issued_.access_token)).delegation
+class Making:
+    """What each delegation needs, for many at once: they wait for the same commits."""
+
+    def __init__(self, node: Node, setting: Setting, folder: Path) -> None:
+        self._node, self._setting = node, setting
+        self._world = replace(world_of(node, setting), folder=folder)
+        self._holder: Holder | None = None
+
+    async def all(self, rounds: int) -> list[tuple[Delegation, Relied]]:
+        self._holder = await self._world.attest(self._setting.delegations[0].agent_name)
+        await self._node.database.write(self._add_server)
+        made = []
+        for turn in range(rounds):
+            numbers = range(turn * len(WAYS), (turn + 1) * len(WAYS))
+            made += await asyncio.gather(*(self._one(n) for n in numbers))
+        return made
+
+    async def _one(self, n: int) -> tuple[Delegation, Relied]:
+        match way(n):
+            case "agent":
+                return await self._issued(await self._world.agent(f"lost-{n}")), Relied()
+            case "person":
+                bob, _ = await self._world.house.invite(self._setting.person, f"Bob{n}", "member")
+                return await self._issued(by=bob), Relied()
+            case "subtree":
+                return await self._below(await self._issued())
+            case "tool":
+                return await self._issued(), Relied(tool=await self._pinned(f"t{n}"))
+            case "endorsement":
+                delegation = await self._issued()
+                return delegation, Relied(endorsement=await self._endorsed(delegation))
+            case _:
+                return await self._issued(), Relied()
+
+    async def _issued(self, holder: Holder | None = None, by: Person | None = None) -> Delegation:
+        """A token for a mandate of its own."""
+        holder, person = holder or self._holder, by or self._setting.person
+        assert holder is not None
+        grant = {"server": "crm", "tools": ["read_query"], "effects": ["read"]}
+        draft = self._world.draft(holder.agent.name, grants=[grant], budget={"calls": 1_000_000})
+        mandate = await self._node.delegation.commit_mandate(person, draft)
+        subject = await self._node.delegation.subject_token(person, mandate.id)
+        issued_ = await self._world.exchange(holder, subject)
+        return (await self._world.authenticate(holder, issued_.access_token)).delegation
+
+    async def _below(self, root: Delegation) -> tuple[Delegation, Relied]:
+        """A token of a sub-agent: its grant hangs below another one."""
+        assert self._holder is not None
+        made = await self._world.exchange(self._holder, await self._world.subject(root.mandate))
+        child = (await self._world.authenticate(self._holder, made.access_token)).delegation
+        ids = {"child": child.grant_id, "root": root.grant_id}
+        await self._node.database.write(lambda tx: tx.changed(_HANG, **ids))
+        child = replace(child, chain=(*child.chain, *child.chain))
+        return child, Relied(root=root.grant_id)
+
+    async def _endorsed(self, delegation: Delegation) -> str:
+        mandate = delegation.mandate.id
+        await self._node.database.write(
+            lambda tx: self._node.delegation.endorse(
+                tx, mandate_id=mandate, tool="crm/read_query", slots=[("/query", "x")],
+                by=self._setting.person.id, approval_id=new_id("apr"),
+            )
+        )  # fmt: skip
+        (known,) = await self._node.delegation.endorsements(mandate)
+        return known.id
+
+    def _add_server(self, tx: Tx) -> None:
+        transport = Http("http://127.0.0.1:9/mcp")
+        gateway_rows.add_server(tx, Server(SERVER, transport, self._setting.person.id, tx.now))
+
+    async def _pinned(self, name: str) -> Tool:
+        seen = replace(Tool.first_seen(SERVER, _definition(AS_PINNED)), name=name)
+        tool = seen.approve(seen.listed_digest, self._setting.person.id, self._node.clock.now())
+        await self._node.database.write(lambda tx: gateway_rows.put_tool(tx, tool))
+        return tool
 
 
-async def _below(node: Node, setting: Setting, root: Delegation) -> tuple[Delegation, str]:
-    """A token of a sub-agent: its grant hangs below another one."""
-    world = world_of(node, setting)
-    holder = await world.attest(root.agent_name)
-    made = await world.exchange(holder, await world.subject(root.mandate))
-    child = (await world.authenticate(holder, made.access_token)).delegation
-    hang = update(issued).where(issued.c.id == bindparam("child")).values(parent=bindparam("root"))
-    await node.database.write(lambda tx: tx.changed(hang, child=child.grant_id, root=root.grant_id))
-    return replace(child, chain=(*child.chain, *child.chain)), root.grant_id
+_HANG = update(issued).where(issued.c.id == bindparam("child")).values(parent=bindparam("root"))
 
 
-def _draft(node: Node, setting: Setting, name: str) -> Any:
-    grant = {"server": "crm", "tools": ["read_query"], "effects": ["read"]}
-    return world_of(node, setting).draft(name, grants=[grant], budget={"calls": 1_000_000})
-
-
-async def _endorsed(node: Node, setting: Setting, n: int) -> str:
-    mandate = setting.delegations[n].mandate.id
-    await node.database.write(
-        lambda tx: node.delegation.endorse(
-            tx, mandate_id=mandate, tool="crm/read_query", slots=[("/query", "x")],
-            by=setting.person.id, approval_id=new_id("apr"),
-        )
-    )  # fmt: skip
-    (known,) = await node.delegation.endorsements(mandate)
-    return known.id
-
-
-async def _pinned(node: Node, setting: Setting) -> Tool:
-    seen = Tool.first_seen("tools", _definition("does nothing"))
-    tool = seen.approve(seen.listed_digest, setting.person.id, node.clock.now())
-
-    def unit(tx: Tx) -> None:
-        server = Server("tools", Http("http://127.0.0.1:9/mcp"), setting.person.id, tx.now)
-        gateway_rows.add_server(tx, server)
-        gateway_rows.put_tool(tx, tool)
-
-    await node.database.write(unit)
-    return tool
-
-
-async def _two_keys(node: Node) -> tuple[str, str]:
-    """The key that signs, and its successor, which is published already."""
-    keys = make_keys(node)
-    await keys.open()
-    await keys.start(recorder(node.audit))
-    await keys.rotate(Purpose.ACCESS_TOKEN, by="usr_rig")
-    dying, living, *_ = (held.key.kid for held in keys.held(Purpose.ACCESS_TOKEN))
-    return dying, living
+async def _keys(setting: Setting, dying: int) -> list[str]:
+    """So many keys that are to die, all of them alive, and the one after them."""
+    node = Node.open(setting, Clock(START))
+    quick = Schedule(timedelta(seconds=10), timedelta(seconds=5), timedelta(hours=1))
+    schedules = dict.fromkeys(Purpose, quick)
+    keys = KeyService(node.database, Vault(), node.clock.now, schedules=schedules)
+    try:
+        await keys.open()
+        await keys.start(recorder(node.audit))
+        for _ in range(2 * dying + 2):
+            node.clock.advance(5)
+            await keys.advance()
+        known = sorted(keys.held(Purpose.ACCESS_TOKEN), key=lambda held: held.key.since)
+    finally:
+        await node.close()
+    return [held.key.kid for held in known[: dying + 1]]

@@ -413,8 +413,8 @@ def run(plan: Plan) -> Tally:
 def tampered(small: Grown, large: Grown, plan: Plan) -> Tally:
     """One lane. What is changed is in memory, where there is some: nothing here is about a disk."""
     with TemporaryDirectory(prefix="actfor-faults-", dir=base()) as folder:
-        own = [_own(grown, Path(folder)) for grown in (small, large)]
-        return _tampered(*own, plan, Path(folder) / "copy.db")
+        small, large = (_own(grown, Path(folder)) for grown in (small, large))
+        return _tampered(small, large, plan, Path(folder) / "copy.db")
 
 
 def _tampered(small: Grown, large: Grown, plan: Plan, copy: Path) -> Tally:

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from tests.conftest import import_tables
 from tests.fakes import postgres
+from tests.fakes.backup_world import CANARY, Cast, configured, live, running
 from tests.fakes.gateway_world import counting_http
 from tests.fakes.sealed import values
-from tests.unit.test_backup import CANARY, Cast, configured, live, running
 
 from actfor.audit import Event, EventType, repository
 from actfor.audit.service.payloads import _parts, _place

@@ -17,12 +17,12 @@ import pytest
 from sqlalchemy import Column, MetaData, Table, Text
 from tests.conftest import Clock, import_tables
 from tests.fakes import postgres
+from tests.fakes.backup_world import configured, running
 from tests.fakes.console_authenticator import Passkey
 from tests.fakes.console_people import exact_call
 from tests.fakes.delegation_world import BANK, build
 from tests.fakes.gateway_world import EVERYTHING, counting_http, register
 from tests.fakes.sealed import found_in, in_clear, needles, opened, values
-from tests.unit.test_backup import configured, running
 from tests.unit.test_delegation_usage import PAY, delegated, take
 
 from actfor.approval import Answer, Approval
