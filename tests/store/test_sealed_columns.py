@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -420,26 +421,27 @@ async def test_text_in_clear_is_sealed_in_batches_on_either_database(
     _, mandate, _ = await world.ready()
     seals, delegation = world.house.audit.texts, world.delegation
 
-    def endorse(tx: Tx) -> None:
-        slots = [("/to", f"value {n}") for n in range(450)]
+    def endorse(tx: Tx, first: int) -> None:
+        slots = [("/to", f"value {n}") for n in range(first, first + 10)]
         delegation.endorse(
             tx, mandate_id=mandate.id, tool="b/p", slots=slots, by=world.ada.id, approval_id="apr_1"
         )
 
-    await database.write(endorse)
+    for first in range(0, 60, 10):
+        await database.write(partial(endorse, first=first))
     before = await database.read(lambda tx: opened(tx, seals))
 
-    def clear(tx: Tx) -> None:
-        for column, row, value in list(values(tx)):
-            table, _, name = column.partition(".")
-            of = metadata.tables[table]
-            (key,) = of.primary_key.columns
-            put = update(of).where(key == row).values({name: seals.open(tx, column, row, value)})
-            tx.changed(put)
+    def clear(tx: Tx, column: str, row: str, value: str) -> None:
+        table, _, name = column.partition(".")
+        of = metadata.tables[table]
+        (key,) = of.primary_key.columns
+        put = update(of).where(key == row).values({name: seals.open(tx, column, row, value)})
+        tx.changed(put)
 
-    await database.write(clear)
+    for one in await database.read(lambda tx: list(values(tx))):
+        await database.write(partial(clear, column=one[0], row=one[1], value=one[2]))
     assert "mandate_endorsement.value" in await database.read(in_clear)
-    assert await personal.seal_old(database, seals, delegation) > 450
+    assert await personal.seal_old(database, seals, delegation) > 60
     assert await database.read(in_clear) == []
     assert await database.read(lambda tx: opened(tx, seals)) == before
     assert await personal.seal_old(database, seals, delegation) == 0
