@@ -34,6 +34,7 @@ BOTH = frozenset(
         "test_delegation_usage",
         "test_identity_people",
         "test_policy_changes",
+        "test_sealed_columns",
     }
 )
 """Modules whose tests run on both: the repositories, and the services closest to them."""

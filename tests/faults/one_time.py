@@ -484,6 +484,7 @@ COLUMNS: Mapping[str, str | Sequence[str]] = {
     ],
     "spent_proof.-": _AGED,
     "usage_meter.+": ("limit",), "usage_meter.used": ("limit",), "usage_meter.-": _AGED,
+    "usage_set.value": "another form of the same value, at the start of a newer release",
     "usage_set.+": ("limit",), "usage_set.last_at": ("limit",), "usage_set.-": _AGED,
     "web_session.+": _SAME, "web_session.-": "ended twice is ended", "web_session.idle_at": _TOLD,
 }  # fmt: skip

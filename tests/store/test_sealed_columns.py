@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, MetaData, Table, Text
+from sqlalchemy import Column, MetaData, Table, Text, update
 from tests.conftest import Clock, import_tables
 from tests.fakes import postgres
 from tests.fakes.backup_world import configured, running
@@ -410,6 +411,40 @@ async def test_a_database_of_an_older_release_is_sealed_at_the_first_start(
     assert found_in(tmp_path / "data", MARKERS) == []
     await asyncio.to_thread(write_backup, settings, tmp_path / "late")
     assert found_in(tmp_path / "late", MARKERS) == []
+
+
+async def test_text_in_clear_is_sealed_in_batches_on_either_database(
+    database: Database, clock: Clock, tmp_path: Path
+) -> None:
+    """With a mandate's person found through the mandate, and a row that nobody's key seals."""
+    world = await build(database, clock, tmp_path)
+    _, mandate, _ = await world.ready()
+    seals, delegation = world.house.audit.texts, world.delegation
+
+    def endorse(tx: Tx, first: int) -> None:
+        slots = [("/to", f"value {n}") for n in range(first, first + 10)]
+        delegation.endorse(
+            tx, mandate_id=mandate.id, tool="b/p", slots=slots, by=world.ada.id, approval_id="apr_1"
+        )
+
+    for first in range(0, 60, 10):
+        await database.write(partial(endorse, first=first))
+    before = await database.read(lambda tx: opened(tx, seals))
+
+    def clear(tx: Tx, column: str, row: str, value: str) -> None:
+        table, _, name = column.partition(".")
+        of = metadata.tables[table]
+        (key,) = of.primary_key.columns
+        put = update(of).where(key == row).values({name: seals.open(tx, column, row, value)})
+        tx.changed(put)
+
+    for one in await database.read(lambda tx: list(values(tx))):
+        await database.write(partial(clear, column=one[0], row=one[1], value=one[2]))
+    assert "mandate_endorsement.value" in await database.read(in_clear)
+    assert await personal.seal_old(database, seals, delegation) > 60
+    assert await database.read(in_clear) == []
+    assert await database.read(lambda tx: opened(tx, seals)) == before
+    assert await personal.seal_old(database, seals, delegation) == 0
 
 
 def clear_backup(settings: Settings, sealed: Path, to: Path) -> None:

@@ -70,6 +70,10 @@ class Erasable:
             seed = _child(seed, at >> (_BITS - depth - 1) & 1)
         return Cipher(hmac.digest(seed, b"key", "sha256"))
 
+    def holds(self, key_id: str) -> bool:
+        """Whether the key that seals the data key of this id was not cut out."""
+        return _covering(self._nodes, _leaf(key_id)) is not None
+
     def cut(self, key_ids: Iterable[str]) -> int:
         """Destroy these keys, durably; how many there still were."""
         with _locked(self._path.parent):

@@ -155,7 +155,7 @@ CLEAR: Final[Mapping[str, Mapping[str, str]]] = {
 NOT_COPIED: Final = frozenset({"mandate_wish"})
 """Left out of backups: of nobody in particular, and forgotten within a day anyway."""
 
-_BATCH: Final = 200
+_BATCH: Final = 50
 
 
 async def seal_old(database: Database, texts: Texts, delegation: DelegationService) -> int:

@@ -351,7 +351,8 @@ async def _services(
         ledger=settings.data / LEDGER,
     )
     if guarded:
-        await database.write(erasure.cut_again)
+        if await database.read(erasure.cut_out):
+            await database.write(erasure.cut_again)
         if await personal.seal_old(database, audit.texts, delegation):
             await erasure.compact()
     await erasure.keep_ledger()

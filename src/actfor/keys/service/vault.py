@@ -149,7 +149,7 @@ class Vault:
     def cut_out(self, tx: Tx) -> list[str]:
         """Who was erased after this copy of the database was made, by the file outside."""
         live = repository.outside_data_keys(tx)
-        return [who for who, key_id, of in live if self._sealing_outside(of, key_id) is None]
+        return [who for who, key_id, of in live if not self._file_outside(of).holds(key_id)]
 
     def forget(self, subject: str, wrapped: bytes | None = None) -> None:
         """Drop what is remembered of a subject's key, so that it is looked up again."""
@@ -245,13 +245,16 @@ class Vault:
         return of is not None and self._sealing_outside(of, found.id) is None
 
     def _sealing_outside(self, of: str, key_id: str) -> Cipher | None:
+        return self._file_outside(of).cipher(key_id)
+
+    def _file_outside(self, of: str) -> Erasable:
         if self._outside is None or self._outside.id != of:
             raise Refused(
                 Kind.CONFLICT,
                 f"the keys of persons need the file `erasure.key` with the id `{of}`: copy it"
                 " beside the key file of the KEK",
             )
-        return self._outside.cipher(key_id)
+        return self._outside
 
     def _require_outside(self, tx: Tx) -> None:
         for _, key_id, of in repository.outside_data_keys(tx):
