@@ -17,6 +17,7 @@ from tests.unit.test_delegation_exchange import claims_of, refused
 from actfor.delegation import Delegation, Mandate, Use
 from actfor.delegation.service import chains
 from actfor.delegation.service.chains import MAX_CHAIN, ceiling, require_passable
+from actfor.delegation.service.exchange import MAX_CHILDREN
 from actfor.errors import Kind, Refused
 from actfor.identity import PersonState
 from actfor.store import Database, Tx
@@ -369,6 +370,20 @@ async def test_a_chain_that_passes_on_all_it_has_costs_a_token_little(world: Wor
     seen = await chain.delegation()
     assert [link.authority.max_depth for link in seen.through] == [2, 3, 4, 5, 6, 7]
     assert all(link.authority.grants == seen.authority.grants for link in seen.through)
+
+
+async def test_one_token_does_not_become_a_crowd(world: World) -> None:
+    chain = await begun(world, grants=[READ])
+    helper, printer = await world.agent("helper"), await world.agent("printer")
+    given = await world.pass_on(chain.holders[0], chain.tokens[0], "helper")
+    for _ in range(MAX_CHILDREN):
+        await world.exchange(helper, given)
+    await refused("invalid_request", world.exchange(helper, given), "passed on too often")
+    other = await world.pass_on(chain.holders[0], chain.tokens[0], "printer")
+    await refused("invalid_request", world.exchange(printer, other), "passed on too often")
+    anew = await world.exchange(chain.holders[0], await world.subject(chain.mandate))
+    given = await world.pass_on(chain.holders[0], anew.access_token, "printer")
+    assert await world.exchange(printer, given)
 
 
 def test_act_is_read_to_a_depth_and_no_further() -> None:
