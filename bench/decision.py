@@ -104,6 +104,9 @@ def calls() -> list[CallFacts]:
         "recipient_new": False,
         "unasked_minor": 0,
         "calls_this_hour": 3,
+        "asked_by": "spiffe://example.org/agent/lead",
+        "first_agent": "spiffe://example.org/agent/lead",
+        "depth": 1,
         "flow": "permit",
     }
     make: Callable[..., CallFacts] = CallFacts

@@ -12,8 +12,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx2
 import pytest
 from tests.fakes.identity_issuer import Issuer, credentials
+from tests.fakes.identity_issuer import serving as serving_issuer
 
 from actfor.errors import Kind, Refused
 from actfor.sdk import connect, connect_sync
@@ -88,6 +90,28 @@ async def test_the_agent_knows_itself(folder: Path, given: Credentials) -> None:
                 return me.identity
 
         assert await asyncio.to_thread(blocking) == "spiffe://example.org/agent/bookkeeper"
+
+
+async def test_what_another_agent_passed_on_is_exchanged_with_its_own_credentials(
+    folder: Path,
+) -> None:
+    """Also by an agent that was started without a mandate: it acts through the other one's."""
+    key = SigningKey.generate()
+    with serving_issuer(Issuer(jkt=key.kid)) as issuer:
+        own = credentials(issuer, key, mandate=None, subject_token=None)
+        async with serving(folder, own) as server, connect(server.address) as me:
+            async with httpx2.AsyncClient(auth=me.auth_through("crm", "handed-over")) as http:
+                assert (await http.get(me.mcp_url("crm"))).status_code == 200
+
+            def blocking() -> int:
+                with httpx2.Client(auth=me.auth_through("crm", "another")) as http:
+                    return http.get(me.mcp_url("crm")).status_code
+
+            assert await asyncio.to_thread(blocking) == 200
+            with pytest.raises(Refused, match="there is no mandate"):
+                await me.auth("crm").pass_on_async("spiffe://example.org/agent/helper")
+        asked = [(one["subject_token"], one["actor_token"]) for one in issuer.exchanges]
+    assert asked == [(["handed-over"], ["svid.svid.svid"]), (["another"], ["svid.svid.svid"])]
 
 
 async def test_a_refusal_crosses_the_socket(folder: Path) -> None:

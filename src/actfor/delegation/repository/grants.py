@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import and_, bindparam, delete, insert, select, update
+from sqlalchemy import and_, bindparam, delete, func, insert, select, update
 
 from actfor.delegation.model import Delegation, IssuedGrant
 from actfor.delegation.repository.mandates import add_slots, more
@@ -47,6 +47,11 @@ _OF_MANDATE = (
     )
     .order_by(_t.created_at, _t.id)
     .limit(bindparam("most"))
+)
+_CHILDREN = (
+    select(func.count())
+    .select_from(_table)
+    .where(_t.mandate_id == bindparam("mandate"), _t.parent == bindparam("parent"))
 )
 _MANDATE_OF = select(_t.mandate_id).where(_t.id == bindparam("id"))
 _p = _proof.c
@@ -136,6 +141,12 @@ def mandate_of(tx: Tx, grant_id: str) -> str | None:
     """The mandate that a grant was made from."""
     row = tx.one(_MANDATE_OF, id=grant_id)
     return None if row is None else str(row[0])
+
+
+def children(tx: Tx, mandate_id: str, parent: str) -> int:
+    """How many grants were made from what was passed on of a grant."""
+    row = tx.one(_CHILDREN, mandate=mandate_id, parent=parent)
+    return int(row[0]) if row else 0
 
 
 def live_of(tx: Tx, mandate_id: str, now: datetime, most: int) -> list[IssuedGrant]:

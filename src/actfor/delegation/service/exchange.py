@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from actfor.audit import Event, EventType
 from actfor.delegation.model import Delegation, Mandate
@@ -34,6 +35,9 @@ from actfor.wire.token_exchange import (
     ExchangeRequest,
     TokenResponse,
 )
+
+MAX_CHILDREN: Final = 64
+"""Tokens that may be made from what was passed on of one token, in its few minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +204,10 @@ class Exchange(Context):
         self._people.check_live(tx, delegation.person_id, delegation.person_epoch)
         self._check_agents(tx, delegation)
         self._standing(tx, delegation.mandate).require_active(now, delegation.mandate_epoch)
+        if delegation.through:
+            nearest = delegation.through[0].grant_id
+            if grants.children(tx, delegation.mandate.id, nearest) >= MAX_CHILDREN:
+                raise Refused(Kind.DENIED, "it was passed on too often", code=INVALID_REQUEST)
         for link in delegation.through:
             if grants.is_revoked(tx, link.grant_id):
                 raise Refused(Kind.DENIED, "the token that it was passed on from was revoked")

@@ -119,6 +119,8 @@ class Passing(Exchange, Access):
             if held is None:
                 held = await self._verified(token, request.audience, now)
         except Refused as refused:
+            if refused.kind is Kind.BUSY:
+                raise
             code = INVALID_GRANT if refused.kind is Kind.EXPIRED else INVALID_REQUEST
             again = Refused(refused.kind, refused.detail, code=code)
             raise naming("subject_token", again) from refused
