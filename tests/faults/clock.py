@@ -169,6 +169,6 @@ PARTS: dict[str | None, Parts] = {
 }
 
 RIG = Rig(
-    "R9", "the clock is set, by a second or by ten years", run, short=22, release=2_200,
+    "R9", "the clock is set, by a second or by ten years", run, short=30, release=2_200,
     mutants={"sweeps-regardless": 22, "remembers-tokens": 22},
 )  # fmt: skip

@@ -27,6 +27,7 @@ from actfor.errors import Refused
 from actfor.store.sequencer import Job, Sequencer, Writer, _answer
 
 CLIENTS = 16
+LONGEST_START = 60.0
 Making = Callable[[Setting], Node]
 
 
@@ -184,7 +185,8 @@ class Server:
 
     def ready(self, tally: Tally) -> int | None:
         """Wait until it serves; how many leaves it found, or None: it did not start."""
-        hello = self.socket.recv(1 << 16)
+        ready, _, _ = select.select([self.socket], [], [], LONGEST_START)
+        hello = self.socket.recv(1 << 16) if ready else b""
         tally.worst("restart_ms_max", (time.monotonic() - self._born) * 1000)
         return int(hello) if hello else None
 

@@ -31,6 +31,7 @@ from actfor.store.sqlite_writer import SqliteWriter
 MEGABYTES = 64
 AGENTS = 4
 RECOVERY_SECONDS = 5.0
+LONGEST = 180.0
 
 
 def needed() -> None:
@@ -65,7 +66,9 @@ def filled(plan: Plan) -> Tally:
     while not plan.over(cycle, tally):
         with small_disk(plan.folder / f"disk{cycle}") as disk:
             seed = plan.rng.randrange(1 << 30)
-            (told,) = in_processes(partial(_cycle, disk, plan.folder, seed, plan.mutant), 1)
+            (told,) = in_processes(
+                partial(_cycle, disk, plan.folder, seed, plan.mutant), 1, LONGEST
+            )
         tally.acknowledged += told["acknowledged"]
         tally.lost += told["lost"]
         tally.double_spent += told["double_spent"]

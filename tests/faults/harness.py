@@ -11,17 +11,22 @@ from __future__ import annotations
 import json
 import os
 import random
+import select
+import signal
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
 MOST_SHOWN = 20
+MINUTES_OF_A_MUTANT = 2.0
+"""Who was not caught by then is reported as not caught: a mutant must not keep a run from ending."""
 
 
 class NotHere(Exception):  # noqa: N818 - a fact about the machine
@@ -165,7 +170,7 @@ def execute(
     }
     caught = {}
     for name, most in (rig.mutants if mutants else {}).items():
-        run = _one(rig, Plan(most, seed, folder / name, name))
+        run = _one(rig, Plan(most, seed, folder / name, name, MINUTES_OF_A_MUTANT))
         caught[name] = not run.sound
         print(f"  mutant {name}: {run.found() or 'SURVIVED'}", file=sys.stderr, flush=True)
     report |= {
@@ -209,8 +214,11 @@ def fork() -> int:
     return os.fork()
 
 
-def in_processes(work: Callable[[int], Any], count: int) -> list[Any]:
-    """Run ``work(0)`` … in a process each, at the same time; what each returned, as JSON."""
+def in_processes(work: Callable[[int], Any], count: int, seconds: float | None = None) -> list[Any]:
+    """Run ``work(0)`` … in a process each, at the same time; what each returned, as JSON.
+
+    Those that have not ended after so many ``seconds`` are killed, and the rig fails.
+    """
     pipes = []
     for number in range(count):
         receiving, sending = os.pipe()
@@ -227,16 +235,25 @@ def in_processes(work: Callable[[int], Any], count: int) -> list[Any]:
                 os._exit(0)
         os.close(sending)
         pipes.append((child, receiving))
-    results = []
+    results, until = [], None if seconds is None else time.monotonic() + seconds
     for child, receiving in pipes:
+        if until is not None and not _told(receiving, until):
+            for each, _ in pipes:
+                with suppress(ProcessLookupError):
+                    os.kill(each, signal.SIGKILL)
         with os.fdopen(receiving) as told_by:
             text = told_by.read()
         os.waitpid(child, 0)
-        found = json.loads(text) if text else {"failed": "it died"}
+        found = json.loads(text) if text else {"failed": "it died, or had to be ended"}
         if "failed" in found:
             raise RuntimeError(f"a process of the rig failed: {found['failed']}")
         results.append(found["done"])
     return results
+
+
+def _told(receiving: int, until: float) -> bool:
+    """Whether something came in time; a process tells all it has to tell at its end."""
+    return bool(select.select([receiving], [], [], max(0.0, until - time.monotonic()))[0])
 
 
 def in_lanes(plan: Plan, work: Callable[[Plan], Tally], lanes: int = 2) -> Tally:

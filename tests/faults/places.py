@@ -35,3 +35,9 @@ def kinds() -> list[str]:
     except NotHere:
         return ["sqlite"]
     return ["sqlite", "postgresql"]
+
+
+def started() -> None:
+    """Start what the databases need, before processes that share it are forked."""
+    if "postgresql" in kinds():
+        cluster()

@@ -16,10 +16,10 @@ from typing import Any
 
 from sqlalchemy import bindparam
 from tests.conftest import Clock
-from tests.faults.harness import Plan, Rig, Tally, in_processes
+from tests.faults.harness import Plan, Rig, Tally, in_lanes, in_processes
 from tests.faults.node import START, Node, Parts, Setting, examine, prepare
 from tests.faults.one_time import TAKE, Thing, make, unlimited
-from tests.faults.places import Places, kinds
+from tests.faults.places import Places, kinds, started
 
 from actfor.approval import ApprovalService
 from actfor.approval import repository as approval_rows
@@ -31,6 +31,9 @@ from actfor.errors import Refused
 from actfor.store import Tx
 
 AT_ONCE = 48
+LONGEST = 180.0
+CROWDS = {"proof": 16, "approval": 12, "budget": 60, "limit": 24}
+"""Who want each thing of a kind that is asked for by number: more than its kind would have."""
 
 
 async def make_things(setting: Setting, rounds: int, budgets: int) -> tuple[Setting, list[Thing]]:
@@ -39,13 +42,20 @@ async def make_things(setting: Setting, rounds: int, budgets: int) -> tuple[Sett
     try:
         first = await unlimited(node, setting)
         setting = replace(setting, delegations=(first, *setting.delegations[1:]))
-        return setting, await make(node, setting, rounds, budgets)
+        things = await make(node, setting, rounds, budgets)
+        crowded = [replace(one, racers=CROWDS.get(one.kind, one.racers)) for one in things]
+        return setting, crowded
     finally:
         await node.close()
 
 
 def run(plan: Plan) -> Tally:
     """``cycles`` is how many attempts, about."""
+    started()
+    return in_lanes(plan, raced)
+
+
+def raced(plan: Plan) -> Tally:
     tally, attempts, turn, places = Tally(), 0, 0, Places(plan.folder)
     while not plan.over(attempts, tally):
         kind = kinds()[turn % len(kinds())]
@@ -65,7 +75,7 @@ def one_database(plan: Plan, tally: Tally, url: str, nodes: int, turn: int) -> i
     order = [(at, racer) for at, thing in enumerate(things) for racer in range(thing.racers)]
     plan.rng.shuffle(order)
     order.sort(key=lambda pair: (pair[0] // 8, plan.rng.random()))  # the same thing close together
-    told = in_processes(partial(_race, setting, things, order, nodes, plan.mutant), nodes)
+    told = in_processes(partial(_race, setting, things, order, nodes, plan.mutant), nodes, LONGEST)
     got: Counter[int] = Counter()
     for won, odd in told:
         got.update(won)
@@ -171,6 +181,6 @@ MAKE: dict[str | None, Callable[[Setting], Node]] = {
 }
 
 RIG = Rig(
-    "R6", "races for everything that may be taken once", run, short=1_500, release=1_000_000,
+    "R6", "races for everything that may be taken once", run, short=20_000, release=1_000_000,
     mutants={"looks-first": 2_000, "approves-from-memory": 2_000},
 )  # fmt: skip

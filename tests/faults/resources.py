@@ -176,6 +176,6 @@ def _made(setting: Setting, mutant: str | None) -> Node:
 
 
 RIG = Rig(
-    "R11", "no file descriptors, no memory, for a while", run, short=6, release=200,
+    "R11", "no file descriptors, no memory, for a while", run, short=10, release=200,
     mutants={"keeps-half-units": 2, "writer-dies": 2},
 )  # fmt: skip

@@ -17,9 +17,9 @@ from typing import Any
 
 from tests.conftest import Clock
 from tests.faults.authority import WAYS, Ruler, Stage, stage, way
-from tests.faults.harness import Plan, Rig, Tally, in_processes
+from tests.faults.harness import Plan, Rig, Tally, in_lanes, in_processes
 from tests.faults.node import START, Node, Parts, Setting, entries
-from tests.faults.places import Places, kinds
+from tests.faults.places import Places, kinds, started
 
 from actfor.delegation import DelegationService
 from actfor.delegation.model import Delegation
@@ -36,6 +36,11 @@ OVER = {Kind.DENIED, Kind.EXPIRED, Kind.CONFLICT, Kind.UNAUTHENTICATED}
 
 def run(plan: Plan) -> Tally:
     """``cycles`` is how many revocations."""
+    started()
+    return in_lanes(plan, revoked_in_use)
+
+
+def revoked_in_use(plan: Plan) -> Tally:
     tally, revoked, turn, places = Tally(), 0, 0, Places(plan.folder)
     used: set[str] = set()
     while not plan.over(revoked, tally):
@@ -47,7 +52,7 @@ def run(plan: Plan) -> Tally:
             scene = asyncio.run(stage(url, plan.folder / f"w{turn}", rounds))
             count = len(scene.setting.delegations)
             when = [plan.rng.uniform(0.01, 0.15) for _ in range(count)]
-            told = in_processes(partial(_node, scene, when, plan.mutant), nodes)
+            told = in_processes(partial(_node, scene, when, plan.mutant), nodes, 2 * LONGEST)
             asyncio.run(_judge(scene.setting, told, tally))
             used |= {way(int(n)) for one in told for n, *_ in one["acknowledged"]}
             revoked += count

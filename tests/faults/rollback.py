@@ -17,9 +17,9 @@ from typing import Any
 
 from tests.conftest import Clock
 from tests.fakes.witness_process import make as make_witness
-from tests.faults.harness import Plan, Rig, Tally, in_processes
+from tests.faults.harness import Plan, Rig, Tally, in_lanes, in_processes
 from tests.faults.node import ORIGIN, START, Node, Parts, Setting, prepare
-from tests.faults.places import Places, kinds
+from tests.faults.places import Places, kinds, started
 from tests.faults.tamper import ForgetsWhatWasKept
 
 from actfor.errors import Refused
@@ -32,16 +32,22 @@ from actfor.wire.note import Note
 from actfor.wire.witness import AddCheckpoint, WitnessRefusal
 
 WITNESS = "witness.example/rig"
+LONGEST = 180.0
 
 
 def run(plan: Plan) -> Tally:
+    started()
+    return in_lanes(plan, histories)
+
+
+def histories(plan: Plan) -> Tally:
     tally, cycle, places = Tally(), 0, Places(plan.folder)
     while not plan.over(cycle, tally):
         seed = plan.rng.randrange(1 << 30)
-        told = in_processes(partial(_in_files, plan, seed, cycle), 1)
+        told = in_processes(partial(_in_files, plan, seed, cycle), 1, LONGEST)
         if "postgresql" in kinds() and cycle % 4 == 0:
             with places.fresh("postgresql") as (url, _):
-                told += in_processes(partial(_fenced, plan, url, cycle), 1)
+                told += in_processes(partial(_fenced, plan, url, cycle), 1, LONGEST)
         for one in told:
             tally.acknowledged += one["refused"]
             tally.permits_after_revoke += one["revived"]
