@@ -87,6 +87,8 @@ class _Crowd:
 
     async def ask(self, numbers: range, *, failing: int = 0, read: bool = False) -> None:
         for start in range(numbers.start, numbers.stop, 8):
+            if "no answer at all" in self.problems:
+                return  # there will be none
             batch = range(start, min(start + 8, numbers.stop))
             asked = [self._one(n, failing=bool(failing) and n % 4 < failing) for n in batch]
             try:
