@@ -4,7 +4,8 @@ While it is wrong, no token is accepted that has expired by it, and what is issu
 it should by it; the order of the log is not the clock's affair. When it is right again, nothing
 that was spent before can be spent a second time, however much was swept meanwhile.
 
-The clock is the one that the services are given; the steady clock beside it goes on.
+The clock is the one that the services are given; the steady clock beside it goes on. Once a run
+it is the machine's, under a whole server (`http_clock`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tests.conftest import Clock
 from tests.fakes.delegation_world import CRM, World
 from tests.faults.arranged import world_of
 from tests.faults.harness import Plan, Rig, Tally, in_processes
+from tests.faults.http_clock import OVER_HTTP, set_clocks
 from tests.faults.node import START, Node, Parts, Setting, examine, prepare
 
 from actfor.delegation import DelegationService, Proved
@@ -36,6 +38,8 @@ LOAD = 8
 def run(plan: Plan) -> Tally:
     """``cycles`` is how often the clock is set (and set back)."""
     tally, cycle = Tally(), 0
+    if plan.mutant in {None, OVER_HTTP}:
+        set_clocks(tally, plan.mutant)
     while not plan.over(cycle, tally):
         steps = [STEPS[(cycle + n) % len(STEPS)] for n in range(len(STEPS) // 2)]
         (told,) = in_processes(partial(_set, plan, cycle, steps), 1)
@@ -164,11 +168,12 @@ class Remembers(DelegationService):
 
 PARTS: dict[str | None, Parts] = {
     None: Parts(),
+    OVER_HTTP: Parts(),
     "sweeps-regardless": Parts(delegation=SweepsRegardless),
     "remembers-tokens": Parts(delegation=Remembers),
 }
 
 RIG = Rig(
     "R9", "the clock is set, by a second or by ten years", run, short=30, release=2_200,
-    mutants={"sweeps-regardless": 22, "remembers-tokens": 22},
+    mutants={"sweeps-regardless": 22, "remembers-tokens": 22, OVER_HTTP: 0},
 )  # fmt: skip

@@ -25,25 +25,32 @@ from actfor.cli.demo.world import World
 CLIENTS = 40
 ROOM = 12  # descriptors that are left when the crowd comes
 PATIENCE = 30.0  # seconds: idle connections are closed after five, and make room
+MUTANTS = 8.0  # seconds that a mutant is given: far more than the product takes
 SOON = 5.0
+WRONG = Path(__file__).parent / "wrong_server"
+OVER_HTTP = "lets-them-wait"
+"""The mutant that is caught here; the others are not started over HTTP."""
 
 
-def without_descriptors(tally: Tally) -> None:
-    """One server, one crowd. Only Linux lets us limit another process; elsewhere it says so."""
+def without_descriptors(tally: Tally, mutant: str | None = None) -> None:
+    """One server, one crowd; a wrong server where a mutant is named. Only Linux lets us limit another process; elsewhere it says so."""
     if not hasattr(resource, "prlimit"):
         print("  over HTTP: not run, this system limits no other process", file=sys.stderr)
         return
     with tempfile.TemporaryDirectory(prefix="actfor-r11-") as short:  # sockets want short paths
-        _one_crowd(Path(short), tally)
+        _one_crowd(Path(short), tally, mutant)
 
 
-def _one_crowd(folder: Path, tally: Tally) -> None:
+def _one_crowd(folder: Path, tally: Tally, mutant: str | None) -> None:
     stage = Stage(World(folder), free_port())
+    if mutant is not None:
+        stage.environment["PYTHONPATH"] = str(WRONG)
     stage.start()
     try:
         process = stage._server
         assert process is not None
-        asyncio.run(_crowded(process.pid, int(stage.url.rpartition(":")[2]), tally))
+        patience = PATIENCE if mutant is None else MUTANTS
+        asyncio.run(_crowded(process.pid, int(stage.url.rpartition(":")[2]), tally, patience))
         if process.poll() is not None:
             tally.problems.append("the server ended for want of descriptors")
         process.send_signal(signal.SIGTERM)
@@ -53,18 +60,20 @@ def _one_crowd(folder: Path, tally: Tally) -> None:
         stage.stop()
 
 
-async def _crowded(pid: int, port: int, tally: Tally) -> None:
+async def _crowded(pid: int, port: int, tally: Tally, patience: float) -> None:
     over = asyncio.Event()
     over.set()
-    before = await _asked(port, over)
+    before = await _asked(port, over, patience)
     if before != "200":
         tally.problems.append(f"before anything: {before}")
     used = len([*Path(f"/proc/{pid}/fd").iterdir()])
     soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + ROOM, hard))
     gone = asyncio.Event()
-    asked = [asyncio.create_task(_asked(port, gone)) for _ in range(CLIENTS)]
+    asked = [asyncio.create_task(_asked(port, gone, patience)) for _ in range(CLIENTS)]
+    began = time.monotonic()
     answers = Counter(await asyncio.gather(*asked))
+    tally.worst("http_slowest_seconds", time.monotonic() - began)
     most = len([*Path(f"/proc/{pid}/fd").iterdir()])
     tally.worst("http_descriptors_most", most - used)
     for answer, how_many in answers.items():
@@ -73,7 +82,9 @@ async def _crowded(pid: int, port: int, tally: Tally) -> None:
         tally.problems.append(f"{answers['no answer']} connections were left waiting")
     gone.set()
     began = time.monotonic()
-    while (after := await _asked(port, gone)) != "200" and time.monotonic() < began + SOON:
+    while (
+        after := await _asked(port, gone, patience)
+    ) != "200" and time.monotonic() < began + SOON:
         await asyncio.sleep(0.1)
     if after != "200":
         tally.problems.append(f"the crowd is gone, and the server says {after}")
@@ -81,11 +92,11 @@ async def _crowded(pid: int, port: int, tally: Tally) -> None:
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
 
 
-async def _asked(port: int, gone: asyncio.Event) -> str:
+async def _asked(port: int, gone: asyncio.Event, patience: float) -> str:
     """The status of an answer, or how the connection ended. It stays open until all have theirs."""
     writer = None
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             host = f"Host: localhost:{port}"
             writer.write(f"GET /log/checkpoint HTTP/1.1\r\n{host}\r\n\r\n".encode())
