@@ -71,7 +71,7 @@ def set_clocks(tally: Tally, mutant: str | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="actfor-r9-") as short:  # sockets want short paths
         faked = found if mutant is None else None
         for told in in_processes(lambda _: asdict(_one_server(Path(short), faked)), 1):
-            tally.add(told)
+            tally.add(Tally(**told))
 
 
 def _faked(found: Path) -> dict[str, str]:
