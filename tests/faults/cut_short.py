@@ -15,6 +15,7 @@ import asyncio
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,15 +52,20 @@ DECISIVE = {
 def run(plan: Plan) -> Tally:
     """``cycles`` is at how many steps of each it is killed, besides those that decide."""
     tally = Tally()
-    with counting_http(plan.folder / "journal") as url:
-        scene = asyncio.run(backed_up(plan.folder, Http(url)))
-    for ballast in scene.data.glob("*.ballast"):
-        ballast.unlink()  # sixteen megabytes of nothing in each copy
-    for kind in WHAT[plan.mutant]:
-        _killed(plan, tally, kind(plan.folder, scene))
+    with tempfile.TemporaryDirectory(prefix="actfor-r22-") as short:  # sockets want short paths
+        _all_kinds(plan, tally, Path(short))
     if tally.figures.get("not_reached", 0) * 10 > tally.figures["crashes"]:
         tally.problems.append(f"too many were not killed: {tally.figures}")
     return tally
+
+
+def _all_kinds(plan: Plan, tally: Tally, folder: Path) -> None:
+    with counting_http(folder / "journal") as url:
+        scene = asyncio.run(backed_up(folder, Http(url)))
+    for ballast in scene.data.glob("*.ballast"):
+        ballast.unlink()  # sixteen megabytes of nothing in each copy
+    for kind in WHAT[plan.mutant]:
+        _killed(plan, tally, kind(folder, scene))
 
 
 def _killed(plan: Plan, tally: Tally, what: Backups | Restores) -> None:
