@@ -6,9 +6,11 @@ from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
+from sqlalchemy import update
+
 from actfor.keys import MARK, Texts
 from actfor.server import personal
-from actfor.store import Tx
+from actfor.store import Tx, metadata
 from actfor.store import snapshot as store
 
 
@@ -69,6 +71,20 @@ def in_clear(tx: Tx) -> list[str]:
         for row in store.rows(tx, table)
         for column in personal.in_clear(table.name, table.columns.keys(), row)
     ]
+
+
+def unseal(tx: Tx, texts: Texts) -> None:
+    """Put every text in clear into its place, as an older release left it."""
+    for column, row, value in [*values(tx)]:
+        put_in_clear(tx, texts, column, row, value)
+
+
+def put_in_clear(tx: Tx, texts: Texts, column: str, row: str, value: str) -> None:
+    table, _, name = column.partition(".")
+    of = metadata.tables[table]
+    (key,) = of.primary_key.columns
+    put = update(of).where(key == row).values({name: texts.open(tx, column, row, value)})
+    tx.changed(put)
 
 
 def opened(tx: Tx, texts: Texts) -> dict[str, list[str]]:

@@ -26,6 +26,7 @@ from typing import Any
 from alembic.script import ScriptDirectory
 from sqlalchemy import NullPool, create_engine
 from tests.conftest import Clock
+from tests.fakes.sealed import unseal
 from tests.faults.clusters import cluster
 from tests.faults.dying import in_a_child
 from tests.faults.harness import Plan, Rig, Tally, in_processes
@@ -47,7 +48,7 @@ TOGETHER = 15.0
 def run(plan: Plan) -> Tally:
     """``cycles`` is how often nodes of two releases work together meanwhile."""
     tally = Tally()
-    setting = asyncio.run(prepare(f"sqlite:///{plan.folder}/now.db", plan.folder / "w"))
+    setting = asyncio.run(_lived_in(f"sqlite:///{plan.folder}/now.db", plan.folder / "w"))
     for revision in _revisions():
         old = SqliteOld(plan.folder, revision, plan.folder / "now.db")
         upgraded = Upgraded(plan, tally, old, None if revision is None else setting)
@@ -58,6 +59,15 @@ def run(plan: Plan) -> Tally:
         with ExitStack() as stack:
             _on_postgres(plan, tally, stack)
     return tally
+
+
+async def _lived_in(url: str, folder: Path) -> Setting:
+    """Rows for old databases: no older release sealed text in its columns."""
+    setting = await prepare(url, folder)
+    node = Node.open(setting)
+    await node.database.write(lambda tx: unseal(tx, node.audit.texts))
+    await node.close()
+    return setting
 
 
 def _revisions() -> list[str | None]:
@@ -147,7 +157,7 @@ MIDDLE: list[Step] = [
 def _on_postgres(plan: Plan, tally: Tally, stack: ExitStack) -> None:
     server = cluster()
     now = stack.enter_context(server.database())
-    setting = asyncio.run(prepare(now, plan.folder / "w-pg"))
+    setting = asyncio.run(_lived_in(now, plan.folder / "w-pg"))
     old = PostgresOld(server, "0001", now)
     Upgraded(plan, tally, old, setting).killed(ON_POSTGRES * plan.cycles)
     scripts = _newer(plan.folder)

@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, MetaData, Table, Text, update
+from sqlalchemy import Column, MetaData, Table, Text
 from tests.conftest import Clock, import_tables
 from tests.fakes import postgres
 from tests.fakes.backup_world import configured, running
@@ -23,7 +23,7 @@ from tests.fakes.console_authenticator import Passkey
 from tests.fakes.console_people import exact_call
 from tests.fakes.delegation_world import BANK, build
 from tests.fakes.gateway_world import EVERYTHING, counting_http, register
-from tests.fakes.sealed import found_in, in_clear, needles, opened, values
+from tests.fakes.sealed import found_in, in_clear, needles, opened, put_in_clear, values
 from tests.unit.test_delegation_usage import PAY, delegated, take
 
 from actfor.approval import Answer, Approval
@@ -431,15 +431,10 @@ async def test_text_in_clear_is_sealed_in_batches_on_either_database(
         await database.write(partial(endorse, first=first))
     before = await database.read(lambda tx: opened(tx, seals))
 
-    def clear(tx: Tx, column: str, row: str, value: str) -> None:
-        table, _, name = column.partition(".")
-        of = metadata.tables[table]
-        (key,) = of.primary_key.columns
-        put = update(of).where(key == row).values({name: seals.open(tx, column, row, value)})
-        tx.changed(put)
-
-    for one in await database.read(lambda tx: list(values(tx))):
-        await database.write(partial(clear, column=one[0], row=one[1], value=one[2]))
+    for column, row, value in await database.read(lambda tx: list(values(tx))):
+        await database.write(
+            partial(put_in_clear, texts=seals, column=column, row=row, value=value)
+        )
     assert "mandate_endorsement.value" in await database.read(in_clear)
     assert await personal.seal_old(database, seals, delegation) > 60
     assert await database.read(in_clear) == []
