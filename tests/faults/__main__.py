@@ -33,7 +33,7 @@ RIGS = {
     "R15": "rollback",
     "R16": "key_rotation",
     "R21": "upgrade",
-    "R22": "cut_short",
+    "R23": "cut_short",
 }
 
 

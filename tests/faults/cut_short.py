@@ -1,4 +1,4 @@
-"""R22: the process dies at every step of a backup and of a restore.
+"""R23: the process dies at every step of a backup and of a restore.
 
 Steps are what changes a file (written, flushed, synced, renamed, removed, locked) and every
 statement that changes a database (`steps`). A backup that is killed leaves nothing that passes for
@@ -277,6 +277,6 @@ WRONG: dict[str | None, Callable[[Act, Path], None]] = {
 }
 
 RIG = Rig(
-    "R22", "the process dies while it backs up or restores", run, short=SHORT, release=10_000,
+    "R23", "the process dies while it backs up or restores", run, short=SHORT, release=10_000,
     mutants={"backs-up-under-its-name": SHORT, "restores-in-place": SHORT},
 )  # fmt: skip
