@@ -179,7 +179,9 @@ class AuthorizationService:
     def obligations(self, decision: Decision) -> tuple[JsonObject, ...]:
         """What the policies that determined a decision of the set in force oblige its asker to."""
         policies = self._snapshot
-        if policies is None or policies.version != decision.version or not decision.policies:
+        if policies is None or not policies.obliging:  # as a rule none obliges, on a hot path
+            return ()
+        if policies.version != decision.version or not decision.policies:
             return ()
         named = set(decision.policies)
         return tuple(
