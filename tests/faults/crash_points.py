@@ -24,7 +24,7 @@ from tests.faults.governed import governed_calls
 from tests.faults.harness import Plan, Rig, Tally, in_processes
 from tests.faults.interrupted import Interrupted
 from tests.faults.node import Setting, prepare
-from tests.faults.operations import EVERY_TIME, OPERATIONS
+from tests.faults.operations import OPERATIONS
 
 AT_ONCE = 2
 
@@ -73,6 +73,6 @@ def _taken(todo: int) -> Iterator[int]:
 
 RIG = Rig(
     "R5", "the process dies at every step of every write operation", run,
-    short=EVERY_TIME, release=len(OPERATIONS),
+    short=len(OPERATIONS), release=len(OPERATIONS),
     mutants={"commits-each-unit": 2, "logs-afterwards": 2, "acts-before-it-records": 0},
 )  # fmt: skip

@@ -269,7 +269,3 @@ OPERATIONS = (
         transactions=2,
     ),
 )  # fmt: skip
-
-
-EVERY_TIME = 22
-"""So many of them, the first, are interrupted at every step also in the short column."""
