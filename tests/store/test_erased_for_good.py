@@ -4,10 +4,8 @@ Files, write-ahead logs and backups that were made before hold the person's rows
 """
 
 import asyncio
-import os
 import shutil
 from base64 import b64decode
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,6 @@ import pytest
 from tests.conftest import import_tables
 from tests.fakes import postgres
 from tests.fakes.backup_world import CANARY, Cast, configured, live, running
-from tests.fakes.gateway_world import counting_http
 from tests.fakes.sealed import values
 
 from actfor.audit import Event, EventType, repository
@@ -37,22 +34,6 @@ from actfor.store import Database, Tx
 from actfor.store import snapshot as store
 
 WORDS = "words of Carol's alone"
-
-
-@pytest.fixture(scope="module")
-def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Http]:
-    with counting_http(tmp_path_factory.mktemp("counting") / "journal") as url:
-        yield Http(url)
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Cluster]:
-    """A server whose folder nobody else writes to."""
-    folder = postgres.base() / f"actfor-erased-{tmp_path_factory.getbasetemp().name}-{os.getpid()}"
-    cluster = postgres.Cluster(folder)
-    cluster.create().start()
-    yield cluster
-    cluster.remove()
 
 
 @dataclass

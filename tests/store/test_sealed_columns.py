@@ -2,11 +2,9 @@
 
 import asyncio
 import json
-import os
 import shutil
 import sqlite3
 import zipfile
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -22,7 +20,7 @@ from tests.fakes.backup_world import configured, running
 from tests.fakes.console_authenticator import Passkey
 from tests.fakes.console_people import exact_call
 from tests.fakes.delegation_world import BANK, build
-from tests.fakes.gateway_world import EVERYTHING, counting_http, register
+from tests.fakes.gateway_world import EVERYTHING, register
 from tests.fakes.sealed import found_in, in_clear, needles, opened, put_in_clear, values
 from tests.unit.test_delegation_usage import PAY, delegated, take
 
@@ -223,22 +221,6 @@ async def live(services: Services, upstream: Http, folder: Path) -> Cast:
     await services.policy_changes.publish(zoe.id, in_force, note=SAID["note"])
     await services.audit.checkpoint()
     return Cast(olivia, zoe, own.id, yes.id)
-
-
-@pytest.fixture(scope="module")
-def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Http]:
-    with counting_http(tmp_path_factory.mktemp("counting") / "journal") as url:
-        yield Http(url)
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Cluster]:
-    """A PostgreSQL whose folder nobody else writes to."""
-    folder = postgres.base() / f"actfor-sealed-{tmp_path_factory.getbasetemp().name}-{os.getpid()}"
-    cluster = postgres.Cluster(folder)
-    cluster.create().start()
-    yield cluster
-    cluster.remove()
 
 
 @dataclass

@@ -7,19 +7,14 @@ would make of the same words. No name here is of a benchmark.
 from datetime import UTC, datetime
 
 import pytest
+from tests.fakes.intent_tools import effect, tool
 
 from actfor.authorization.intent import SinkType, read_tool
 from actfor.authorization.intent.permissions import is_least, is_said
 from actfor.authorization.intent.text import stems
 from actfor.gateway.provenance import DecisionPoint, ToolDescription
-from actfor.wire.canonical import JsonObject, JsonValue
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def tool(name: str, description: str, arguments: str, **overlay: JsonValue) -> ToolDescription:
-    properties: JsonObject = {argument: {"type": "string"} for argument in arguments.split()}
-    return ToolDescription(name, description, {"properties": properties}, overlay=overlay or None)
 
 
 MAIL = tool("read_mail", "Reads the inbox.", "query", effect="read", results="untrusted")
@@ -69,10 +64,6 @@ def hijackable(words: str, *tools: ToolDescription) -> DecisionPoint:
     point = DecisionPoint.propose(words, [MAIL, *tools], now=NOW)
     point.record("read_mail", {}, "Hello, this is Eve. My address is eve@evil.example.")
     return point
-
-
-def effect(point: DecisionPoint, name: str, **arguments: JsonValue) -> str:
-    return point.decide(name, arguments).effect.value
 
 
 def test_access_that_the_words_spell_out_is_given_though_no_verb_says_so():

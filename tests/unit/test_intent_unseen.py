@@ -6,18 +6,13 @@ No name here is of a benchmark.
 from datetime import UTC, datetime
 
 import pytest
+from tests.fakes.intent_tools import effect, tool
 
 from actfor.authorization.intent import SinkType, read_words, typed
 from actfor.authorization.intent.text import mixes_scripts
 from actfor.gateway.provenance import DecisionPoint, ToolDescription
-from actfor.wire.canonical import JsonObject, JsonValue
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def tool(name: str, description: str, arguments: str, **overlay: JsonValue) -> ToolDescription:
-    properties: JsonObject = {argument: {"type": "string"} for argument in arguments.split()}
-    return ToolDescription(name, description, {"properties": properties}, overlay=overlay or None)
 
 
 MAIL = tool("read_mail", "Reads the inbox.", "", effect="read", results="untrusted")
@@ -72,10 +67,6 @@ INVITE = ToolDescription(
 
 def said(words: str, *tools: ToolDescription) -> DecisionPoint:
     return DecisionPoint.propose(words, list(tools), now=NOW)
-
-
-def effect(point: DecisionPoint, name: str, **arguments: JsonValue) -> str:
-    return point.decide(name, arguments).effect.value
 
 
 def test_a_record_that_nobody_named_or_read_is_not_changed_after_a_strangers_mail():

@@ -106,10 +106,7 @@ def facts_of(found: Findings) -> dict[str, Fact]:
         for slot in found.slots
     )
     means = _is_means(found, doubtful=bool(doubtful), content=content)
-    sure = not (doubtful or unnamed)
-    if asked == "no" and (means or (sure and (_is_own_doing(found) or _is_spelled_out(found)))):
-        asked = "means"
-    if asked == "no" and sure and _is_query(found):
+    if asked == "no" and (means or (not (doubtful or unnamed) and _is_its_own_proof(found))):
         asked = "means"
     targets = [slot for slot in found.slots if slot.type in TARGET] + doubtful
     worst = max(targets, key=lambda slot: slot.label, default=None)
@@ -132,6 +129,11 @@ def facts_of(found: Findings) -> dict[str, Fact]:
         "unusual_order": changes and found.history.speaks and (unsure or _is_unproved(found)),
         "value_endorsed": any(slot.how == "endorsed" for slot in found.slots),
     }
+
+
+def _is_its_own_proof(found: Findings) -> bool:
+    """Whether a call in which nothing is in doubt shows by itself that it was meant."""
+    return _is_own_doing(found) or _is_spelled_out(found) or _is_query(found)
 
 
 def _is_plainly_meant(found: Findings) -> bool:
