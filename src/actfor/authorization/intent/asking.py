@@ -182,6 +182,8 @@ def _one(one: Asked, wish: Wish, tool: ToolReading) -> Ask:
     same_verb, alike = one.verb in tool.verbs, _is_alike(one, tool)
     if one.verb in _LIGHT and any(stem(verb) in one.about for verb in tool.verbs):
         return Ask.YES
+    if one.verb in _PAYS and Deed.PAY in tool.deeds:
+        return Ask.YES  # what is paid out is money, whatever it is called
     shared = one.about & tool.about
     making = bool(one.deeds & _MAKES and tool.deeds & _MAKING)
     if tool.effect is ToolEffect.WRITE and stem(one.verb) in tool.head:
@@ -201,6 +203,9 @@ def _one(one: Asked, wish: Wish, tool: ToolReading) -> Ask:
         return Ask.MAYBE
     # `send it to Alice` names no thing; who creates or changes something names it.
     return Ask.MAYBE if same_verb and Deed.SEND in tool.deeds else Ask.NO
+
+
+_PAYS: Final = frozenset("pay repay reimburse refund remit wire".split())
 
 
 def _is_letter(tool: ToolReading) -> bool:

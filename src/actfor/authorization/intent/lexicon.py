@@ -47,22 +47,22 @@ _VERBS: Final = {
     Deed.CHANGE: "update change edit modify adjust set rename reschedule replace extend postpone"
     " correct fix mark switch increase decrease reset revise amend alter toggle enable disable"
     " configure turn convert address resolve solve patch bump shift swap renew rotate scale resize"
-    " exchange migrate lock reassign escalate merge pin mute dim tag label upgrade downgrade"
+    " freeze unfreeze exchange migrate lock reassign assign note record enter log fill escalate merge pin mute dim tag label upgrade downgrade"
     " restore rollback revert undo close reopen",
     Deed.MOVE: "move copy relocate rename transfer archive put place duplicate replicate",
     Deed.DELETE: "delete remove cancel erase clear drop destroy purge unsubscribe trash discard"
     " revoke uninvite kick ban unlink wipe empty uninstall detach unstar unfollow unlike leave"
     " return reject decline terminate kill deactivate suspend close end evict stop waive forgive",
     Deed.SEND: "send email mail message forward reply notify inform text dm respond write remind"
-    " share contact tell ask answer invite pass ping call give let report deliver message",
+    " share contact tell warn alert ask answer invite pass ping call give let report deliver message",
     Deed.POST: "post publish announce comment tweet blog propose submit write share review report"
-    " file raise broadcast",
+    " file raise broadcast release apply",
     Deed.PAY: "pay transfer send buy purchase order checkout refund repay reimburse donate tip"
     " settle deposit withdraw remit wire subscribe charge spend topup give split cover",
     Deed.BOOK: "book reserve rent hire order schedule arrange get make",
     Deed.ADMIT: "invite add grant allow permit share authorize authorise assign promote transfer"
     " give enroll admit onboard unlock unblock",
-    Deed.FETCH: "download clone pull import save fetch copy get sync obtain grab install checkout",
+    Deed.FETCH: "download clone pull import save fetch copy get sync obtain grab install checkout put",
     Deed.UPLOAD: "upload push sync publish export backup synchronize synchronise commit add put"
     " update save release deploy submit",
     Deed.RUN: "run execute eval evaluate deploy install launch start invoke trigger click press"
@@ -94,7 +94,7 @@ _PHRASES: Final = {
     # verb and what follows it within a few words → the verb that is meant
     "tell": "let know,drop line,drop note,get back,fill in,loop in,pass on,pass along,give heads",
     "delete": "get rid,take off,take away,take down,throw away,throw out,clear out,call off,"
-    "cut off,tear down,opt out,strike off",
+    "cut off,tear down,opt out,strike off,clean up,clean out,clear up",
     "assign": "hand over,pass over,give over",
     "rollback": "roll back,go back",
     "return": "send back,give back,bring back",
@@ -153,6 +153,30 @@ VERBS: Final = _table()
 """Form of a verb → its base and what it may do."""
 
 
+_IRREGULAR: Final = {
+    "sent": "send", "paid": "pay", "repaid": "repay", "given": "give", "told": "tell",
+    "bought": "buy", "made": "make", "written": "write", "put": "put", "set": "set",
+    "reset": "reset", "shut": "stop", "built": "build", "found": "find", "read": "read",
+    "seen": "see", "taken": "take", "got": "get", "lent": "rent", "frozen": "freeze",
+    "unfrozen": "unfreeze", "withdrawn": "withdraw", "done": "do", "run": "run", "left": "leave",
+    "forgiven": "forgive", "overwritten": "replace", "let": "let", "split": "split",
+}  # fmt: skip
+
+
+def _participles() -> Mapping[str, tuple[str, frozenset[Deed]]]:
+    found: dict[str, tuple[str, frozenset[Deed]]] = {}
+    for base, deeds in VERBS.values():
+        ending = f"{base}d" if base.endswith("e") else f"{base}ed"
+        if base.endswith("y") and base[-2:-1] not in "aeou":
+            ending = f"{base[:-1]}ied"
+        found |= {ending: (base, deeds), f"{base}{base[-1]}ed": (base, deeds)}
+    return found | {form: VERBS[base] for form, base in _IRREGULAR.items() if base in VERBS}
+
+
+PARTICIPLES: Final = _participles()
+"""What has been done to a thing → the verb: `paid`, `cancelled`, `frozen`."""
+
+
 def primary(verb: str) -> Deed | None:
     """What a verb does in a tool's name; None if it is no verb we know."""
     known = VERBS.get(verb)
@@ -187,7 +211,7 @@ MEETS: Final[Mapping[Deed, frozenset[Deed]]] = {
 
 _NOUNS: Final = {
     "mail": "email mail inbox message e-mail letter correspondence",
-    "message": "message dm chat text sms",
+    "message": "message dm chat text sms reply",
     "event": "event meeting appointment calendar lunch dinner session invite reminder",
     "money": "money payment transaction bill rent invoice fee debt funds refund salary"
     " subscription iban cash balance expense dollar euro charge payout",

@@ -80,6 +80,17 @@ def says_sum(sentence: str) -> bool:
     return bool(sums_in(sentence)) and not _BOUNDS.search(sentence)
 
 
+def says_repeats(sentence: str) -> bool:
+    """Whether a sentence says to do a thing more than once: `three times`, `in installments`."""
+    return _REPEATS.search(sentence) is not None
+
+
+_REPEATS: Final = re.compile(
+    r"\b(?:twice|thrice|repeatedly|daily|installments?|instalments?|increments?|split"
+    r"|(?:two|three|four|five|six|ten|several|many|[0-9]+) times)\b"
+)
+
+
 def _arguments(
     wish: Wish, tool: ToolReading, grounds: Grounds, readers: Sequence[tuple[str, ToolReading]]
 ) -> Iterator[tuple[str, Constraint]]:

@@ -16,11 +16,21 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
-from actfor.authorization.intent.lexicon import PAST, PHRASES, VERBS, Deed, concepts, primary
+from actfor.authorization.intent.lexicon import (
+    PARTICIPLES,
+    PAST,
+    PHRASES,
+    VERBS,
+    Deed,
+    concepts,
+    primary,
+)
 from actfor.authorization.intent.text import MAX_TEXT, normal, skeleton, stem, words
 from actfor.authorization.intent.values import SinkType, Value, sums_in, typed
 
-_BREAKS: Final = re.compile(r"[.!?;:](?=\s|$)|\n+")
+_BREAKS: Final = re.compile(
+    r"(?:(?<!\bDr)(?<!\bMr)(?<!\bMs)(?<!\bSt)(?<!\bMrs)(?<!\bProf)\.|[!?;:])(?=\s|$)|\n+"
+)
 _SPOKEN: Final = re.compile(r"[^\s,;:!?()]+")
 _WORDS: Final = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 _DETERMINER: Final = frozenset(
@@ -40,18 +50,29 @@ _TASKS: Final = frozenset(
     for w in "task todo instruction action request errand step checklist runbook playbook procedure"
     " protocol routine guideline".split()
 )
-_NEEDS: Final = frozenset(stem(w) for w in "need want ask say tell request specify mention".split())
+_LISTS: Final = frozenset(
+    stem(w)
+    for w in "task todo instruction step checklist list runbook playbook procedure protocol policy"
+    " guideline".split()
+)
+"""What holds several things to do, and is then spoken of as `it` or `them`."""
+_NEEDS: Final = frozenset(
+    stem(w)
+    for w in "need want ask say tell request specify mention suggest recommend advise propose".split()
+)
 _WHAT: Final = frozenset("what whatever everything anything as".split())
 _TELLS: Final = frozenset(
     "send sends sent ask asks asked tell tells told post posts posted write writes wrote say says"
     " said mention mentions mentioned share shared give gives gave propose proposes proposed email"
     " emails emailed message messaged forward forwarded report reported request requested want"
-    " wants need needs invite invited add added call called leave left".split()
+    " wants need needs suggest suggests suggested recommend recommends recommended advise advises"
+    " advised invite invited add added call called leave left listed described explained"
+    " announced written noted put".split()
 )
 """What someone does whose words are then followed: `John sent me …`."""
 _OF: Final = frozenset("from by of via".split())
 _BETWEEN: Final = frozenset(
-    "just has have also recently already had i me the email mail my".split()
+    "just has have also recently already had i me the email mail my people team".split()
 )
 _WRITINGS: Final = frozenset({"~mail", "~message", "~task", "~file", "~web", "~issue"})
 _HANDS_OVER: Final = frozenset(
@@ -135,6 +156,11 @@ class Wish:
             primary(one.verb) not in _ANSWERS and one.deeds != _LOOKING for one in self.asked
         )
 
+    def asks_state(self, value: str, about: frozenset[str]) -> bool:
+        """Whether a verb asks for what a word says of a thing: who says to close it, `closed`."""
+        verb, _ = PARTICIPLES.get(value, ("", None))
+        return any(one.verb == verb and (one.about & about) for one in self.asked)
+
     def has(self, kind: SinkType) -> bool:
         """Whether the words hold a value of this type."""
         return any(value.type is kind for value in self.values)
@@ -169,7 +195,7 @@ def read_words(said: Iterable[str]) -> Wish:
         tuple(map(_sentence, sentences, matters)),
         bool(_GROUPS & frozenset(words(text))),
         _sources(text),
-        any(_hands_over(sentence) for sentence in sentences),
+        _hands_over_any(sentences),
         frozenset(normal(quoted) for quoted in _quoted(text)),
         skeleton(text),
         " ".join(words(text)),
@@ -237,14 +263,21 @@ def _read_sentence(
     text = normal(sentence)
     many = bool(_MANY.intersection(tokens)) or _plural(tokens)
     for position, token in enumerate(tokens):
+        if done := _is_to_be_done(tokens, position):
+            asked.append(Asked(*done, here, number, many, text, after=_about(_before(tokens))))
         known = VERBS.get(token) or _HEADS.get(token)
         if wanted := _wanted(tokens, position):
             asked.append(
                 Asked("give", wanted, here, number, many, text, to_someone=Deed.SEND in wanted)
             )
-        begins = position in clauses and _is_done_to(tokens[position + 1 : position + 2])
+        begins = position in clauses and (
+            _is_done_to(tokens[position + 1 : position + 2])
+            or not _CONDITIONS.isdisjoint(tokens[:position])
+        )
         if known is None or token in PAST or not (begins or _asks(tokens, position)):
             continue
+        if token not in VERBS and position and tokens[position - 1] not in _LEADS:
+            continue  # `a security clean-up`
         base, deeds = known
         after = tokens[position + 1] if position + 1 < len(tokens) else ""
         auxiliary = token in {"do", "does"} and after in _AUXILIARY
@@ -252,6 +285,8 @@ def _read_sentence(
             continue
         if after in {"me", "us"} and base in _TO_ME:
             deeds = _LOOKING
+        elif base in _MOVES and _is_of_money(" ".join(spoken[position + 1 :])):
+            deeds |= {Deed.PAY}
         meant = _phrase(tokens, position, base)
         if _DENIED.intersection(tokens[max(0, position - 3) : position]):
             denied.add(base)
@@ -268,11 +303,43 @@ def _read_sentence(
             asked.append(Asked(*state, here, number, many, text))
 
 
+def _is_to_be_done(tokens: list[str], position: int) -> tuple[str, frozenset[Deed]] | None:
+    """What is asked for by saying what is to happen to a thing: `the card should be frozen`,
+    `every issue of theirs has to be deleted`.
+    """
+    known = PARTICIPLES.get(tokens[position])
+    before = tokens[max(0, position - 2) : position]
+    if known is None or before[-1:] != ["be"] or before[:1] not in _TO_BE:
+        return None
+    lead = tokens[max(0, position - 4) : position - 2]
+    return None if _DENIED.intersection(lead) or _HOPES.intersection(lead[-1:]) else known
+
+
+_TO_BE: Final = (["to"], ["should"], ["must"])
+_HOPES: Final = frozenset("seem seems appear appears likely like going supposed said".split())
+"""What leads `to be done` where nobody asks for it."""
+
+
+def _before(tokens: list[str]) -> str:
+    return " ".join(tokens[: tokens.index("be")])
+
+
+def _is_of_money(rest: str) -> bool:
+    """Whether what follows a verb of moving is a sum, or what is due."""
+    return bool(sums_in(rest)) or not _DUE.isdisjoint(words(rest)[:_APART])
+
+
+_MOVES: Final = frozenset("move put return shift give".split())
+_DUE: Final = frozenset("difference deposit money sum remainder overpayment".split())
+
+
 def _wanted(tokens: list[str], position: int) -> frozenset[Deed]:
     """What is asked for by saying what somebody else should have: `Nadia needs read access`,
     `he should get the list`, `she has to be able to edit it`. Empty where nothing is.
     """
     before, after = tokens[max(0, position - 1) : position], tokens[position + 1 : position + 6]
+    if tokens[position] == "need" and before in (["i"], ["we"]) and after[:1] not in (["to"], []):
+        return _TO_HAVE
     if not before or before[0] in _OURSELVES or _DENIED.intersection(before):
         return frozenset()
     if tokens[position] in _SHOULD and after[:1] and after[0] in _HAVE:
@@ -290,6 +357,8 @@ _NEED: Final = frozenset("need needs".split())
 _HAVE: Final = frozenset("get have receive".split())
 _SEE: Final = frozenset("see read edit view access use".split())
 _GIVEN: Final = frozenset({Deed.SEND, Deed.ADMIT})
+_TO_HAVE: Final = frozenset({Deed.LOOK, Deed.FETCH})
+"""`I need the data set in /raw`: it is to be got."""
 _LET_IN: Final = frozenset({Deed.ADMIT})
 
 
@@ -308,6 +377,8 @@ def _is_done_to(after: list[str]) -> bool:
     return bool(after) and after[0] in _DETERMINER | _OBJECTS
 
 
+_CONDITIONS: Final = frozenset("if when once after before unless as while since because".split())
+"""What leads a clause that another follows, after a comma: `if it is right, set it to approved`."""
 _OBJECTS: Final = frozenset("it them him her me us".split())
 _IT: Final = frozenset("it them that those these".split())
 """What stands for what was just spoken of: `If it failed, kick it off again`."""
@@ -346,7 +417,11 @@ def _is_told(verb: str, after: list[str]) -> bool:
     """Whether a verb of speaking is followed by somebody to whom it is said."""
     if verb not in _SPEAKS:
         return False
-    if _is_capital(after[:1]):
+    if _is_capital(after[:1]) or (verb in _ALWAYS_TO_SOMEBODY and after):
+        return True
+    if after[:1] == ["to"] and "~file" not in _about(" ".join(after[:_CLAUSE])):
+        return True  # `write to their office`
+    if verb == "ask" and _WHETHER.intersection(after[:_CARRIED]):
         return True
     folded = [word.casefold() for word in after[:_TOLD]]
     near = [word for word in folded if word not in {"back", "to", "the", "that", "my", "our"}]
@@ -359,8 +434,11 @@ _CLAUSE: Final = 8
 _CLAUSE_ENDS: Final = frozenset("and then or but which that so".split())
 _TOLD: Final = 4
 _SPEAKS: Final = frozenset(
-    "answer reply respond tell inform notify write remind message email mail warn".split()
+    "answer reply respond tell inform notify write remind message email mail warn alert ask".split()
 )
+_ALWAYS_TO_SOMEBODY: Final = frozenset("inform notify remind warn alert reply respond".split())
+"""Verbs that always mean somebody who is told: `inform my co-authors`, `reply with the price`."""
+_WHETHER: Final = frozenset("whether if".split())
 _SOMEBODY: Final = frozenset("him her them everyone everybody someone folks guys".split())
 
 
@@ -529,9 +607,40 @@ def _hands_over(sentence: str) -> bool:
     return False
 
 
+def _hands_over_any(sentences: list[str]) -> bool:
+    """Whether one does, or says to do `it` or `them` where it or the one before tells of things to
+    do: `The page explains what presenters have to do, please take care of it`.
+    """
+    tells = [_tells_of_things_to_do(sentence) for sentence in sentences]
+    return any(
+        _hands_over(sentence)
+        or (_DO_THEM.search(sentence) is not None and any(tells[max(0, at - 1) : at + 1]))
+        for at, sentence in enumerate(sentences)
+    )
+
+
+def _tells_of_things_to_do(sentence: str) -> bool:
+    named = not _LISTS.isdisjoint(stem(word) for word in words(sentence))
+    return named or _WHAT_TO_DO.search(sentence) is not None
+
+
+_DO_THEM: Final = re.compile(
+    r"\b(?:do|handle|follow|complete|take care of|go through|work through|see to|deal with"
+    r"|carry out) (?:all of )?(?:it|them|that|those|these|everything|so)\b",
+    re.IGNORECASE,
+)
+_WHAT_TO_DO: Final = re.compile(
+    r"\b(?:what|everything|all|whatever|anything|things?)\b(?:\W+\w+){0,8}?\W+"
+    r"(?:to do|be done|done|asks?|requires?|requests?|wants?)\b"
+    r"|\b(?:ask(?:s|ed)?|requires?|request(?:s|ed)?|want(?:s|ed)?)(?:\W+\w+){0,3}?"
+    r"\W+(?:anything|everything|something)\b",
+    re.IGNORECASE,
+)
+
+
 def _sources(text: str) -> tuple[frozenset[str], ...]:
     """Names and addresses that stand where a source stands."""
-    tokens = [token.rstrip(".") or token for token in _SPOKEN.findall(text)]
+    tokens = [token.rstrip(".") or token for token in _SPOKEN.findall(_APPOSITION.sub(" ", text))]
     found: list[frozenset[str]] = []
     for position, token in enumerate(tokens):
         bare = token.strip("'\"`")
@@ -540,19 +649,23 @@ def _sources(text: str) -> tuple[frozenset[str], ...]:
             continue
         before = [t.casefold() for t in tokens[max(0, position - 3) : position]]
         after = [t.casefold() for t in tokens[position + 1 : position + 5]]
+        owns = bare.casefold().endswith(("'s", "\u2019s")) and bool(
+            concepts(frozenset(stem(word) for word in after[:2])) & _WRITINGS
+        )
         while after and (after[0] in _BETWEEN or tokens[position + 1][:1].isupper()):
             after.pop(0)
             if not after or tokens[position + 1][:1].isupper():
                 break
-        owns = bare.casefold().endswith(("'s", "\u2019s")) and bool(
-            concepts(frozenset(stem(word) for word in after[:2])) & _WRITINGS
-        )
         if owns or (after and after[0] in _TELLS) or _OF.intersection(before[-2:]) or _self(before):
             name = bare.casefold().removesuffix("'s").removesuffix("\u2019s")
-            found.append(frozenset({name}) if address else frozenset(words(name)))
+            found.append(frozenset({name}) if address else frozenset(words(name)) - _HONORIFICS)
     # A part of a name stands for all of it: `Alexander Chen sent` means both words.
     whole = [name for name in names_in(text) if any(part <= name for part in found)]
-    return tuple(dict.fromkeys((*whole, *found)))
+    return tuple(name for name in dict.fromkeys((*whole, *found)) if name)
+
+
+_APPOSITION: Final = re.compile(r", (?:our|my|the|a|an|who|whose|from|at) [^,.;:!?\n]{1,80}, ")
+"""What is said of somebody between two commas: `Tomasz, our stage manager, has emailed me`."""
 
 
 def _self(before: list[str]) -> bool:
@@ -575,7 +688,7 @@ def names_in(text: str) -> tuple[frozenset[str], ...]:
             run = []
         folded = word.casefold().removesuffix("'s").removesuffix("\u2019s")
         is_verb = starts and folded in VERBS
-        if word[:1].isupper() and folded not in _NOT_NAMES and not is_verb:
+        if word[:1].isupper() and folded not in _NOT_NAMES | _HONORIFICS and not is_verb:
             run.append(folded)
         last = token.end()
     if run:
@@ -584,10 +697,14 @@ def names_in(text: str) -> tuple[frozenset[str], ...]:
     return tuple(dict.fromkeys(name for name in found if name))
 
 
+_HONORIFICS: Final = frozenset(
+    "dr mr mrs ms miss prof professor sir madam signor signora monsieur madame herr frau".split()
+)
+"""What stands before a name and is none."""
 _NOT_NAMES: Final = frozenset(
     "i i'm i've please the a an and or my in on at to for if it its it's this that there can could"
     " you he she they we what when where who how which do don't also then after before from of with"
-    " is are am be as by note make sure perform hey hi hello thanks will would should".split()
+    " is are am be as by her his their our there note make sure perform hey hi hello thanks will would should".split()
 )
 
 

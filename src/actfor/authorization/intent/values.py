@@ -271,11 +271,35 @@ def series_of(key: str) -> str:
     return key.rstrip("0123456789") if _IDENTIFIER.fullmatch(key) else ""
 
 
+_MOMENT_WORDS: Final = frozenset(
+    "jan feb mar apr may jun jul aug sep sept oct nov dec january february march april june july"
+    " august september october november december mon tue tues wed thu thur thurs fri sat sun monday"
+    " tuesday wednesday thursday friday saturday sunday am pm t z utc gmt cet cest bst est edt cst"
+    " cdt mst mdt pst pdt today tomorrow tonight yesterday now noon midnight morning afternoon"
+    " evening night next last this coming week weeks month months year years day days hour hours"
+    " hrs minute minutes min mins second seconds of in at on from to until till by and the for end"
+    " start beginning st nd rd th first every each daily weekly monthly yearly hourly never none"
+    " asap immediately indefinite o clock oclock h p pt w m y d s a an one two three four five six"
+    " seven eight nine ten twelve ago later after before past half quarter".split()
+)
+_MOMENT_TOKEN: Final = re.compile(
+    r"[0-9]+(?:st|nd|rd|th|am|pm|h|d|w|m|min|s|y)?|[0-9]*t[0-9]+z?|p?t?(?:[0-9]+[ymwdhs])+"
+)
+
+
+def is_moment(text: str) -> bool:
+    """Whether a text in normal form says a time and nothing else: a date, an hour, a stretch."""
+    return all(
+        word in _MOMENT_WORDS or _MOMENT_TOKEN.fullmatch(word) is not None for word in words(text)
+    )
+
+
 def person_matches(words_of_name: frozenset[str], value: str) -> bool:
     """Whether an address or account name is that of a person whose name has these words.
 
     Each part of the local part must be a word of the name or the initial of one, and one of them
-    a whole word: `alice.miller@…` and `a.miller@…` are Alice Miller's, `alice@…` is Alice's.
+    a whole word: `alice.miller@…` and `a.miller@…` are Alice Miller's, `alice@…` is Alice's, and
+    `eve.miller@…` is Mrs Miller's, who has no other name here.
     """
     local = value.split("@", 1)[0]
     parts = [
@@ -287,4 +311,4 @@ def person_matches(words_of_name: frozenset[str], value: str) -> bool:
     initials = {word[0] for word in words_of_name}
     return all(
         part in words_of_name or (len(part) == 1 and part in initials) for part in parts
-    ) or (parts[0] in whole)
+    ) or (parts[0] in whole or (len(words_of_name) == 1 and parts[-1] in whole))

@@ -21,9 +21,10 @@ from typing import Final
 from urllib.parse import unquote
 
 from actfor.authorization.intent import SinkType, Value, Wish, key_of, normal, skeleton, typed
+from actfor.authorization.intent.lexicon import STOP
 from actfor.authorization.intent.request import names_in
 from actfor.authorization.intent.text import stem, within, words
-from actfor.authorization.intent.values import person_matches, series_of
+from actfor.authorization.intent.values import host_of, person_matches, series_of
 from actfor.gateway.provenance.labels import Label, Origin
 from actfor.gateway.provenance.results import Field
 
@@ -118,6 +119,7 @@ class Index:
         self._added: list[Entry] = []
         self._skeletons: dict[str, str] = {}
         self._decoded: set[str] = set()
+        self._writers: set[str] = set()
         self._fields = 0
         self._chars = 0
 
@@ -184,6 +186,9 @@ class Index:
         if one.author:
             item.author = item.author or one.text[:120]
             item.authors.append(text)
+            if "@" in text and text not in self._writers:
+                self._writers.add(text)
+                self.version += 1  # who is meant by a name may be another question now
             entry.by = text
         if one.label in {Label.ATTESTED, Label.UNTRUSTED}:
             self.read_untrusted = True
@@ -338,7 +343,22 @@ class Index:
         return named
 
     def _names_author(self, item: Item) -> bool:
-        return any(_writes(name)(author) for author in item.authors for name in self.wish.sources)
+        return any(
+            _writes(name)(author) and not self._has_rival(name, author)
+            for author in item.authors
+            for name in self.wish.sources
+        )
+
+    def _has_rival(self, name: frozenset[str], author: str) -> bool:
+        """Whether somebody of another domain bears the same name: then nobody knows who is meant,
+        and a stranger may choose the name before the `@`.
+        """
+        if author in name:
+            return False  # the words have the very address
+        host = author.rpartition("@")[2]
+        return any(
+            known.rpartition("@")[2] != host and _writes(name)(known) for known in self._writers
+        )
 
     def is_by_another(self, entry: Entry) -> bool:
         """Whether the words name one author of an item, and this part of it is another's."""
@@ -349,9 +369,11 @@ class Index:
 
     def has_field_for(self, entry: Entry, kind: SinkType) -> bool:
         """Whether this is prose in an item that has fields for values of this type: an event with
-        its participants, and a text about other people.
+        its participants, and a text about other people. Not what a document is: its content.
         """
         item = entry.item
+        if entry.pointer.rpartition("/")[2] == "content":
+            return False
         if item.kinds is None:
             item.kinds = frozenset(
                 value.type
@@ -413,6 +435,26 @@ class Index:
             for other in self.items
         )
 
+    def is_of_named_site(self, key: str) -> bool:
+        """Whether an address is on a host that the words name, or on one below it."""
+        host = host_of(key)
+        said = [host_of(v.key) for v in self.wish.values if v.type is SinkType.URL]
+        return bool(host) and any(own and f".{host}".endswith(f".{own}") for own in said)
+
+    def is_only_object(self, key: str, done_to: Iterable[frozenset[str]]) -> bool:
+        """Whether of all that was read one record alone bears a title out of what a verb is done
+        to (the concepts of each), and this is its identifier.
+        """
+        meant = [
+            item
+            for item in self.items
+            if any(own and own <= after for own in map(_matters, item.titles) for after in done_to)
+        ]
+        keys = {
+            entry.text for item in meant for entry in item.fields if entry.label is Label.TRUSTED
+        }
+        return key in keys and all(any(e.text == key for e in item.fields) for item in meant)
+
     def is_about(self, item: Item) -> bool:
         """Whether an item's title has a value of the words: a path, a repository, an account.
 
@@ -425,7 +467,7 @@ class Index:
         return {
             value.key
             for entry in item.fields
-            if entry.label > Label.TRUSTED
+            if entry.label > Label.TRUSTED and entry.text not in item.authors
             for value in _typed_of(entry.text)
             if value.type is kind
         }
@@ -467,6 +509,12 @@ def _is_of(item: Item, names: list[frozenset[str]]) -> bool:
         if len(entry.text) <= _LONGEST_NAME
         for name in names
     )
+
+
+def _matters(title: str) -> frozenset[str]:
+    """What a title is about, if it says enough to tell one thing from others."""
+    found = frozenset(one for one in map(stem, words(title)) if one not in STOP)
+    return found if len(found) > 1 else frozenset()
 
 
 def _tells(title: str, plain: str) -> bool:

@@ -14,8 +14,8 @@ from actfor.authorization.intent import HARD, TARGET, Ask, Grounds, SinkType, To
 from actfor.authorization.intent.lexicon import Deed
 from actfor.authorization.intent.permissions import is_least
 from actfor.authorization.intent.proposal import GRAVE
-from actfor.authorization.intent.text import normal, stem, words
-from actfor.authorization.intent.values import is_path, number_key
+from actfor.authorization.intent.text import mixes_scripts, normal, stem, words
+from actfor.authorization.intent.values import is_moment, is_path, number_key
 from actfor.authorization.model import Fact, ToolEffect
 from actfor.gateway.provenance.labels import Label, SlotTrace
 from actfor.gateway.sql import effect_of
@@ -86,6 +86,10 @@ class Findings:
     filled: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """What the words themselves put into slots, by the stem of the noun beside it."""
     dialects: Mapping[str, str] = field(default_factory=dict)
+    repeats: bool = False
+    """Whether the words that ask say to do it more than once."""
+    only_object: bool = False
+    """Whether a deletion's target is the one record that the tool's own verb is said of."""
     """In which SQL an argument is written, by its pointer, where the operator's overlay says it."""
 
 
@@ -150,6 +154,8 @@ def _is_grave(found: Findings) -> bool:
 def _asked(found: Findings) -> str:
     if found.effect is ToolEffect.READ or found.grounds.ask is Ask.YES:
         return "yes"
+    if found.only_object and not found.history.speaks:
+        return "yes"
     pointed = _is_pointed_at(found)
     if pointed and not found.history.read_untrusted:
         return "yes"
@@ -200,7 +206,10 @@ def _doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
             return not _only_looks(slot, found)  # else it looks, as was granted
         return kind in {SinkType.URL, SinkType.COMMAND} and label >= Label.UNKNOWN
     if Deed.LOGIN in found.tool.deeds:
-        return False  # a credential or code, given to the service it is for
+        # A credential or code is given to the service it is for; nobody makes one up.
+        return kind is SinkType.CODE and label is Label.UNKNOWN
+    if kind in _PLAIN and _is_odd(slot):
+        return True
     if kind in HARD:
         return _hard_doubt(slot, found, asked)
     if kind is SinkType.AMOUNT and found.effect is ToolEffect.PAY:
@@ -212,18 +221,36 @@ def _doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
     if kind is SinkType.TEXT:
         hidden = slot.how == "encoded" and found.effect in {ToolEffect.SHARE, ToolEffect.EGRESS}
         return slot.how == "machine" or hidden
+    if _is_payees_name(slot, found, asked):
+        return False
     if kind is SinkType.NAME and slot.how == "other-record":
         return found.grounds.one or label is Label.UNTRUSTED
     if kind is SinkType.NAME and label is Label.UNKNOWN and _names_existing(slot, found):
         return True
     if kind is SinkType.NAME and label is Label.UNKNOWN and Deed.BOOK in found.tool.deeds:
         return True
-    if kind is SinkType.PATH and label is Label.UNKNOWN:
-        return _is_sensitive(slot.value)  # where an agent keeps its own work is its own choice
+    if kind is SinkType.PATH and (label is Label.UNKNOWN or slot.how == "composed"):
+        # Where an agent keeps its own work is its own choice, and so is what lies below a named
+        # folder; not where systems keep theirs.
+        return label is Label.UNTRUSTED or _is_sensitive(slot.value)
     if kind in TARGET:
         chosen = label is Label.ATTESTED and (asked == "no" or found.effect in GRAVE)
         return label is Label.UNTRUSTED or chosen
     return False
+
+
+def _is_payees_name(slot: SlotTrace, found: Findings, asked: str) -> bool:
+    """Whether this only says whose an account is, and the account itself is beyond doubt: it gets
+    the money, whatever name stands beside it.
+    """
+    if found.effect is not ToolEffect.PAY or asked == "no" or slot.type is not SinkType.NAME:
+        return False
+    accounts = [one for one in found.slots if one.type is SinkType.ACCOUNT]
+    named = not _PAYEE.isdisjoint(words(slot.pointer))
+    return named and bool(accounts) and all(one.label <= Label.TRUSTED for one in accounts)
+
+
+_PAYEE: Final = frozenset("recipient payee beneficiary holder receiver name".split())
 
 
 def _another_sum(slot: SlotTrace, found: Findings) -> bool:
@@ -237,6 +264,15 @@ def _another_sum(slot: SlotTrace, found: Findings) -> bool:
         return True
     number = number_key(normal(slot.value))
     return not number or Decimal(number) > (_SMALL if found.most is None else found.most)
+
+
+def _is_odd(slot: SlotTrace) -> bool:
+    """Whether a date or a sum is none that anybody would write."""
+    nowhere = slot.type is SinkType.DATE and slot.label is Label.UNKNOWN
+    return mixes_scripts(slot.value) or (nowhere and not is_moment(normal(slot.value)))
+
+
+_PLAIN: Final = frozenset({SinkType.DATE, SinkType.AMOUNT})
 
 
 def _names_existing(slot: SlotTrace, found: Findings) -> bool:
@@ -253,6 +289,8 @@ def _is_unnamed(slot: SlotTrace, found: Findings, asked: str) -> bool:
     belongs in a slot, nothing else was meant.
     """
     if slot.label is not Label.UNKNOWN or found.effect is ToolEffect.READ:
+        return False
+    if _is_payees_name(slot, found, asked):
         return False
     if slot.type in _MADE_UP:
         if _is_harmless(slot, found) and (asked != "no" or found.effect is ToolEffect.EXECUTE):
@@ -309,9 +347,11 @@ def _hard_doubt(slot: SlotTrace, found: Findings, asked: str) -> bool:
     if kind is SinkType.PERMISSION:
         if label >= Label.ATTESTED and not _WIDEST.isdisjoint(words(slot.value)):
             return True
-        return asked != "yes" and label >= Label.ATTESTED
+        return asked != "yes" and label in _OTHERS  # else nobody named it, see `_is_unnamed`
     if label is Label.UNKNOWN and kind in _MADE_UP:
         return False  # an agent composes such; see `_is_unnamed`
+    if slot.how == "named-site" and asked != "no":
+        return False
     if label is Label.FROM and asked != "yes":
         # A source is believed about what the person surely asked for, or, where it was handed the
         # wheel, about whom to write to; not about whom to pay or what key to let in.
@@ -458,7 +498,7 @@ def _is_own_doing(found: Findings) -> bool:
 def _over_count(found: Findings) -> bool:
     """Whether this is a second call where one was meant, or the same one over again."""
     again = _RETRIES if found.tool.deeds & _RETRIED else 1
-    if found.history.same >= again and not found.said & _AGAIN:
+    if found.history.same >= again and not found.repeats:
         return True
     if found.grounds.single and Deed.CREATE in found.tool.deeds and found.history.made > 0:
         return not found.hands_over  # `create a code`: one was asked for
@@ -467,9 +507,6 @@ def _over_count(found: Findings) -> bool:
     return single and counts and found.history.made > 0
 
 
-_AGAIN: Final = frozenset(
-    stem(word) for word in "increments installments times twice thrice split repeat daily".split()
-)
 _RETRIES: Final = 3
 _RETRIED: Final = frozenset({Deed.UPLOAD, Deed.FETCH, Deed.MOVE, Deed.LOGIN, Deed.LOOK})
 """What is done again after it met an obstacle, to the same end."""

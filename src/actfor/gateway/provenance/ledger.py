@@ -26,8 +26,9 @@ from actfor.authorization.intent import (
     read_words,
     relevant,
 )
-from actfor.authorization.intent.limits import says_sum
-from actfor.authorization.intent.text import words
+from actfor.authorization.intent.lexicon import Deed
+from actfor.authorization.intent.limits import says_repeats, says_sum
+from actfor.authorization.intent.text import stem, words
 from actfor.authorization.model import Fact, ToolEffect
 from actfor.errors import Refused
 from actfor.gateway.effects import SqlEffect
@@ -158,12 +159,16 @@ class Ledger:
     ) -> Traced:
         """Origins and facts of a call. ``granted``: a person confirmed a grant for this tool."""
         grounds = self._asks(tool)
+        stated = self._stated(tool, effect, arguments)
+        if stated:
+            grounds = replace(grounds, ask=Ask.YES)
         if granted:
             grounds = replace(grounds, ask=Ask.YES, one=False)
         hand = Hand(
             frozenset(self._endorsed.get(tool.name, ())),
             many=not grounds.one or self.wish.groups,
             sentence=grounds.because,
+            stated=stated,
             reading=effect is ToolEffect.READ,
         )
         traces: list[SlotTrace] = []
@@ -184,13 +189,13 @@ class Ledger:
                 inner += [trace(self.index, pointer, k, v, hand) for k, v in inside(value)]
         found = Findings(
             tool=tool.reading,
-            effect=effect,
+            effect=_reaching(effect, tool),
             grounds=grounds,
             via=grounds.ask is Ask.NO and self._via(tool, traces),
             slots=traces,
             inner=inner,
             embedded=embedded,
-            relevant=grounds.verb > Ask.NO or self._relevant(tool, traces),
+            relevant=grounds.verb > Ask.NO or self.wish.hands_over or self._relevant(tool, traces),
             matter=relevant(self.wish, tool.reading),
             solicited=self._solicited(tool, effect, [*traces, *inner, *embedded]),
             carries_secret=self._carries_secret(effect, traces),
@@ -210,6 +215,8 @@ class Ledger:
             filled=self.wish.filled,
             most=self.wish.most if effect is ToolEffect.PAY else None,
             dialects={tool.sql.pointer: tool.sql.dialect} if tool.sql else {},
+            repeats=says_repeats(grounds.because),
+            only_object=self._is_only_object(tool, effect, traces),
         )
         return Traced(facts_of(found), tuple(traces + inner + embedded))
 
@@ -315,6 +322,24 @@ class Ledger:
             grounds = self._grounds[tool.name] = asks(self.wish, tool.reading, self._catalogue)
         return grounds
 
+    def _stated(self, tool: KnownTool, effect: ToolEffect, arguments: JsonObject) -> frozenset[str]:
+        """The values that say what a verb asks for: `status: closed`, where it is to be closed."""
+        if effect is not ToolEffect.WRITE or Deed.CHANGE not in tool.reading.deeds:
+            return frozenset()
+        return frozenset(
+            normal(value)
+            for _, _, value in islice(slots(arguments, tool.sinks), MAX_SLOTS)
+            if self.wish.asks_state(normal(value), tool.reading.core)
+        )
+
+    def _is_only_object(self, tool: KnownTool, effect: ToolEffect, traces: list[SlotTrace]) -> bool:
+        """Whether a deletion is done to the one record whose title the tool's verb is said of."""
+        targets = [slot for slot in traces if slot.type in TARGET]
+        if effect is not ToolEffect.DELETE or len(targets) != 1:
+            return False
+        done_to = [one.after for one in self.wish.asked if one.verb in tool.reading.verbs]
+        return self.index.is_only_object(key_of(targets[0].value, targets[0].type), done_to)
+
     @staticmethod
     def _count(calls: Counter[str], key: str) -> None:
         """One more of these; past the bound all others count as one another's repetition."""
@@ -359,8 +384,10 @@ class Ledger:
     ) -> SlotTrace | None:
         """The target that a stranger's text names while it asks for this effect."""
         if effect is ToolEffect.READ:
-            traces = [slot for slot in traces if slot.type is SinkType.URL]
+            traces = [s for s in traces if s.type is SinkType.URL and s.how != "named-site"]
         mine = [s for s in traces if s.label is not Label.USER and s.how != "followed"]
+        if self.wish.hands_over or not self.wish.stems.isdisjoint(_CODES):
+            mine = [slot for slot in mine if slot.type is not SinkType.CODE]  # codes are mailed
         targets = [slot for slot in traces if slot.type in TARGET]
         telling = not targets
         if targets and all(slot.label is Label.USER for slot in targets):
@@ -470,6 +497,13 @@ def _failed(result: JsonValue | str) -> bool:
     return head.endswith(("error", "exception"))
 
 
+def _reaching(effect: ToolEffect, tool: KnownTool) -> ToolEffect:
+    """A letter is one whether its overlay calls it shared or sent out."""
+    letter = effect is ToolEffect.EGRESS and Deed.SEND in tool.reading.deeds
+    return ToolEffect.SHARE if letter else effect
+
+
+_CODES: Final = frozenset(stem(word) for word in "code confirmation verification otp pin".split())
 _SECRETS: Final = frozenset({"~credential", "~key", "code", "secret"})
 
 

@@ -32,7 +32,7 @@ from actfor.authorization.intent import (
     typed,
 )
 from actfor.authorization.intent.text import MAX_TEXT, mixes_scripts, within, words
-from actfor.authorization.intent.values import host_of, is_url, person_matches
+from actfor.authorization.intent.values import host_of, is_moment, is_url, person_matches
 from actfor.gateway.provenance.index import Entry, Index, decodings, speaks, typed_of
 from actfor.gateway.provenance.labels import Label, Origin, SlotTrace
 from actfor.gateway.sql import spelled
@@ -45,6 +45,7 @@ _PARTS: Final = 32
 _SEGMENT: Final = 24  # characters; shorter pieces of prose say nothing about where it is from
 
 
+_STATES: Final = frozenset({SinkType.NAME, SinkType.OTHER})
 _FILLED: Final = frozenset({SinkType.RECIPIENT, SinkType.ACCOUNT, SinkType.URL})
 
 
@@ -56,6 +57,8 @@ class Hand:
     many: bool = False
     sentence: str = ""
     """The sentence of the words that asks for the call."""
+    stated: frozenset[str] = frozenset()
+    """Values that say what a verb of the words asks for: `closed`."""
     reading: bool = False
     """The call only reads, so an address is followed and nothing is sent."""
 
@@ -126,6 +129,8 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
     if kind is SinkType.TEXT:
         return _trace_text(index, pointer, value, hand)
     key = key_of(value, kind)
+    if kind is SinkType.DATE and not is_moment(normal(value)):
+        key = normal(value)  # a date with something added is not that date
 
     def found(label: Label, how: str, entry: Entry | None = None) -> SlotTrace:
         return SlotTrace(
@@ -135,6 +140,10 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
     if (slot_of(pointer), normal(value)) in hand.endorsed:
         return found(Label.USER, "endorsed")
     if _plausible(key, kind) and index.said(key, kind):
+        return found(Label.USER, "words")
+    if normal(value) in hand.stated and kind in _STATES:
+        return found(Label.USER, "words")
+    if kind is SinkType.NAME and _is_said_apart(value, index.wish.plain):
         return found(Label.USER, "words")
     if kind is SinkType.PERMISSION and permissions.is_said(value, index.wish.stems):
         return found(Label.USER, "words")
@@ -154,8 +163,9 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
         called = "named-record" if index.is_called(record.item) else "record"
         return found(Label.TRUSTED, "other-record" if other else called, record)
     if source := _from_named(index, key, kind, seen, hand):
-        named = index.is_named(source.item)
-        return found(Label.FROM, "named-source" if named else "followed", source)
+        named = "named-source" if index.is_named(source.item) else "followed"
+        site = kind is SinkType.URL and index.is_of_named_site(key)
+        return found(Label.FROM, "named-site" if site else named, source)
     if kind is SinkType.RECIPIENT and (person := _person_named(index, key, seen)):
         return found(Label.FROM, "person-named", person)
     composed = _composed(index, key, kind)
@@ -190,7 +200,15 @@ def _plausible(key: str, kind: SinkType) -> bool:
     return most is None or key.count(" ") < most
 
 
+def _is_said_apart(value: str, plain: str) -> bool:
+    """Whether the words spell a name with spaces: `extension until` for `extension_until`."""
+    own = words(value)
+    told = len(own) > 1 and "_" in value and all(part.isalpha() for part in own)
+    return told and within(" ".join(own), plain)
+
+
 _WORDS_OF: Final = {
+    SinkType.CODE: 3,
     SinkType.RECIPIENT: 4,
     SinkType.ACCOUNT: 9,
     SinkType.PERMISSION: 4,
@@ -218,6 +236,8 @@ def _from_named(
     If the source holds several that could be meant, none is: the person chooses.
     """
     filled = kind in _FILLED and index.wish.has(kind)
+    if kind is SinkType.URL and index.is_of_named_site(key):
+        filled = False  # a link of the very site that the words name
     if filled and not index.wish.hands_over and (kind is SinkType.URL or not hand.many):
         return None  # the words say who: nobody else's word counts
     for entry in seen:
