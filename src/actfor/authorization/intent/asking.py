@@ -110,14 +110,27 @@ def _only_for(wish: Wish, tool: ToolReading, others: Sequence[ToolReading]) -> G
 _GENERIC: Final = frozenset(
     "get read list search find check view show look browse open see tell is are do handle make add"
     " create new put set update change edit modify fix write insert delete remove clear drop send"
-    " give share post pay transfer buy order move copy run execute start stop take use manage save"
-    " log note call ask place book invite submit process help work put like rate follow".split()
+    " give share post transfer move copy run execute start stop take use manage save"
+    " log note call ask place submit process help work put like rate follow".split()
 )
+
+
+def _is_light(one: Asked, tool: ToolReading) -> bool:
+    """Whether a verb leaves it to a noun, and that is the tool's: `make a reservation`."""
+    if one.verb == "set" and tool.effect in _GRAVE:
+        return False  # `set it to granted` grants nobody anything
+    return one.verb in _LIGHT and any(stem(verb) in one.about for verb in tool.verbs)
 
 
 def _is_alike(one: Asked, tool: ToolReading) -> bool:
     """Whether a verb may mean what a tool does, whatever it is done to."""
+    if tool.effect is ToolEffect.GRANT_ACCESS and not (one.deeds & _LETS_IN):
+        return one.verb in tool.verbs or one.verb in _ENROLS
     return one.verb in tool.verbs or any(one.deeds & MEETS[deed] for deed in tool.deeds)
+
+
+_LETS_IN: Final = frozenset({Deed.ADMIT, Deed.CHANGE})
+_ENROLS: Final = frozenset("create make register setup".split())
 
 
 def _rewrites(one: Asked, tool: ToolReading) -> bool:
@@ -164,8 +177,7 @@ _SURE: Final = 5
 
 def _strength(one: Asked, wish: Wish, tool: ToolReading) -> int:
     """How well a verb in its sentence fits a tool: the same verb, the same thing."""
-    light = one.verb in _LIGHT and any(stem(verb) in one.about for verb in tool.verbs)
-    verb = 3 if light else 2 if one.verb in tool.verbs else 0
+    verb = 3 if _is_light(one, tool) else 2 if one.verb in tool.verbs else 0
     if not verb and not _is_alike(one, tool):
         return 0
     payee = tool.effect is ToolEffect.PAY and _fits(wish, tool)
@@ -180,7 +192,7 @@ def asking_sentences(wish: Wish, tool: ToolReading) -> Iterator[str]:
 
 def _one(one: Asked, wish: Wish, tool: ToolReading) -> Ask:
     same_verb, alike = one.verb in tool.verbs, _is_alike(one, tool)
-    if one.verb in _LIGHT and any(stem(verb) in one.about for verb in tool.verbs):
+    if _is_light(one, tool):
         return Ask.YES
     if one.verb in _PAYS and Deed.PAY in tool.deeds:
         return Ask.YES  # what is paid out is money, whatever it is called

@@ -54,7 +54,7 @@ _VERBS: Final = {
     " revoke uninvite kick ban unlink wipe empty uninstall detach unstar unfollow unlike leave"
     " return reject decline terminate kill deactivate suspend close end evict stop waive forgive",
     Deed.SEND: "send email mail message forward reply notify inform text dm respond write remind"
-    " share contact tell warn alert ask answer invite pass ping call give let report deliver message",
+    " share contact tell warn alert thank congratulate ask answer invite pass ping call give let report deliver message",
     Deed.POST: "post publish announce comment tweet blog propose submit write share review report"
     " file raise broadcast release apply",
     Deed.PAY: "pay transfer send buy purchase order checkout refund repay reimburse donate tip"
@@ -113,7 +113,7 @@ _PHRASES: Final = {
     "login": "log in,sign in",
     "subscribe": "sign up",
     "submit": "hand in,turn in,send in",
-    "publish": "put live,go live,make live",
+    "publish": "put live,go live,make live,make public,make available,make visible",
     "answer": "say yes,say no,write back,mail back",
     "send": "get out",
 }

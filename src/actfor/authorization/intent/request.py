@@ -71,6 +71,16 @@ _TELLS: Final = frozenset(
 )
 """What someone does whose words are then followed: `John sent me …`."""
 _OF: Final = frozenset("from by of via".split())
+_NEAR_SOURCE: Final = 4
+_POINTS: Final = frozenset(
+    "in from per see following follow according using use on read check review open look at by as"
+    " consult summarize summarise through with called titled named subject".split()
+)
+_TELLING: Final = frozenset(
+    "says say lists list explains describes contains gives names mentions tells prescribes shows"
+    " asks requires suggests has".split()
+)
+"""What stands before and after the name of a source."""
 _BETWEEN: Final = frozenset(
     "just has have also recently already had i me the email mail my people team".split()
 )
@@ -150,6 +160,11 @@ class Wish:
     stems: frozenset[str] = field(default_factory=frozenset)
 
     @property
+    def seeks_addresses(self) -> bool:
+        """Whether they say that somebody's addresses are to be found in something."""
+        return self.groups or self.hands_over or not _ADDRESSING.isdisjoint(self.stems)
+
+    @property
     def changes(self) -> bool:
         """Whether the words ask for more than an answer."""
         return any(
@@ -160,6 +175,20 @@ class Wish:
         """Whether a verb asks for what a word says of a thing: who says to close it, `closed`."""
         verb, _ = PARTICIPLES.get(value, ("", None))
         return any(one.verb == verb and (one.about & about) for one in self.asked)
+
+    def points_to(self, title: str) -> bool:
+        """Whether they name this as what something is taken from: `listed in X`, `X says`.
+
+        ``title``: words with one space between, folded. Not where it is what something is done to.
+        """
+        at = self.plain.find(title) if title else -1
+        while at >= 0:
+            before = self.plain[:at].split()[-_NEAR_SOURCE:]
+            after = self.plain[at + len(title) :].split()[:2]
+            if not (_POINTS.isdisjoint(before) and _TELLING.isdisjoint(after)):
+                return True
+            at = self.plain.find(title, at + 1)
+        return False
 
     def has(self, kind: SinkType) -> bool:
         """Whether the words hold a value of this type."""
@@ -231,7 +260,8 @@ def _spellings(two: list[str]) -> Iterator[str]:
 
 
 def _about(sentence: str) -> frozenset[str]:
-    found = set(concepts(frozenset(stem(word) for word in words(sentence))))
+    spoken = _PLACES.sub(" ", sentence)
+    found = set(concepts(frozenset(stem(word) for word in words(spoken))))
     if sums_in(sentence):
         found.add("~money")
     for token in _SPOKEN.findall(sentence):
@@ -242,6 +272,11 @@ def _about(sentence: str) -> frozenset[str]:
     return frozenset(found)
 
 
+_PLACES: Final = re.compile(r"(?:^|(?<=[\s(\"'`]))(?:/|~/|[a-z]+://)\S+|\S+@\S+")
+"""Paths and addresses: where a thing is does not say what it is."""
+_ADDRESSING: Final = frozenset(
+    stem(word) for word in "address adress contact list listed phone recipient forward cc".split()
+)
 _GROUPS: Final = frozenset(
     "participants attendees members collaborators everyone everybody users people invitees guests"
     " recipients colleagues contacts employees".split()
@@ -266,7 +301,7 @@ def _read_sentence(
         if done := _is_to_be_done(tokens, position):
             asked.append(Asked(*done, here, number, many, text, after=_about(_before(tokens))))
         known = VERBS.get(token) or _HEADS.get(token)
-        if wanted := _wanted(tokens, position):
+        if wanted := _wanted(tokens, spoken, position):
             asked.append(
                 Asked("give", wanted, here, number, many, text, to_someone=Deed.SEND in wanted)
             )
@@ -287,6 +322,8 @@ def _read_sentence(
             deeds = _LOOKING
         elif base in _MOVES and _is_of_money(" ".join(spoken[position + 1 :])):
             deeds |= {Deed.PAY}
+        elif base == "send" and not _DUE.isdisjoint(tokens[position + 1 : position + 1 + _TOLD]):
+            deeds = frozenset({Deed.PAY})  # `send her the money`
         meant = _phrase(tokens, position, base)
         if _DENIED.intersection(tokens[max(0, position - 3) : position]):
             denied.add(base)
@@ -333,7 +370,15 @@ _MOVES: Final = frozenset("move put return shift give".split())
 _DUE: Final = frozenset("difference deposit money sum remainder overpayment".split())
 
 
-def _wanted(tokens: list[str], position: int) -> frozenset[Deed]:
+def _is_somebody(before: list[str]) -> bool:
+    """Whether a sentence has begun with a person: a name alone, or `she`."""
+    first = before[-2:] if len(before) > 1 and before[-2][:1].isupper() else before[-1:]
+    alone = len(first) == len(before) or before[-len(first) - 1].casefold() in _LEADS
+    named = all(word[:1].isupper() and word.casefold() not in _NOT_NAMES for word in first)
+    return before[-1].casefold() in {"he", "she", "they", "who"} or (alone and named)
+
+
+def _wanted(tokens: list[str], spoken: list[str], position: int) -> frozenset[Deed]:
     """What is asked for by saying what somebody else should have: `Nadia needs read access`,
     `he should get the list`, `she has to be able to edit it`. Empty where nothing is.
     """
@@ -347,7 +392,7 @@ def _wanted(tokens: list[str], position: int) -> frozenset[Deed]:
     if tokens[position] in _NEED | _SHOULD | {"has", "have"} and "to" in after[:1]:
         return _LET_IN if _SEE.intersection(after[1:]) else frozenset()
     if tokens[position] == "needs" and after[:1] != ["to"]:
-        return _GIVEN
+        return _GIVEN if _is_somebody(spoken[:position]) else _LET_IN
     return frozenset()
 
 
@@ -434,9 +479,12 @@ _CLAUSE: Final = 8
 _CLAUSE_ENDS: Final = frozenset("and then or but which that so".split())
 _TOLD: Final = 4
 _SPEAKS: Final = frozenset(
-    "answer reply respond tell inform notify write remind message email mail warn alert ask".split()
+    "answer reply respond tell inform notify write remind message email mail warn alert ask"
+    " thank congratulate".split()
 )
-_ALWAYS_TO_SOMEBODY: Final = frozenset("inform notify remind warn alert reply respond".split())
+_ALWAYS_TO_SOMEBODY: Final = frozenset(
+    "inform notify remind warn alert reply respond thank congratulate".split()
+)
 """Verbs that always mean somebody who is told: `inform my co-authors`, `reply with the price`."""
 _WHETHER: Final = frozenset("whether if".split())
 _SOMEBODY: Final = frozenset("him her them everyone everybody someone folks guys".split())
@@ -445,7 +493,8 @@ _SOMEBODY: Final = frozenset("him her them everyone everybody someone folks guys
 def _phrase(tokens: list[str], position: int, base: str) -> tuple[str, frozenset[Deed]] | None:
     """The verb that is meant where it is told in two words: `let her know`, `take it off`."""
     near = tokens[position + 1 : position + 2 + _APART]
-    if base in _BACK and "back" in near and "~money" in _about(" ".join(near)):
+    due = "~money" in _about(" ".join(near)) or not _DUE.isdisjoint(near)
+    if base in _BACK and "back" in near and due:
         return VERBS.get("refund")
     for second in tokens[position + 1 : position + 1 + _APART]:
         if meant := PHRASES.get((base, second)):
@@ -556,6 +605,8 @@ def _filled(text: str) -> Mapping[str, frozenset[str]]:
                 continue
             before = [one for one in tokens[max(0, position - 2) : position] if one not in _CALLED]
             after = tokens[position + 1 : position + 2]
+            if token[:1] == "#":
+                found.setdefault(stem("channel"), set()).add(normal(token).removeprefix("#"))
             for noun in (*before[-1:], *after):
                 if noun.isalpha() and noun.islower() and noun not in _NO_SLOT:
                     found.setdefault(stem(noun), set()).add(normal(token))
@@ -598,6 +649,10 @@ def _hands_over(sentence: str) -> bool:
         through = word == "work" and tokens[position + 1 : position + 2] in (["through"], ["off"])
         if known is None or word == "following" or not (through or known[0] in _HANDS_OVER):
             continue
+        if word in {"do", "does"} and not _QUESTIONS.isdisjoint(
+            tokens[max(0, position - 2) : position]
+        ):
+            continue  # `What do the guidelines say?`
         window = tokens[position + 1 : position + 8]
         if "following" in window:
             continue  # the tasks stand right here
@@ -605,6 +660,9 @@ def _hands_over(sentence: str) -> bool:
         if near & _TASKS or (_WHAT.intersection(window) and near & _NEEDS):
             return True
     return False
+
+
+_QUESTIONS: Final = frozenset("what how when where why which who much many".split())
 
 
 def _hands_over_any(sentences: list[str]) -> bool:
@@ -652,6 +710,8 @@ def _sources(text: str) -> tuple[frozenset[str], ...]:
         owns = bare.casefold().endswith(("'s", "\u2019s")) and bool(
             concepts(frozenset(stem(word) for word in after[:2])) & _WRITINGS
         )
+        if after[:1] in (["from"], ["of"], ["at"]) and tokens[position + 2][:1].isupper():
+            after = after[2:]  # `Dragan from Bremstech sent me`
         while after and (after[0] in _BETWEEN or tokens[position + 1][:1].isupper()):
             after.pop(0)
             if not after or tokens[position + 1][:1].isupper():

@@ -7,6 +7,7 @@ Nothing read here is a fact for policies by itself.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -112,6 +113,8 @@ class ToolReading:
     sinks: Mapping[str, SinkType] = field(default_factory=dict)
     content: bool = True
     """Whether what it returns was written by others: mail, pages, files; true if not known."""
+    vocabulary: frozenset[str] = frozenset()
+    """The words of its description: what it calls its own fields."""
     required: frozenset[str] | None = None
     """The pointers of the arguments that every call has; None where the schema does not say."""
 
@@ -168,10 +171,14 @@ def read_tool(name: str, description: str, schema: JsonObject) -> ToolReading:
         head=_head([part for part in parts if part != leads], verb) or core,
         core=core,
         mentions=about | told | parameters,
+        vocabulary=frozenset(_TERM.findall(description[:_DESCRIPTION].casefold())),
         sinks=sinks,
         content=content,
         required=_required(schema),
     )
+
+
+_TERM: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 
 def _required(schema: JsonObject) -> frozenset[str] | None:

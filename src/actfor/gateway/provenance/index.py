@@ -385,14 +385,16 @@ class Index:
         return kind in item.kinds and Value(kind, entry.text) not in _typed_of(entry.text)
 
     def _names_title(self, item: Item) -> bool:
-        """By its title as written, or by the title's words in a row: `the team meeting minutes`."""
+        """By its title as written, or by the title's words in a row: `the team meeting minutes`;
+        as a source, and not as what something is done to.
+        """
         for title in item.titles:
             telling = " " in title or "." in title or title in self.wish.quotes
             if telling and len(title) > 3 and within(title, self.wish.text):
-                return True
+                return self.wish.points_to(" ".join(words(title)))
             plain = words(title.rpartition(".")[0] or title)
             if len(plain) > 1 and within(" ".join(plain), self.wish.plain):
-                return True
+                return self.wish.points_to(" ".join(plain))
         return False
 
     def is_other_of_series(self, key: str) -> bool:

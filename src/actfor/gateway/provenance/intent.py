@@ -223,20 +223,34 @@ def _doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
         return slot.how == "machine" or hidden
     if _is_payees_name(slot, found, asked):
         return False
+    if kind is SinkType.NAME and label is Label.FROM and _is_only_told(slot, found):
+        return True
     if kind is SinkType.NAME and slot.how == "other-record":
         return found.grounds.one or label is Label.UNTRUSTED
     if kind is SinkType.NAME and label is Label.UNKNOWN and _names_existing(slot, found):
         return True
     if kind is SinkType.NAME and label is Label.UNKNOWN and Deed.BOOK in found.tool.deeds:
         return True
-    if kind is SinkType.PATH and (label is Label.UNKNOWN or slot.how == "composed"):
-        # Where an agent keeps its own work is its own choice, and so is what lies below a named
-        # folder; not where systems keep theirs.
-        return label is Label.UNTRUSTED or _is_sensitive(slot.value)
+    if kind is SinkType.PATH and slot.how not in {"words", "endorsed"}:
+        if _is_sensitive(slot.value):
+            return True  # where systems keep theirs: only the person's own word is enough
+        if label is Label.UNKNOWN:
+            return False  # where an agent keeps its own work is its own choice
     if kind in TARGET:
         chosen = label is Label.ATTESTED and (asked == "no" or found.effect in GRAVE)
         return label is Label.UNTRUSTED or chosen
     return False
+
+
+def _is_only_told(slot: SlotTrace, found: Findings) -> bool:
+    """Whether one message is all that speaks of a thing that is to be deleted, opened or answered,
+    or the words say which one is meant, and it is another.
+    """
+    if found.hands_over:
+        return False
+    grave = found.effect in GRAVE or found.effect is ToolEffect.SHARE
+    letter = bool(slot.origin.author) and grave and not _mentions(slot, found)
+    return letter or _is_said_otherwise(slot, found)
 
 
 def _is_payees_name(slot: SlotTrace, found: Findings, asked: str) -> bool:
@@ -345,7 +359,7 @@ def _takes_away(found: Findings) -> bool:
 def _hard_doubt(slot: SlotTrace, found: Findings, asked: str) -> bool:
     kind, label = slot.type, slot.label
     if kind is SinkType.PERMISSION:
-        if label >= Label.ATTESTED and not _WIDEST.isdisjoint(words(slot.value)):
+        if label >= Label.FROM and not _WIDEST.isdisjoint(words(slot.value)):
             return True
         return asked != "yes" and label in _OTHERS  # else nobody named it, see `_is_unnamed`
     if label is Label.UNKNOWN and kind in _MADE_UP:
@@ -409,8 +423,10 @@ def _is_unproved(found: Findings) -> bool:
 
 def _leads_out(slot: SlotTrace, found: Findings) -> bool:
     """Whether a link in a text that goes to others is a stranger's, and no link was asked for."""
-    if slot.label < Label.ATTESTED:
+    if slot.label < Label.FROM or (slot.label is Label.FROM and found.hands_over):
         return False
+    if slot.label in {Label.TRUSTED, Label.FROM}:
+        return slot.label is Label.FROM and not found.links
     return slot.label is Label.UNKNOWN or slot.how == "machine" or not found.links
 
 

@@ -51,7 +51,7 @@ from actfor.wire.canonical import JsonObject, JsonValue, digest
 from actfor.wire.rar import Origin as Seen
 from actfor.wire.rar import Origins
 
-_DOCUMENTS: Final = frozenset({SinkType.PATH, SinkType.URL, SinkType.RECIPIENT, SinkType.ACCOUNT})
+_DOCUMENTS: Final = frozenset({SinkType.PATH, SinkType.URL, SinkType.RECIPIENT})
 """What names one document or one writer, as opposed to a place where many write."""
 _MOST_CALLS: Final = 10_000
 _KEPT: Final = 4_096  # characters; a source is not told by longer arguments
@@ -169,6 +169,7 @@ class Ledger:
             many=not grounds.one or self.wish.groups,
             sentence=grounds.because,
             stated=stated,
+            vocabulary=tool.reading.vocabulary,
             reading=effect is ToolEffect.READ,
         )
         traces: list[SlotTrace] = []
@@ -469,8 +470,15 @@ class Ledger:
 
 def _names_document(tool: KnownTool, slot: SlotTrace) -> bool:
     """Whether the person's words name the one document that was read."""
-    kinds = _DOCUMENTS | {SinkType.NAME} if "~file" in tool.reading.head else _DOCUMENTS
-    return slot.type in kinds and slot.label is Label.USER
+    if slot.label is not Label.USER:
+        return False
+    by_title = "~file" in tool.reading.head and (
+        slot.type is SinkType.NAME or not _TITLES.isdisjoint(words(slot.pointer))
+    )
+    return slot.type in _DOCUMENTS or by_title
+
+
+_TITLES: Final = frozenset("title name filename document".split())
 
 
 def _bids(slot: SlotTrace) -> bool:

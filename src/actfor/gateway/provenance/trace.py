@@ -59,6 +59,8 @@ class Hand:
     """The sentence of the words that asks for the call."""
     stated: frozenset[str] = frozenset()
     """Values that say what a verb of the words asks for: `closed`."""
+    vocabulary: frozenset[str] = frozenset()
+    """The words that describe the tool."""
     reading: bool = False
     """The call only reads, so an address is followed and nothing is sent."""
 
@@ -139,10 +141,12 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
 
     if (slot_of(pointer), normal(value)) in hand.endorsed:
         return found(Label.USER, "endorsed")
-    if _plausible(key, kind) and index.said(key, kind):
+    if _plausible(key, kind) and _fits(pointer, key) and index.said(key, kind):
         return found(Label.USER, "words")
     if normal(value) in hand.stated and kind in _STATES:
         return found(Label.USER, "words")
+    if kind is SinkType.NAME and _is_field(pointer) and normal(value) in hand.vocabulary:
+        return found(Label.TRUSTED, "record")  # a field of a record, as its tool calls it
     if kind is SinkType.NAME and _is_said_apart(value, index.wish.plain):
         return found(Label.USER, "words")
     if kind is SinkType.PERMISSION and permissions.is_said(value, index.wish.stems):
@@ -168,6 +172,8 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
         return found(Label.FROM, "named-site" if site else named, source)
     if kind is SinkType.RECIPIENT and (person := _person_named(index, key, seen)):
         return found(Label.FROM, "person-named", person)
+    if kind is SinkType.NAME and not seen and (plain := _spelled_otherwise(index, value)):
+        return found(plain[0], "part", plain[1])
     composed = _composed(index, key, kind)
     if composed is not None and composed < Label.UNKNOWN:
         return found(composed, "composed", seen[0] if seen else None)
@@ -190,14 +196,29 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
     return found(Label.UNKNOWN, "near" if near else "none")
 
 
+def _fits(pointer: str, key: str) -> bool:
+    """Whether a value may be what its argument is called: an `email` has an `@`."""
+    return "@" in key or not {"email", "mail"} & {*words(pointer.rstrip("/0123456789*"))[-1:]}
+
+
 def _plausible(key: str, kind: SinkType) -> bool:
     """Whether words of this shape could be such a value: a sentence is nobody's name."""
     if kind is SinkType.URL:
         return is_url(key)
+    if kind is SinkType.CODE and not any(map(str.isdigit, key)):
+        return False
     if kind is SinkType.ACCOUNT and key.count(" ") > 2 and not any(map(str.isdigit, key)):
         return False
     most = _WORDS_OF.get(kind)
     return most is None or key.count(" ") < most
+
+
+def _is_field(pointer: str) -> bool:
+    """Whether an argument says which field of a record is meant."""
+    return not _FIELDS.isdisjoint(words(pointer.rpartition("/")[2]))
+
+
+_FIELDS: Final = frozenset("field column attribute property".split())
 
 
 def _is_said_apart(value: str, plain: str) -> bool:
@@ -238,7 +259,15 @@ def _from_named(
     filled = kind in _FILLED and index.wish.has(kind)
     if kind is SinkType.URL and index.is_of_named_site(key):
         filled = False  # a link of the very site that the words name
-    if filled and not index.wish.hands_over and (kind is SinkType.URL or not hand.many):
+    if (
+        filled
+        and not index.wish.hands_over
+        and (
+            kind is SinkType.URL
+            or not hand.many
+            or any(v.type is kind for v in typed(hand.sentence))
+        )
+    ):
         return None  # the words say who: nobody else's word counts
     for entry in seen:
         follows = kind is SinkType.URL and hand.reading and index.is_about(entry.item)
@@ -252,9 +281,25 @@ def _from_named(
                 continue
         if entry.item.speaks:
             continue
+        told = kind is SinkType.RECIPIENT and entry.item.authors and key not in entry.item.authors
+        if told and not index.wish.seeks_addresses:
+            continue  # who is to be answered is whoever wrote, not whom they write of
         if kind in HARD and not index.wish.hands_over and index.has_field_for(entry, kind):
             continue  # what the source has a field for is not what its prose says
         return entry
+    return None
+
+
+def _spelled_otherwise(index: Index, value: str) -> tuple[Label, Entry | None] | None:
+    """A date or a number that was said or read in another spelling: `14 October 1961`."""
+    for one in typed(value):
+        if one.type not in {SinkType.DATE, SinkType.AMOUNT} or len(value) > len(one.key) + 2:
+            continue
+        if one in index.wish.values:
+            return Label.USER, None
+        if seen := index.sightings(one.key, one.type):
+            best = min(seen, key=lambda entry: entry.label)
+            return best.label, best
     return None
 
 
