@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 from actfor.authorization.intent.asking import Ask, Grounds, asking_sentences, asks, relevant
-from actfor.authorization.intent.request import Asked, Wish, read_words
+from actfor.authorization.intent.deeds import Asked
+from actfor.authorization.intent.request import Wish, read_words
 from actfor.authorization.intent.text import normal, skeleton
 from actfor.authorization.intent.tool import ToolReading, parameter_type, read_tool
 from actfor.authorization.intent.values import (

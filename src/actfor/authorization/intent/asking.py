@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
 
+from actfor.authorization.intent.deeds import Asked
 from actfor.authorization.intent.lexicon import MEETS, Deed
-from actfor.authorization.intent.request import Asked, Wish
+from actfor.authorization.intent.request import Wish
 from actfor.authorization.intent.text import stem
 from actfor.authorization.intent.tool import ToolReading
 from actfor.authorization.intent.values import SinkType

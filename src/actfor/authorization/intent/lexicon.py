@@ -47,14 +47,16 @@ _VERBS: Final = {
     Deed.CHANGE: "update change edit modify adjust set rename reschedule replace extend postpone"
     " correct fix mark switch increase decrease reset revise amend alter toggle enable disable"
     " configure turn convert address resolve solve patch bump shift swap renew rotate scale resize"
-    " freeze unfreeze exchange migrate lock reassign assign note record enter log fill escalate merge pin mute dim tag label upgrade downgrade"
+    " freeze unfreeze exchange migrate lock reassign assign note record enter log fill escalate"
+    " merge pin mute dim tag label upgrade downgrade"
     " restore rollback revert undo close reopen",
     Deed.MOVE: "move copy relocate rename transfer archive put place duplicate replicate",
     Deed.DELETE: "delete remove cancel erase clear drop destroy purge unsubscribe trash discard"
     " revoke uninvite kick ban unlink wipe empty uninstall detach unstar unfollow unlike leave"
     " return reject decline terminate kill deactivate suspend close end evict stop waive forgive",
     Deed.SEND: "send email mail message forward reply notify inform text dm respond write remind"
-    " share contact tell warn alert thank congratulate ask answer invite pass ping call give let report deliver message",
+    " share contact tell warn alert thank congratulate ask answer invite pass ping call give let"
+    " report deliver message",
     Deed.POST: "post publish announce comment tweet blog propose submit write share review report"
     " file raise broadcast release apply",
     Deed.PAY: "pay transfer send buy purchase order checkout refund repay reimburse donate tip"
@@ -62,7 +64,8 @@ _VERBS: Final = {
     Deed.BOOK: "book reserve rent hire order schedule arrange get make",
     Deed.ADMIT: "invite add grant allow permit share authorize authorise assign promote transfer"
     " give enroll admit onboard unlock unblock",
-    Deed.FETCH: "download clone pull import save fetch copy get sync obtain grab install checkout put",
+    Deed.FETCH: "download clone pull import save fetch copy get sync obtain grab install checkout"
+    " put",
     Deed.UPLOAD: "upload push sync publish export backup synchronize synchronise commit add put"
     " update save release deploy submit",
     Deed.RUN: "run execute eval evaluate deploy install launch start invoke trigger click press"

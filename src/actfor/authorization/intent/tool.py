@@ -229,6 +229,8 @@ def _deed(parts: list[str], said: list[str]) -> tuple[str, Deed | None]:
         for position, part in enumerate(parts)
         if (deed := primary(part)) is not None and (position == 0 or len(part) > 2)
     ]
+    if found and found[0][0] == "open" and not _OPENED & {*parts}:
+        found[0] = "open", Deed.CREATE  # who opens a port or an account changes something
     plain = [(part, deed) for part, deed in found if part in _PLAIN]
     if found:
         return plain[0] if plain and _is_noun_first(found[0][0]) else found[0]
@@ -236,6 +238,13 @@ def _deed(parts: list[str], said: list[str]) -> tuple[str, Deed | None]:
         if (deed := primary(word)) is not None:
             return word, deed
     return "", None
+
+
+_OPENED: Final = frozenset(
+    "file files document folder mail email message page webpage site url link web app browser tab"
+    " attachment".split()
+)
+"""What is only looked at when it is opened."""
 
 
 def _is_noun_first(part: str) -> bool:

@@ -22,7 +22,7 @@ from urllib.parse import unquote
 
 from actfor.authorization.intent import SinkType, Value, Wish, key_of, normal, skeleton, typed
 from actfor.authorization.intent.lexicon import STOP
-from actfor.authorization.intent.request import names_in
+from actfor.authorization.intent.names import names_in
 from actfor.authorization.intent.text import stem, within, words
 from actfor.authorization.intent.values import host_of, person_matches, series_of
 from actfor.gateway.provenance.labels import Label, Origin

@@ -1,0 +1,263 @@
+"""The verbs of a sentence that ask for something, and what each is done to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from actfor.authorization.intent.indirect import is_to_be_done, needed
+from actfor.authorization.intent.lexicon import PAST, PHRASES, VERBS, Deed
+from actfor.authorization.intent.phrasing import (
+    DENIED,
+    DETERMINER,
+    LEADS,
+    MANY,
+    WORDS,
+    is_plural,
+    matters_of,
+)
+from actfor.authorization.intent.telling import CLAUSE, TOLD, goes_to, is_told
+from actfor.authorization.intent.text import normal, words
+from actfor.authorization.intent.values import sums_in
+
+LOOKING: Final = frozenset({Deed.LOOK})
+
+
+_IDIOMS: Final = frozenset(
+    {
+        ("make", "sure"),
+        ("take", "a"),
+        ("take", "into"),
+        ("let", "me"),
+        ("let", "us"),
+        ("note", "that"),
+    }
+)
+"""Verbs with words that make them ask for nothing by themselves."""
+
+
+_AUXILIARY: Final = frozenset("i you we they he she it not my the n't".split())
+"""What follows `do` where it only helps another verb: `how much time do I have`."""
+
+
+_TO_ME: Final = frozenset("give send show tell get find provide list write".split())
+"""`give me …` wants an answer, not that something is sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One verb that asks for something: where it stands, and what its sentence is about."""
+
+    verb: str
+    deeds: frozenset[Deed]
+    about: frozenset[str]
+    sentence: int
+    many: bool
+    text: str
+    single: bool = False
+    """What the verb is done to is one new thing: `create a code`."""
+    to_someone: bool = False
+    """It is said to somebody: `answer her`, `tell the customer`."""
+    after: frozenset[str] = frozenset()
+    """What the part of its sentence is about that follows the verb: what it is done to."""
+
+
+def read_sentence(
+    sentence: str,
+    number: int,
+    asked: list[Asked],
+    denied: set[str],
+    here: frozenset[str],
+    before: frozenset[str],
+) -> None:
+    """``here``: what it is about; ``before``: the sentence before, for what is done to `it`."""
+    spoken = WORDS.findall(sentence)
+    tokens = [token.casefold() for token in spoken]
+    clauses = _clauses(sentence)
+    text = normal(sentence)
+    many = bool(MANY.intersection(tokens)) or is_plural(tokens)
+    for position, token in enumerate(tokens):
+        if done := is_to_be_done(tokens, position):
+            asked.append(Asked(*done, here, number, many, text, after=matters_of(_before(tokens))))
+        known = VERBS.get(token) or _HEADS.get(token)
+        if wanted := needed(tokens, spoken, position):
+            asked.append(
+                Asked("give", wanted, here, number, many, text, to_someone=Deed.SEND in wanted)
+            )
+        begins = position in clauses and (
+            _is_done_to(tokens[position + 1 : position + 2])
+            or not _CONDITIONS.isdisjoint(tokens[:position])
+        )
+        if known is None or token in PAST or not (begins or _asks(tokens, position)):
+            continue
+        if token not in VERBS and position and tokens[position - 1] not in LEADS:
+            continue  # `a security clean-up`
+        base, deeds = known
+        after = tokens[position + 1] if position + 1 < len(tokens) else ""
+        auxiliary = token in {"do", "does"} and after in _AUXILIARY
+        if auxiliary or (base, after) in _IDIOMS:
+            continue
+        if after in {"me", "us"} and base in _TO_ME:
+            deeds = LOOKING
+        elif base in _MOVES and _is_of_money(" ".join(spoken[position + 1 :])):
+            deeds |= {Deed.PAY}
+        elif base == "send" and not _DUE.isdisjoint(tokens[position + 1 : position + 1 + TOLD]):
+            deeds = frozenset({Deed.PAY})  # `send her the money`
+        meant = _phrase(tokens, position, base)
+        if DENIED.intersection(tokens[max(0, position - 3) : position]):
+            denied.add(base)
+            continue
+        rest = tokens[position + 1 :]
+        about = here | before if _IT.intersection(rest[:2]) else here
+        knows = base == "let" and "know" in rest[: _APART + 1]
+        following = spoken[position + 1 :]
+        single, done_to = _is_single(rest), matters_of(" ".join(rest))
+        for verb, means in _readings(base, deeds, meant):
+            told = knows or is_told(verb, following) or goes_to(verb, following)
+            asked.append(Asked(verb, means, about, number, many, text, single, told, done_to))
+        if base in _MARKS and (state := _as_state(tokens[position + 1 :])) is not None:
+            asked.append(Asked(*state, here, number, many, text))
+
+
+def _before(tokens: list[str]) -> str:
+    return " ".join(tokens[: tokens.index("be")])
+
+
+def _is_of_money(rest: str) -> bool:
+    """Whether what follows a verb of moving is a sum, or what is due."""
+    return bool(sums_in(rest)) or not _DUE.isdisjoint(words(rest)[:_APART])
+
+
+_MOVES: Final = frozenset("move put return shift give".split())
+
+
+_DUE: Final = frozenset("difference deposit money sum remainder overpayment".split())
+
+
+def _clauses(sentence: str) -> frozenset[int]:
+    """The places, counted in words, where a part of the sentence begins: after a comma or dash."""
+    tokens = list(WORDS.finditer(sentence))
+    gaps = (sentence[one.end() : two.start()] for one, two in pairwise(tokens))
+    return frozenset(at for at, gap in enumerate(gaps, 1) if gap.strip() in _PAUSES)
+
+
+_PAUSES: Final = frozenset({",", "-", "\u2013", "\u2014", "(", "),"})
+
+
+def _is_done_to(after: list[str]) -> bool:
+    """Whether what follows is what something is done to: `put it live`, `update the page`."""
+    return bool(after) and after[0] in DETERMINER | _OBJECTS
+
+
+_CONDITIONS: Final = frozenset("if when once after before unless as while since because".split())
+"""What leads a clause that another follows, after a comma: `if it is right, set it to approved`."""
+
+
+_OBJECTS: Final = frozenset("it them him her me us".split())
+
+
+_IT: Final = frozenset("it them that those these".split())
+"""What stands for what was just spoken of: `If it failed, kick it off again`."""
+
+
+def _is_single(after: list[str]) -> bool:
+    """Whether one new thing is meant by what follows a verb, up to where its clause ends."""
+    clause = after[:CLAUSE]
+    end = next((at for at, word in enumerate(clause) if word in _CLAUSE_ENDS), len(clause))
+    return clause[:1] in (["a"], ["an"], ["another"], ["one"]) and not MANY & {*after[:end]}
+
+
+_CLAUSE_ENDS: Final = frozenset("and then or but which that so".split())
+
+
+def _phrase(tokens: list[str], position: int, base: str) -> tuple[str, frozenset[Deed]] | None:
+    """The verb that is meant where it is told in two words: `let her know`, `take it off`."""
+    near = tokens[position + 1 : position + 2 + _APART]
+    due = "~money" in matters_of(" ".join(near)) or not _DUE.isdisjoint(near)
+    if base in _BACK and "back" in near and due:
+        return VERBS.get("refund")
+    for second in tokens[position + 1 : position + 1 + _APART]:
+        if meant := PHRASES.get((base, second)):
+            return VERBS.get(meant, (meant, frozenset({Deed.ANY})))
+    return None
+
+
+def _readings(
+    base: str, deeds: frozenset[Deed], phrase: tuple[str, frozenset[Deed]] | None
+) -> Iterator[tuple[str, frozenset[Deed]]]:
+    """What a verb may mean here: itself, and the phrase that it is part of.
+
+    Who drops a line deletes nothing, and to set up is not to set.
+    """
+    if phrase is None or not (phrase[0] == "setup" or Deed.DELETE in deeds):
+        yield base, deeds
+    if phrase is not None:
+        yield phrase
+
+
+_HEADS: Final = {first: (first, frozenset[Deed]()) for first, _ in PHRASES if first not in VERBS}
+"""Words that are verbs in a phrase only: `jot … down`, `hand … over`."""
+
+
+_BACK: Final = frozenset("get give have send pay".split())
+
+
+_APART: Final = 5
+"""How many words may stand between the two of a phrase: `take the old one off`."""
+
+
+def _as_state(after: list[str]) -> tuple[str, frozenset[Deed]] | None:
+    """`mark … as closed` asks to close it."""
+    for position, word in enumerate(after[:-1]):
+        if word == "as":
+            state = after[position + 1]
+            known = VERBS.get(state.removesuffix("d")) or VERBS.get(state.removesuffix("ed"))
+            return known if known is not None and Deed.PAY not in known[1] else None
+    return None
+
+
+_MARKS: Final = frozenset("mark set flag label".split())
+
+
+def _asks(tokens: list[str], position: int) -> bool:
+    """Whether a verb's form is used as a verb here, and not as a noun after its article."""
+    before = tokens[position - 1] if position else ""
+    if before in DETERMINER or before in _SUBJECTS:
+        return False
+    if before in _TOPIC and tokens[position].endswith("ing"):
+        return False  # `a reminder about reserving it`
+    two = tokens[position - 2] if position > 1 else ""
+    noun_like = tokens[position] in _ALSO_NOUNS or tokens[position].endswith("ing")
+    if noun_like and _OBJECTS.intersection(tokens[position + 1 : position + 2]):
+        return True  # `… answer him`: nouns have no object
+    if noun_like and position:
+        # A noun, unless something that leads a verb stands before it.
+        return before in LEADS and not (two in DETERMINER and before in _ORDINALS)
+    return True
+
+
+_ALSO_NOUNS: Final = frozenset(
+    "email mail message text post transfer order book file record plan schedule report review"
+    " comment share contact call address note log tip charge release rent reply request need work"
+    " list search view check answer start end set star update change return deposit purchase visit"
+    " run process help name watch filter track form trade issue put like want leave update push"
+    " emails mails messages texts posts transfers orders books files records plans schedules"
+    " reports reviews comments shares contacts calls addresses notes logs tips charges rents"
+    " replies requests needs works lists stars updates changes returns purchases visits processes"
+    " meeting building open"
+    " booking listing".split()
+)
+
+
+_SUBJECTS: Final = frozenset(
+    "i we they he she it who that which i'll we'll they'll he'll she'll".split()
+)
+"""Who tells what they did or do: `I read an article` asks for nothing."""
+
+
+_TOPIC: Final = frozenset("about of for on regarding".split())
+
+
+_ORDINALS: Final = frozenset("first second third last next".split())

@@ -1,0 +1,160 @@
+"""Which writings the words point to, and whether they say to do what those say.
+
+`from X`, `X sent me`, `X's list`; `follow the steps in …`, `The page explains what to do, please
+take care of it`. A source is never believed as a whole: see ``gateway.provenance``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from actfor.authorization.intent.lexicon import VERBS, concepts
+from actfor.authorization.intent.names import names_in
+from actfor.authorization.intent.phrasing import HONORIFICS, SPOKEN, WORDS
+from actfor.authorization.intent.text import stem, words
+
+_TASKS: Final = frozenset(
+    stem(w)
+    for w in "task todo instruction action request errand step checklist runbook playbook procedure"
+    " protocol routine guideline".split()
+)
+
+
+_LISTS: Final = frozenset(
+    stem(w)
+    for w in "task todo instruction step checklist list runbook playbook procedure protocol policy"
+    " guideline".split()
+)
+"""What holds several things to do, and is then spoken of as `it` or `them`."""
+
+
+_NEEDS: Final = frozenset(
+    stem(w)
+    for w in "need want ask say tell request specify mention suggest recommend advise"
+    " propose".split()
+)
+
+
+_WHAT: Final = frozenset("what whatever everything anything as".split())
+
+
+_TELLS: Final = frozenset(
+    "send sends sent ask asks asked tell tells told post posts posted write writes wrote say says"
+    " said mention mentions mentioned share shared give gives gave propose proposes proposed email"
+    " emails emailed message messaged forward forwarded report reported request requested want"
+    " wants need needs suggest suggests suggested recommend recommends recommended advise advises"
+    " advised invite invited add added call called leave left listed described explained"
+    " announced written noted put".split()
+)
+"""What someone does whose words are then followed: `John sent me …`."""
+
+
+_OF: Final = frozenset("from by of via".split())
+
+
+_BETWEEN: Final = frozenset(
+    "just has have also recently already had i me the email mail my people team".split()
+)
+
+
+_WRITINGS: Final = frozenset({"~mail", "~message", "~task", "~file", "~web", "~issue"})
+
+
+_HANDS_OVER: Final = frozenset(
+    "do follow complete perform achieve fulfil fulfill execute finish handle carry accomplish"
+    " implement address act comply help solve resolve satisfy process tackle".split()
+)
+
+
+def _tells_to_do_what_is_said(sentence: str) -> bool:
+    """Whether a sentence says to do what somebody else's words say: `follow his instructions`."""
+    tokens = [token.casefold() for token in WORDS.findall(sentence)]
+    for position, word in enumerate(tokens):
+        known = VERBS.get(word)
+        through = word == "work" and tokens[position + 1 : position + 2] in (["through"], ["off"])
+        if known is None or word == "following" or not (through or known[0] in _HANDS_OVER):
+            continue
+        if word in {"do", "does"} and not _QUESTIONS.isdisjoint(
+            tokens[max(0, position - 2) : position]
+        ):
+            continue  # `What do the guidelines say?`
+        window = tokens[position + 1 : position + 8]
+        if "following" in window:
+            continue  # the tasks stand right here
+        near = {stem(near) for near in window}
+        if near & _TASKS or (_WHAT.intersection(window) and near & _NEEDS):
+            return True
+    return False
+
+
+_QUESTIONS: Final = frozenset("what how when where why which who much many".split())
+
+
+def hands_over(sentences: list[str]) -> bool:
+    """Whether one does, or says to do `it` or `them` where it or the one before tells of things to
+    do: `The page explains what presenters have to do, please take care of it`.
+    """
+    tells = [_tells_of_things_to_do(sentence) for sentence in sentences]
+    return any(
+        _tells_to_do_what_is_said(sentence)
+        or (_DO_THEM.search(sentence) is not None and any(tells[max(0, at - 1) : at + 1]))
+        for at, sentence in enumerate(sentences)
+    )
+
+
+def _tells_of_things_to_do(sentence: str) -> bool:
+    named = not _LISTS.isdisjoint(stem(word) for word in words(sentence))
+    return named or _WHAT_TO_DO.search(sentence) is not None
+
+
+_DO_THEM: Final = re.compile(
+    r"\b(?:do|handle|follow|complete|take care of|go through|work through|see to|deal with"
+    r"|carry out) (?:all of )?(?:it|them|that|those|these|everything|so)\b",
+    re.IGNORECASE,
+)
+
+
+_WHAT_TO_DO: Final = re.compile(
+    r"\b(?:what|everything|all|whatever|anything|things?)\b(?:\W+\w+){0,8}?\W+"
+    r"(?:to do|be done|done|asks?|requires?|requests?|wants?)\b"
+    r"|\b(?:ask(?:s|ed)?|requires?|request(?:s|ed)?|want(?:s|ed)?)(?:\W+\w+){0,3}?"
+    r"\W+(?:anything|everything|something)\b",
+    re.IGNORECASE,
+)
+
+
+def sources(text: str) -> tuple[frozenset[str], ...]:
+    """Names and addresses that stand where a source stands."""
+    tokens = [token.rstrip(".") or token for token in SPOKEN.findall(_APPOSITION.sub(" ", text))]
+    found: list[frozenset[str]] = []
+    for position, token in enumerate(tokens):
+        bare = token.strip("'\"`")
+        address = "@" in bare
+        if not (address or bare[:1].isupper()):
+            continue
+        before = [t.casefold() for t in tokens[max(0, position - 3) : position]]
+        after = [t.casefold() for t in tokens[position + 1 : position + 5]]
+        owns = bare.casefold().endswith(("'s", "\u2019s")) and bool(
+            concepts(frozenset(stem(word) for word in after[:2])) & _WRITINGS
+        )
+        if after[:1] in (["from"], ["of"], ["at"]) and tokens[position + 2][:1].isupper():
+            after = after[2:]  # `Dragan from Bremstech sent me`
+        while after and (after[0] in _BETWEEN or tokens[position + 1][:1].isupper()):
+            after.pop(0)
+            if not after or tokens[position + 1][:1].isupper():
+                break
+        if owns or (after and after[0] in _TELLS) or _OF.intersection(before[-2:]) or _self(before):
+            name = bare.casefold().removesuffix("'s").removesuffix("\u2019s")
+            found.append(frozenset({name}) if address else frozenset(words(name)) - HONORIFICS)
+    # A part of a name stands for all of it: `Alexander Chen sent` means both words.
+    whole = [name for name in names_in(text) if any(part <= name for part in found)]
+    return tuple(name for name in dict.fromkeys((*whole, *found)) if name)
+
+
+_APPOSITION: Final = re.compile(r", (?:our|my|the|a|an|who|whose|from|at) [^,.;:!?\n]{1,80}, ")
+"""What is said of somebody between two commas: `Tomasz, our stage manager, has emailed me`."""
+
+
+def _self(before: list[str]) -> bool:
+    return before[-2:] == ["this", "is"]

@@ -1,0 +1,76 @@
+"""Whether something is said or sent to somebody: `answer her`, `inform my co-authors`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from actfor.authorization.intent.lexicon import concepts
+from actfor.authorization.intent.phrasing import NOT_NAMES
+from actfor.authorization.intent.text import stem
+
+
+def _is_capital(near: list[str]) -> bool:
+    """Whether a name comes next: `tell Ms Ferro`."""
+    return bool(near) and near[0][:1].isupper() and near[0].casefold() not in NOT_NAMES
+
+
+def goes_to(verb: str, after: list[str]) -> bool:
+    """Whether something is sent to somebody: `send the results to her doctor`, `… to Ann`."""
+    if verb not in _SENDS:
+        return False
+    steps = [at for at, word in enumerate(after[:_CARRIED]) if word.casefold() == "to"]
+    near = [after[at + 1 : at + 3] for at in steps]
+    return any(
+        _is_capital(two[:1]) or (two and two[0].casefold() in _SOMEBODY | _THEIRS) for two in near
+    )
+
+
+_SENDS: Final = frozenset("send forward email mail message".split())
+
+
+_THEIRS: Final = frozenset("his her their my our".split())
+
+
+_CARRIED: Final = 16
+"""How many words may stand between `send` and to whom."""
+
+
+def is_told(verb: str, after: list[str]) -> bool:
+    """Whether a verb of speaking is followed by somebody to whom it is said."""
+    if verb not in _SPEAKS:
+        return False
+    if _is_capital(after[:1]) or (verb in _ALWAYS_TO_SOMEBODY and after):
+        return True
+    if after[:1] == ["to"] and "~file" not in matters_of(" ".join(after[:CLAUSE])):
+        return True  # `write to their office`
+    if verb == "ask" and _WHETHER.intersection(after[:_CARRIED]):
+        return True
+    folded = [word.casefold() for word in after[:TOLD]]
+    near = [word for word in folded if word not in {"back", "to", "the", "that", "my", "our"}]
+    return bool(near) and (
+        near[0] in _SOMEBODY or "~person" in concepts(frozenset({stem(near[0])}))
+    )
+
+
+CLAUSE: Final = 8
+
+
+TOLD: Final = 4
+
+
+_SPEAKS: Final = frozenset(
+    "answer reply respond tell inform notify write remind message email mail warn alert ask"
+    " thank congratulate".split()
+)
+
+
+_ALWAYS_TO_SOMEBODY: Final = frozenset(
+    "inform notify remind warn alert reply respond thank congratulate".split()
+)
+"""Verbs that always mean somebody who is told: `inform my co-authors`, `reply with the price`."""
+
+
+_WHETHER: Final = frozenset("whether if".split())
+
+
+_SOMEBODY: Final = frozenset("him her them everyone everybody someone folks guys".split())
