@@ -319,16 +319,22 @@ def _process(*command: str) -> Iterator[str]:
 
 @asynccontextmanager
 async def served(
-    database: Database, clock: Callable[[], datetime], tmp: Path, **more: Any
+    database: Database,
+    clock: Callable[[], datetime],
+    tmp: Path,
+    *,
+    also: Callable[["World"], list[BaseRoute]] = lambda _: [],
+    **more: Any,
 ) -> AsyncIterator[World]:
-    """A world whose gateway is served by uvicorn on a loopback port."""
+    """A world whose gateway is served by uvicorn on a loopback port, ``also`` with these routes."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", 0))
         issuer = f"http://127.0.0.1:{listener.getsockname()[1]}"
         world = await build(database, clock, tmp, issuer=issuer, **more)
         authorization_server = delegation_routes(world.delegation)
-        app = Starlette(routes=[*world.front.routes, *authorization_server, *pages(world)])
+        routes = [*world.front.routes, *authorization_server, *pages(world), *also(world)]
+        app = Starlette(routes=routes)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
         task = asyncio.create_task(server.serve([listener]))
         try:

@@ -67,6 +67,10 @@ _PUBLIC = "public: anybody may read the log"
 _OURS = "of the installation: what its operators set up or wrote for all"
 
 CLEAR: Final[Mapping[str, Mapping[str, str]]] = {
+    "access_request": {
+        "denial": _ID, "pep": _ID, "task": _ID, "key": "a digest of a random id and a key",
+        "body": _DIGEST,
+    },
     "agent": {
         "name": _NAME, "skeleton": _NAME, "id": _NAME, "owner": _ID, "purpose": _OURS,
         "tier": _WORD, "state": _WORD, "reference": _OURS, "manifest_digest": _DIGEST,
@@ -120,7 +124,7 @@ CLEAR: Final[Mapping[str, Mapping[str, str]]] = {
         "id": _ID, "mandate_id": _ID, "tool": _NAME, "given_by": _ID, "approval_id": _ID,
     },
     "mandate_template": {"name": _NAME, "body": _OURS, "created_by": _ID},
-    "mandate_wish": {"id": _ID, "agent": _NAME},
+    "mandate_wish": {"id": _ID, "agent": _NAME, "answer": _WORD, "mandate_id": _ID},
     "passkey": {
         "credential_id": "random bits", "person_id": _ID, "public_key": "a public key",
         "aaguid": "a model of authenticators", "transports": _WORD,

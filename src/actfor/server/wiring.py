@@ -35,7 +35,7 @@ from actfor.delegation import DelegationService
 from actfor.errors import Kind, Refused
 from actfor.gateway import Catalog, Enforcer, ModelProposer, Proposals
 from actfor.gateway import Settings as GatewaySettings
-from actfor.gateway.access_requests import AccessRequests
+from actfor.gateway.access_requests import AccessRequests, Issuer
 from actfor.gateway.foreign import ForeignCalls, Parts
 from actfor.identity import AgentService, AttestationSocket, LocalProcessAttestor, PeopleService
 from actfor.keys import KeyService, Purpose, Vault
@@ -47,6 +47,7 @@ from actfor.server.keyring import open_keys, open_vault, recorder
 from actfor.server.settings import Settings
 from actfor.server.telemetry import Metrics
 from actfor.store import BALLAST_BYTES, Database
+from actfor.wire import jose
 from actfor.wire.tlog_policy import Policy
 
 Loop = Callable[[], Coroutine[None, None, None]]
@@ -327,6 +328,7 @@ async def _services(
             approvals,
             clock,
             enforcer.memory.tool,
+            gateway.url,
             frozenset(settings.authzen_provenance),
         )
     )
@@ -367,7 +369,18 @@ async def _services(
         witnessing=witnessing,
         exporter=exporter,
         authorization=authorization,
-        access_requests=AccessRequests(foreign, authorization, approvals, audit, clock),
+        access_requests=AccessRequests(
+            foreign,
+            authorization,
+            approvals,
+            audit,
+            database,
+            Issuer(
+                settings.public_url.rstrip("/"),
+                lambda: jose.key_map(key.public for key in keys.signers(Purpose.ACCESS_TOKEN)),
+            ),
+            clock,
+        ),
         pdp=Pdp(
             authorization,
             database,

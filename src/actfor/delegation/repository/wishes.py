@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, desc, func, insert, select
+from sqlalchemy import Text, bindparam, delete, desc, func, insert, select, update
 
 from actfor.delegation.model import Wish
 from actfor.delegation.repository.tables import wish as _table
@@ -20,16 +21,25 @@ _DETAILS, _SAYS = "mandate_wish.details", "mandate_wish.says"
 _ADD = insert(_table).values({column.name: bindparam(column.name) for column in _table.columns})
 _PENDING = (
     select(*_table.columns)
-    .where(_t.expires_at > bindparam("now"))
+    .where(_t.expires_at > bindparam("now"), _t.answer.is_(None))
     .order_by(desc(_t.created_at), desc(_t.id))
     .limit(bindparam("most"))
 )
 _COUNT = (
     select(func.count())
     .select_from(_table)
-    .where(_t.agent == bindparam("by"), _t.expires_at > bindparam("now"))
+    .where(_t.agent == bindparam("by"), _t.expires_at > bindparam("now"), _t.answer.is_(None))
 )
-_DISMISS = delete(_table).where(_t.id == bindparam("of"))
+_OPEN = (_t.id == bindparam("of"), _t.answer.is_(None), _t.expires_at > bindparam("now"))
+_DISMISS = update(_table).where(*_OPEN).values(answer="dismissed")
+_GRANT = (
+    update(_table)
+    .where(*_OPEN, _t.agent == bindparam("by"))
+    .values(answer="granted", mandate_id=bindparam("mandate", type_=Text))
+)
+_STANDING = select(_t.agent, _t.expires_at, _t.answer, _t.mandate_id).where(
+    _t.id == bindparam("of")
+)
 _FORGET = delete(_table).where(_t.expires_at <= bindparam("until"))
 
 
@@ -44,6 +54,8 @@ def add(tx: Tx, texts: Texts, new: Wish, resources: str) -> None:
         says=texts.seal_some(tx, INSTALLATION, _SAYS, new.id, new.says),
         created_at=to_ms(new.created_at),
         expires_at=to_ms(new.expires_at),
+        answer=None,
+        mandate_id=None,
     )
 
 
@@ -59,9 +71,30 @@ def count(tx: Tx, agent: str, now: datetime) -> int:
     return int(row[0]) if row else 0
 
 
-def dismiss(tx: Tx, wish_id: str) -> bool:
-    """Put a wish away. False if there is none."""
-    return tx.changed(_DISMISS, of=wish_id) == 1
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Whose wish it is, until when it is kept, and what a person made of it."""
+
+    agent: str
+    expires_at: datetime
+    answer: str | None
+    mandate_id: str | None
+
+
+def standing(tx: Tx, wish_id: str) -> Standing | None:
+    """How a wish stands; None if it is forgotten, or never was."""
+    row = tx.one(_STANDING, of=wish_id)
+    return None if row is None else Standing(row[0], from_ms(row[1]), row[2], row[3])
+
+
+def dismiss(tx: Tx, wish_id: str, now: datetime) -> bool:
+    """Put a wish away. False if none is open."""
+    return tx.changed(_DISMISS, of=wish_id, now=to_ms(now)) == 1
+
+
+def grant(tx: Tx, wish_id: str, agent: str, mandate: str, now: datetime) -> bool:
+    """Answer the wish of an agent with a mandate. False if none of its is open."""
+    return tx.changed(_GRANT, of=wish_id, by=agent, mandate=mandate, now=to_ms(now)) == 1
 
 
 def forget(tx: Tx, expired_before: datetime) -> None:
@@ -70,7 +103,7 @@ def forget(tx: Tx, expired_before: datetime) -> None:
 
 
 def _wish(tx: Tx, texts: Texts, row: Row, resources: str) -> Wish:
-    id_, agent, sealed, said, created, expires = row
+    id_, agent, sealed, said, created, expires, _, _ = row
     details = texts.open(tx, _DETAILS, id_, sealed) or ""
     says = texts.open_some(tx, _SAYS, id_, said)
     authority = from_authorization_details(strict_json.loads(details.encode()), resources=resources)
