@@ -32,7 +32,7 @@ def decision_point(world: World) -> list[BaseRoute]:
     calls = ForeignCalls(
         Parts(
             world.agents, world.delegation, world.catalog, house.approvals, clock,
-            world.enforcer.memory.tool, world.settings.url,
+            world.enforcer.memory.tool, world.settings.url, world.mapped,
         )
     )  # fmt: skip
     pages = Pages(lambda: [b"k" * 32], clock)

@@ -100,6 +100,7 @@ async def desk(
             clock.now,
             world.enforcer.memory.tool,
             world.settings.url,
+            world.mapped,
             frozenset({"believed"}),
         )
     )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from actfor.errors import Kind, Refused
-from actfor.gateway.coaz import DEFAULTS, Pep, map_message
+from actfor.gateway.coaz import DEFAULTS, Pep, declared, map_message
 from actfor.gateway.coaz.expressions import ABSENT, evaluate
 
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "coaz.json").read_text())
@@ -70,7 +70,9 @@ def message(method: str, **params: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("vector", VECTORS["vectors"], ids=lambda vector: vector["name"])
 def test_a_message_asks_what_the_vector_says(vector: dict[str, Any]) -> None:
     schema = declares(vector["mapping"]) if "mapping" in vector else None
-    mapped = map_message(vector["method"], vector["params"], VECTORS["claims"], input_schema=schema)
+    mapped = map_message(
+        vector["method"], vector["params"], VECTORS["claims"], mapping=declared(schema)
+    )
     assert mapped.envelope == vector["envelope"]
     assert mapped.request == vector["request"]
 
@@ -126,7 +128,7 @@ def test_a_server_among_several_audiences_is_named_by_its_own_id() -> None:
 
 
 def test_a_declared_mapping_asks_its_own_question() -> None:
-    mapped = map_message("tools/call", CALL["params"], CLAIMS, input_schema=evaluation())
+    mapped = map_message("tools/call", CALL["params"], CLAIMS, mapping=declared(evaluation()))
     assert mapped.request == {
         "subject": {"type": "identity", "id": "alice@example.com"},
         "action": {"name": "get_customer"},
@@ -154,7 +156,7 @@ def test_a_declared_mapping_may_ask_several_questions_and_all_must_be_permitted(
         }
     )
     params: dict[str, Any] = {"name": "copy", "arguments": {"source": "/a", "destination": "/b"}}
-    mapped = map_message("tools/call", params, CLAIMS, input_schema=schema)
+    mapped = map_message("tools/call", params, CLAIMS, mapping=declared(schema))
     request: Any = mapped.request
     assert mapped.envelope == "evaluations"
     assert [entry["resource"]["id"] for entry in request["evaluations"]] == ["/a", "/b"]
@@ -181,7 +183,7 @@ def test_expressions_are_computed_and_literals_are_not() -> None:
     )
     arguments: dict[str, Any] = {"id": "a", "case": "c", "amount": 10_000.5}
     request: Any = map_message(
-        "tools/call", {"name": "t", "arguments": arguments}, CLAIMS, input_schema=schema
+        "tools/call", {"name": "t", "arguments": arguments}, CLAIMS, mapping=declared(schema)
     ).request
     assert request["subject"]["type"] == "treasury_user"
     assert request["resource"]["properties"] == {

@@ -26,6 +26,7 @@ from actfor.errors import Kind, Refused
 from actfor.gateway.catalog import Catalog
 from actfor.gateway.effects import Judged, judge
 from actfor.gateway.facts import Between, between
+from actfor.gateway.mapped import MappedCall, MappedCalls, claims_of, claims_under, is_mapped
 from actfor.gateway.model import Tool
 from actfor.gateway.provenance import KnownTool
 from actfor.gateway.told import PROVENANCE, Told, told_of
@@ -45,8 +46,8 @@ MANDATE, ARGUMENTS, APPROVAL, TOKEN = "mandate", "arguments", "approval", "acces
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What the foreign calls stand on. ``read`` is a tool as provenance reads it, remembered;
-    ``audience`` what tokens for a server are made out to; ``believed`` are the names of the PEPs
-    that may say where values come from.
+    ``audience`` what tokens for a server are made out to; ``mapped`` asks what mappings of tools
+    ask; ``believed`` are the names of the PEPs that may say where values come from.
     """
 
     agents: AgentService
@@ -56,6 +57,7 @@ class Parts:
     clock: Callable[[], datetime]
     read: Callable[[Tool], KnownTool]
     audience: Callable[[str], str]
+    mapped: MappedCalls
     believed: frozenset[str] = frozenset()
 
 
@@ -92,8 +94,15 @@ class ForeignCalls:
             )
         call = Call(server, name, judged.effect.value, arguments, judged.amount, parts.clock(), {})
         coverage = held.authority.covers(call)
+        mapped = None
+        if coverage.covered and is_mapped(tool):
+            audience = parts.audience(server)
+            claims = held.claims(parts.delegation.issuer, audience)
+            mapped = await parts.mapped(tool, arguments, claims)
+            if mapped.refused is not None:
+                raise Refused(Kind.DENIED, mapped.refused.detail)
         return ForeignCall(
-            parts, pep, evaluation, held, agent, tool, judged, coverage, arguments, told
+            parts, pep, evaluation, held, agent, tool, judged, coverage, arguments, told, mapped
         )
 
     async def _held(self, evaluation: Evaluation) -> Held:
@@ -158,6 +167,12 @@ class Held:
         """The agents between the person and the one that acts, as facts."""
         return {} if self.shown is None else between(self.shown)
 
+    def claims(self, issuer: str, audience: str) -> JsonObject:
+        """What a mapping may read of the token; without one, what the mandate says of it."""
+        if self.shown is not None:
+            return claims_of(self.shown, issuer)
+        return claims_under(self.mandate, issuer, audience)
+
     def check(self, tx: Tx, delegation: DelegationService, agent: Agent) -> dict[str, JsonValue]:
         """Refuse, in the recording transaction, what was taken back; the epochs it rests on.
 
@@ -183,6 +198,7 @@ class ForeignCall:
     coverage: Coverage
     arguments: JsonObject
     told: Told
+    mapped: MappedCall | None = None
 
     @property
     def mandate(self) -> Mandate:
@@ -320,6 +336,8 @@ class ForeignCall:
         told: dict[str, JsonValue] = {"mandate": self.mandate.id, "epochs": epochs}
         if (shown := self.held.shown) is not None:
             told |= {"grant": shown.grant_id, "jti": shown.jti}
+        if self.mapped is not None:
+            told["coaz"] = self.mapped.facts
         if approved is not None:
             self.parts.approvals.consume(tx, approved.digest, self.evaluation.subject.id)
             epochs[Revocable.APPROVAL.value] = {approved.id: 0}

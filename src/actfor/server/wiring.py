@@ -37,6 +37,7 @@ from actfor.gateway import Catalog, Enforcer, ModelProposer, Proposals
 from actfor.gateway import Settings as GatewaySettings
 from actfor.gateway.access_requests import AccessRequests, Issuer
 from actfor.gateway.foreign import ForeignCalls, Parts
+from actfor.gateway.mapped import MappedCalls
 from actfor.identity import AgentService, AttestationSocket, LocalProcessAttestor, PeopleService
 from actfor.keys import KeyService, Purpose, Vault
 from actfor.server import personal
@@ -309,6 +310,7 @@ async def _services(
     agents.on_invalidated.append(approvals.cancel_for_agent)
     delegation.on_revoked.append(approvals.cancel_for_mandate)
     approvals.on_endorsed.append(endorsing(delegation))
+    mapped = MappedCalls(domains)
     enforcer = Enforcer(
         database=database,
         audit=audit,
@@ -319,6 +321,7 @@ async def _services(
         catalog=catalog,
         settings=gateway,
         clock=clock,
+        mapped=mapped,
     )
     foreign = ForeignCalls(
         Parts(
@@ -329,6 +332,7 @@ async def _services(
             clock,
             enforcer.memory.tool,
             gateway.url,
+            mapped,
             frozenset(settings.authzen_provenance),
         )
     )

@@ -43,9 +43,20 @@ def evaluate(expression: str, variables: Mapping[str, Any]) -> JsonValue | Absen
     """
     try:
         value = _program(expression).execute(dict(variables))
-    except (ValueError, TypeError, KeyError, RuntimeError, ArithmeticError) as cause:
+    except KeyError as cause:
+        raise _fault(expression, f"no such key {cause}") from cause
+    except (ValueError, TypeError, RuntimeError, ArithmeticError) as cause:
         raise _fault(expression, str(cause)) from cause
     return _json(value, expression)
+
+
+def check_expression(expression: str) -> None:
+    """Refuse what is no CEL, or more of it than an expression may have.
+
+    Raises:
+        Refused: MALFORMED.
+    """
+    _program(expression)
 
 
 @lru_cache(maxsize=1024)
