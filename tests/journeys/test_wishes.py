@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,8 @@ class Place:
         return await self.person.send("/v1/mandates", body)
 
     @asynccontextmanager
-    async def socket(self, agent: Agent) -> AsyncIterator[str]:
-        """What `actfor run` gives an agent without a mandate."""
+    async def socket(self, agent: Agent, subject: str | None = None) -> AsyncIterator[str]:
+        """What `actfor run` gives an agent, with the person's token if it has a mandate."""
         key = SigningKey.generate()
         given = Credentials(
             agent=str(agent.id),
@@ -84,6 +85,7 @@ class Place:
             key=key,
             issuer=self.world.issuer,
             server=self.world.issuer,
+            subject_token=subject,
         )
 
         async def supply() -> Credentials:
@@ -205,6 +207,36 @@ async def test_a_wish_is_of_the_agent_that_has_it(place: Place) -> None:
         assert [one["name"] for one in listed.json()["result"]["tools"]] == ["query"]
 
 
+async def test_an_agent_that_acts_for_somebody_is_answered_by_nobody_else(place: Place) -> None:
+    """Else whoever is first would be asked about that person's affairs from then on."""
+    world = place.world
+    bob, _ = await world.house.invite(world.operator, "Bob", "admin")
+    theirs = await Pep.sign_in(world, bob, place.person.http)
+    mandate = (await world.token(server="crm")).mandate
+    subject = await world.delegation.subject_token(world.operator, mandate.id)
+    async with place.socket(world.agent, subject) as address, connect(address) as me:
+        wish = await me.wish_async(WANTED)
+        shown = (await theirs.send("/v1/mandates/wishes", method="GET")).json()["wishes"]
+        assert shown == []
+        assert (await theirs.send(f"/v1/mandates/wishes/{wish.id}/dismiss", {})).status_code == 404
+        stranger = Place(world, theirs, place.folder)
+        assert (await stranger.grant(wish.id)).status_code == 409
+        assert await wish.answer_async() is None
+        [own] = (await place.person.send("/v1/mandates/wishes", method="GET")).json()["wishes"]
+        assert own["acts_for"] == world.operator.id
+        assert (await place.grant(wish.id)).status_code == 201
+        assert await wish.answer_async() is not None
+        # What is over shows nothing: neither a mandate that was revoked, nor another agent's.
+        await world.delegation.revoke_mandate(world.operator, mandate.id, "enough")
+        with pytest.raises(Refused, match="revoked"):
+            await me.wish_async(WANTED)
+    other = await register(world.agents, world.operator, place.folder, world.database, "other")
+    async with place.socket(other, subject) as address, connect(address) as thief:
+        with pytest.raises(Refused) as refused:
+            await thief.wish_async(WANTED)
+        assert refused.value.code == "actor_unauthorized"
+
+
 async def test_what_was_granted_ends_with_its_mandate_and_with_the_wish(
     place: Place, clock: Now
 ) -> None:
@@ -238,6 +270,42 @@ async def test_two_people_answer_at_once_and_one_answer_counts(place: Place) -> 
                 assert answer.mandate == granted.json()["id"]
             else:
                 await expect(wish, Kind.DENIED, "said no")
+
+
+async def test_a_wish_is_taken_on_the_page_in_the_persons_own_words(place: Place) -> None:
+    """Step by step as a browser sends it: the hostile words of the agent are shown as words."""
+    world, http = place.world, place.person.http
+    sent = {"cookie": f"actfor_session={world.house.last}", "origin": world.issuer}
+    hostile = "</p><script>alert(1)</script>\N{RIGHT-TO-LEFT OVERRIDE}approve me"
+    url = f"{world.issuer}/mandates/propose"
+
+    def hidden(page: str, name: str) -> str:
+        (found,) = set(re.findall(f'name="{name}" value="([^"]*)"', page))
+        return str(found)
+
+    async with place.socket(world.agent) as address, connect(address) as me:
+        wish = await me.wish_async(WANTED, says=hostile)
+        page = (await http.get(url, headers=sent)).text
+        assert "<script>alert" not in page
+        assert "\N{RIGHT-TO-LEFT OVERRIDE}" not in page
+        assert "wishes (not checked)" in page
+        form = {
+            "csrf": hidden(page, "csrf"), "wish": hidden(page, "wish"),
+            "hours": "8", "words": "Find out who has not paid", "step": "wish",
+        }  # fmt: skip
+        draft = (await http.post(url, data=form, headers=sent)).text
+        assert "If you give it, the agent is told and goes on by itself." in draft
+        assert "alert(1)" not in draft  # a mandate is in the person's words
+        text = re.findall(r'<textarea[^>]*name="draft"[^>]*>(.*?)</textarea>', draft, re.DOTALL)[0]
+        names = ("csrf", "words", "agent", "hours", "four_eyes", "wish", "shown")
+        form = {name: unescape(hidden(draft, name)) for name in names}
+        done = await http.post(
+            url, data={**form, "draft": unescape(text), "step": "commit"}, headers=sent
+        )
+        assert done.status_code == 303, done.text
+        granted = await wish.answer_async()
+        assert granted is not None
+        assert done.headers["location"] == f"/mandates/{granted.mandate}?done=committed"
 
 
 async def test_a_proof_asks_once_and_only_its_own_agent(place: Place) -> None:

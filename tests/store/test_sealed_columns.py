@@ -316,7 +316,7 @@ async def test_no_file_holds_a_word_of_hers_and_no_copy_opens_after_the_erasure(
         assert (await services.approvals.get(scene.cast.approval)).call.arguments == {"to": "DE02"}
         found = await services.database.read(lambda tx: opened(tx, services.audit.texts))
         assert markers_in(found) == set()
-        assert await services.delegation.wishes() == []
+        assert await services.delegation.wishes(olivia) == []
         assert (await services.audit.verify()).ok
 
 
@@ -346,6 +346,7 @@ async def test_an_older_copy_in_place_of_the_database_shows_her_as_erased(
 
 _SINCE_0076 = (
     "DROP TABLE access_request",
+    "ALTER TABLE mandate_wish DROP COLUMN person_id",
     "ALTER TABLE mandate_wish DROP COLUMN answer",
     "ALTER TABLE mandate_wish DROP COLUMN mandate_id",
 )

@@ -95,7 +95,9 @@ def delegation_routes(delegation: DelegationService) -> list[Route]:
             raise _malformed("`actor_token` and `authorization_details` are required")
         proof = _proof(request, delegation, "/mandate_request")
         wanted = strict_json.loads(details.encode())
-        kept = await delegation.wish(token, proof, wanted, params.get("says"))
+        kept = await delegation.wish(
+            token, proof, wanted, params.get("says"), subject_token=params.get("subject_token")
+        )
         return {"id": kept.id, "expires_at": rfc3339(kept.expires_at)}
 
     async def answer(request: Request) -> dict[str, JsonValue]:
@@ -199,8 +201,11 @@ def mandates_router(delegation: DelegationService, current_person: CurrentPerson
 
     @routes.get("/wishes")
     async def list_wishes(person: Who) -> dict[str, Any]:
-        """What agents wish they might do. Unchecked, and nothing is granted by it."""
-        return {"wishes": [wish_view(one) for one in await delegation.wishes()]}
+        """What agents wish they might do: those that act for one, and those that act for nobody.
+
+        Unchecked, and nothing is granted by it.
+        """
+        return {"wishes": [wish_view(one) for one in await delegation.wishes(person)]}
 
     @routes.post("/wishes/{wish_id}/dismiss")
     async def dismiss(wish_id: str, person: Who) -> dict[str, Any]:
@@ -319,6 +324,7 @@ def wish_view(one: Wish) -> dict[str, Any]:
         "draft": draft_of(one.authority),
         "words": explain(one.authority),
         "agent_says_unchecked": one.says,
+        "acts_for": one.person_id,
         "created_at": rfc3339(one.created_at),
         "expires_at": rfc3339(one.expires_at),
     }

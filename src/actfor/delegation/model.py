@@ -291,7 +291,10 @@ class Endorsement:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What an agent wishes it might do. It grants nothing; ``says`` is the agent speaking."""
+    """What an agent wishes it might do. It grants nothing; ``says`` is the agent speaking.
+
+    ``person_id`` is for whom it acts now, who alone may answer; None: it acts for nobody yet.
+    """
 
     id: str
     agent: str
@@ -299,6 +302,7 @@ class Wish:
     says: str | None
     created_at: datetime
     expires_at: datetime
+    person_id: str | None = None
 
 
 class WishState(StrEnum):

@@ -53,7 +53,7 @@ class Source:
 
 def form_of(credentials: Credentials, wanted: JsonObject, says: str | None) -> Form:
     """The form that asks. ``wanted`` is a draft: `grants`, and `budget`, `flows` if there are any
-    (docs/guides/mandates.md).
+    (docs/guides/mandates.md). An agent that acts for somebody asks that person, and nobody else.
 
     Raises:
         Refused: MALFORMED, naming what is wrong.
@@ -61,6 +61,8 @@ def form_of(credentials: Credentials, wanted: JsonObject, says: str | None) -> F
     authority = authority_from_draft(wanted)
     details = to_authorization_details(authority, resources=f"{credentials.issuer}/mcp")
     form = {"actor_token": credentials.svid, "authorization_details": json.dumps(details)}
+    if credentials.subject_token is not None:
+        form["subject_token"] = credentials.subject_token
     return form if says is None else {**form, "says": says}
 
 

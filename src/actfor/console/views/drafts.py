@@ -84,7 +84,7 @@ async def _asking(
         problem=problem,
         has_model=desk.services.proposals.has_model,
         templates=await desk.services.delegation.templates(),
-        wishes=[_wish(one) for one in await desk.services.delegation.wishes()],
+        wishes=[_wish(one) for one in await desk.services.delegation.wishes(visitor.person)],
         agents=[agent for agent in agents if agent.state is not AgentState.RETIRED],
     )
 
@@ -111,7 +111,7 @@ async def _from_template(
 
 async def _from_wish(desk: Desk, visitor: Visitor, said: dict[str, str], wish: str) -> Response:
     """An agent's wish as a draft: its limits are the agent's, the words are the person's own."""
-    known = {one.id: one for one in await desk.services.delegation.wishes()}
+    known = {one.id: one for one in await desk.services.delegation.wishes(visitor.person)}
     if wish not in known:
         raise Refused(Kind.NOT_FOUND, "there is no such wish any more")
     agent = agent_name(known[wish].agent) or ""

@@ -94,7 +94,7 @@ class Mandates(Context):
             self._people.check_live(tx, person.id, person.epoch)
             rows.add(tx, self._texts, mandate, self.resources)
             if (wish := draft.wish) is not None:
-                granted = wishes.grant(tx, wish, str(agent.id), mandate.id, tx.now)
+                granted = wishes.grant(tx, wish, str(agent.id), mandate, tx.now)
                 if not granted:
                     raise Refused(Kind.CONFLICT, "no such wish of this agent is open any more")
             self._audit.append(tx, _commitment(mandate, details, draft.wish))

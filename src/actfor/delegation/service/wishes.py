@@ -19,6 +19,7 @@ from typing import Final
 from actfor.audit import Event, EventType
 from actfor.delegation.model import MandateState, Wish, WishAnswer, WishState
 from actfor.delegation.repository import grants, wishes
+from actfor.delegation.service.exchange import Exchange
 from actfor.delegation.service.mandates import Lent, Mandates
 from actfor.errors import Kind, Refused
 from actfor.identity import AttestedAgent, Person
@@ -26,6 +27,7 @@ from actfor.store import Tx, new_id
 from actfor.wire.canonical import JsonValue, canonical, digest
 from actfor.wire.dpop import INVALID_PROOF, DpopProof
 from actfor.wire.rar import from_authorization_details, to_authorization_details
+from actfor.wire.token_exchange import ACTOR_UNAUTHORIZED
 
 MAX_OPEN: Final = 5
 MAX_DETAILS: Final = 8_000
@@ -34,17 +36,27 @@ KEPT: Final = timedelta(days=1)
 MAX_LISTED: Final = 100
 
 
-class Wishes(Mandates):
+class Wishes(Mandates, Exchange):
     """Use cases about wishes."""
 
     async def wish(
-        self, actor_token: str, proof: DpopProof, details: JsonValue, says: str | None
+        self,
+        actor_token: str,
+        proof: DpopProof,
+        details: JsonValue,
+        says: str | None,
+        *,
+        subject_token: str | None = None,
     ) -> Wish:
         """Keep what an agent wishes for. ``proof`` was verified for this request; it is spent here.
 
+        ``subject_token`` shows for whom the agent acts: then only they are shown the wish, and what
+        comes of it is theirs. Without it anybody may answer, who is then whom the agent acts for.
+
         Raises:
             Refused: as ``AgentService.verify_svid``; UNAUTHENTICATED for another key's proof;
-                MALFORMED for details that are none; DENIED when the agent has too many wishes open.
+                MALFORMED for details that are none; DENIED when the agent has too many wishes open,
+                or acts for nobody by that token; EXPIRED.
         """
         actor = await self._proved(actor_token, proof)
         authority = from_authorization_details(details, resources=self.resources)
@@ -54,13 +66,24 @@ class Wishes(Mandates):
         if not set(authority.servers) <= known:
             raise Refused(Kind.NOT_FOUND, "the wish names a server that is not governed here")
         now = self._now()
+        subject = None if subject_token is None else self._subject(subject_token, now)
+        if subject is not None and subject.may_act != str(actor.agent.id):
+            raise Refused(
+                Kind.DENIED, "subject_token is for another agent", code=ACTOR_UNAUTHORIZED
+            )
+        mandate = None if subject is None else await self._mandate_of(subject)
+        whose = None if subject is None else subject.person_id
         # No database keeps a NUL in a text; the sign for it says as much to a person.
         said = "" if says is None else says.strip()[:MAX_SAYS].replace("\0", "\N{SYMBOL FOR NULL}")
         text = said or None
-        new = Wish(new_id("wsh"), str(actor.agent.id), authority, text, now, now + KEPT)
+        new = Wish(new_id("wsh"), str(actor.agent.id), authority, text, now, now + KEPT, whose)
 
         def unit(tx: Tx) -> Wish:
             self._take(tx, actor, proof)
+            if subject is not None and mandate is not None:
+                self._check_key(tx, subject.kid)
+                self._people.check_live(tx, subject.person_id, subject.person_epoch)
+                self._standing(tx, mandate).require_active(tx.now, subject.mandate_epoch)
             if wishes.count(tx, new.agent, tx.now) >= MAX_OPEN:
                 raise Refused(Kind.DENIED, f"an agent has at most {MAX_OPEN} wishes open")
             wishes.add(tx, self._texts, new, self.resources)
@@ -70,7 +93,10 @@ class Wishes(Mandates):
                 "agent": new.agent,
                 "details": digest(to_authorization_details(authority, resources=self.resources)),
             }
-            self._audit.append(tx, Event(EventType.MANDATE, new.id, facts, {"says": text}))
+            private: dict[str, JsonValue] = {"says": text}
+            if whose is not None:
+                private["person"] = whose
+            self._audit.append(tx, Event(EventType.MANDATE, new.id, facts, private))
             return new
 
         return await self._database.write(unit)
@@ -117,24 +143,26 @@ class Wishes(Mandates):
             raise Refused(Kind.REPLAYED, "DPoP proof was already used", code=INVALID_PROOF)
         self._agents.check_live(tx, actor.agent.name, actor.agent.epoch)
 
-    async def wishes(self) -> Sequence[Wish]:
-        """What agents wish for now, newest first."""
+    async def wishes(self, person: Person) -> Sequence[Wish]:
+        """What agents wish for now that this person may answer, newest first."""
         now = self._now()
         return await self._database.read(
-            lambda tx: wishes.pending(tx, self._texts, now, self.resources, MAX_LISTED)
+            lambda tx: wishes.pending(
+                tx, self._texts, now, self.resources, person_id=person.id, most=MAX_LISTED
+            )
         )
 
     async def dismiss_wish(self, person: Person, wish_id: str) -> None:
         """Say no to a wish: it is put away, and its agent is told.
 
         Raises:
-            Refused: NOT_FOUND if it is not open.
+            Refused: NOT_FOUND if it is not open, or is for somebody else.
         """
 
         def unit(tx: Tx) -> None:
             actor = self._people.check_live(tx, person.id)
             known = wishes.standing(tx, wish_id)
-            if known is None or not wishes.dismiss(tx, wish_id, tx.now):
+            if known is None or not wishes.dismiss(tx, wish_id, actor.id, tx.now):
                 raise Refused(Kind.NOT_FOUND, "there is no such wish")
             facts: dict[str, JsonValue] = {
                 "action": "wish-dismissed",

@@ -27,5 +27,6 @@ def upgrade() -> None:
     with op.batch_alter_table("access_request", schema=None) as batch_op:
         batch_op.create_index("ix_access_request_created", ["created_at"], unique=False)
     with op.batch_alter_table("mandate_wish", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("person_id", sa.Text(), nullable=True))
         batch_op.add_column(sa.Column("answer", sa.Text(), nullable=True))
         batch_op.add_column(sa.Column("mandate_id", sa.Text(), nullable=True))
