@@ -7,18 +7,27 @@ them its own rule, to deny what has no mapping, would lock out every current cli
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from actfor.errors import Kind, Refused
-from actfor.gateway.coaz.expressions import Absent, check_expression, evaluate
+from actfor.gateway.coaz.expressions import (
+    MAX_VALUES,
+    Absent,
+    check_expression,
+    evaluate,
+    is_costly,
+    require_few,
+)
 from actfor.wire.canonical import JsonObject, JsonValue
 
 Envelope = Literal["evaluation", "evaluations"]
 MAPPING: Final = "x-authzen-mapping"
 _DEPTH: Final = 8
 _ENTRIES: Final = 20
+_EXPRESSIONS: Final = 32
+_COSTLY: Final = 4
 
 
 def _default(name: str, type_: str, id_: str, **context: str) -> JsonObject:
@@ -111,6 +120,7 @@ def map_message(
         made = _resolved(template, variables, 0)
         return Mapped("evaluation", _checked(_anchored(made, person), "the request"))
     name, template = _read(mapping, subject_claim)
+    require_few(params, MAX_VALUES)
     if name == "evaluation":
         made = _anchored(_resolved(template, variables, 0), person)
         return Mapped("evaluation", _checked(made, "the request"), _warnings(made))
@@ -131,17 +141,27 @@ def check_mapping(mapping: JsonValue, *, subject_claim: str = "sub") -> JsonObje
         Refused: MALFORMED, naming what is wrong: envelope, subject, an expression that is no CEL.
     """
     _, template = _read(mapping, subject_claim)
-    _compiled(template, 0)
+    for expression in _expressions(template, 0):
+        check_expression(expression)
     return mapping if isinstance(mapping, Mapping) else {}
 
 
-def _compiled(template: JsonValue, depth: int) -> None:
+def _require_bounded(template: JsonValue) -> None:
+    """So that a server cannot hold the gateway up by what it declares."""
+    found = list(_expressions(template, 0))
+    if len(found) > _EXPRESSIONS or sum(map(is_costly, found)) > _COSTLY:
+        raise _fault(
+            f"more than {_EXPRESSIONS} expressions, or {_COSTLY} with a comprehension or `matches`"
+        )
+
+
+def _expressions(template: JsonValue, depth: int) -> Iterator[str]:
     if depth > _DEPTH:
         raise _fault("the mapping is nested too deeply")
     if isinstance(template, str) and template.startswith("$") and not template.startswith("$$"):
-        check_expression(template[1:])
+        yield template[1:]
     for item in _items(template):
-        _compiled(item, depth + 1)
+        yield from _expressions(item, depth + 1)
 
 
 def _items(template: JsonValue) -> Iterable[JsonValue]:
@@ -166,6 +186,7 @@ def _read(declared: JsonValue, claim: str) -> tuple[Envelope, JsonObject]:
     # guarded server choose who is asked about; the draft's SHOULD is a MUST here (T-AZ-5).
     if not isinstance(said, str) or said.replace(" ", "") not in {"$token.sub", f"$token.{claim}"}:
         raise _fault("`subject.id` must be the token's subject")
+    _require_bounded(template)
     if name == "evaluations":
         _check_entries(template)
     return name, {**template, "subject": {"type": "identity", **subject, "id": "$token." + claim}}
