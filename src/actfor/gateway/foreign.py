@@ -12,7 +12,7 @@ estimated, and every sum asks: small payments add up only where somebody adds th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -21,12 +21,12 @@ from actfor.audit import Revocable
 from actfor.authorization.intent.proposal import GRAVE
 from actfor.authorization.model import CallFacts, Fact
 from actfor.authorization.service import Approved, Named, Unapproved
-from actfor.delegation import Delegation, DelegationService, Mandate
+from actfor.delegation import DelegationService, Mandate
 from actfor.errors import Kind, Refused
 from actfor.gateway.catalog import Catalog
 from actfor.gateway.effects import Judged, judge
-from actfor.gateway.facts import Between, between
-from actfor.gateway.mapped import MappedCall, MappedCalls, claims_of, claims_under, is_mapped
+from actfor.gateway.held import Held
+from actfor.gateway.mapped import MappedCall, MappedCalls, is_mapped
 from actfor.gateway.model import Tool
 from actfor.gateway.provenance import KnownTool
 from actfor.gateway.told import PROVENANCE, Told, told_of
@@ -37,7 +37,7 @@ from actfor.store import Tx
 from actfor.wire.authzen import Evaluation
 from actfor.wire.authzen_access import Template
 from actfor.wire.canonical import JsonObject, JsonValue, digest
-from actfor.wire.rar import Authority, Budget, Call, Coverage, Grant
+from actfor.wire.rar import Call, Coverage, Grant
 from actfor.wire.spiffe import SpiffeId
 
 MANDATE, ARGUMENTS, APPROVAL, TOKEN = "mandate", "arguments", "approval", "access_token"
@@ -129,62 +129,6 @@ class ForeignCalls:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """What the acting agent may do: all of a mandate that names it, or what its token shows.
-
-    Nobody here saw a proof of the token's key. It shows how the agent came by its authority, no
-    more; that the agent asks is the enforcement point's word, as it is where none is shown.
-    """
-
-    mandate: Mandate
-    shown: Delegation | None = None
-
-    @property
-    def authority(self) -> Authority:
-        """The most that the agent holds; of a chain that of its last token, which only narrows."""
-        return self.mandate.authority if self.shown is None else self.shown.authority
-
-    @property
-    def chain(self) -> tuple[str, ...]:
-        """The actors, who acts first. Empty without a token."""
-        return () if self.shown is None else tuple(str(actor) for actor in self.shown.chain)
-
-    def levels(self, index: int) -> list[tuple[Authority, Grant]]:
-        """Each authority that a call is under, and its grant that covers it (``Delegation.levels``,
-        ADR 19).
-        """
-        if self.shown is None:
-            return [(self.authority, self.authority.grants[index])]
-        return [(level.authority, level.grant(index)) for level in self.shown.levels]
-
-    def is_explicit(self, index: int) -> bool:
-        """Whether the person named this tool themselves; an agent that narrows has not."""
-        origin = index if self.shown is None else self.shown.origins[index]
-        return self.mandate.authority.grants[origin].is_explicit
-
-    @property
-    def between(self) -> Between:
-        """The agents between the person and the one that acts, as facts."""
-        return {} if self.shown is None else between(self.shown)
-
-    def claims(self, issuer: str, audience: str) -> JsonObject:
-        """What a mapping may read of the token; without one, what the mandate says of it."""
-        if self.shown is not None:
-            return claims_of(self.shown, issuer)
-        return claims_under(self.mandate, issuer, audience)
-
-    def check(self, tx: Tx, delegation: DelegationService, agent: Agent) -> dict[str, JsonValue]:
-        """Refuse, in the recording transaction, what was taken back; the epochs it rests on.
-
-        Of a chain: each agent, each token and the mandate.
-        """
-        if self.shown is None:
-            return dict(delegation.check_mandate(tx, self.mandate, agent))
-        delegation.check_live(tx, self.shown)
-        return dict(self.shown.epochs)
-
-
-@dataclass(frozen=True, slots=True)
 class ForeignCall:
     """One question with what is known of it (``authorization.service.Looked``)."""
 
@@ -235,7 +179,7 @@ class ForeignCall:
         covered, why = self.coverage.covered, self.coverage.reason
         index = self.coverage.grant_index
         grant = self.held.authority.grants[index] if covered else None
-        if grant is not None and (limit := _counted(self.held.levels(index))):
+        if grant is not None and (limit := self.held.counted(index)):
             covered, why = False, f"the mandate limits {limit}, which only the gateway counts"
         amount = self.judged.amount
         return CallFacts(
@@ -343,21 +287,6 @@ class ForeignCall:
             epochs[Revocable.APPROVAL.value] = {approved.id: 0}
             told["approval"] = approved.id
         return told
-
-
-def _counted(levels: Iterable[tuple[Authority, Grant]]) -> str | None:
-    """What is limited, at any level of a chain, that nobody here counts or traces."""
-    return next((limit for authority, grant in levels if (limit := _limit(authority, grant))), None)
-
-
-def _limit(authority: Authority, grant: Grant) -> str | None:
-    if authority.budget != Budget():
-        return "calls or money"
-    if grant.max_calls is not None or grant.rates:
-        return "the number of calls"
-    if grant.ask_above is not None or grant.ask_new_recipient:
-        return "sums or recipients"
-    return "where data may flow" if authority.flows else None
 
 
 def _name(agent: str) -> str:
