@@ -4,7 +4,8 @@
     python gateway_mcp.py http JOURNAL PORT    serve Streamable HTTP of both eras at /mcp
 
 Every call is one JSON line in JOURNAL, with the HTTP headers it came with. The description of
-`echo` is the content of JOURNAL.description, if there is such a file, when the process starts.
+`echo` is the content of JOURNAL.description, if there is such a file, when the process starts; so
+is what `query` declares about itself (COAZ-MCP), from JOURNAL.mapping.
 """
 
 import asyncio
@@ -66,6 +67,10 @@ def build(journal: Path) -> MCPServer:
         note(ctx, "die")
         os._exit(3)
 
+    mapping = journal.with_name(journal.name + ".mapping")
+    if mapping.exists():
+        tools = {tool.name: tool for tool in server._tool_manager.list_tools()}
+        tools["query"].parameters["x-authzen-mapping"] = json.loads(mapping.read_text())
     return server
 
 

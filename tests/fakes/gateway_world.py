@@ -25,6 +25,7 @@ from tests.fakes.gateway_mcp import journal_lines
 from actfor import console
 from actfor.approval import Answer
 from actfor.approval.endorsing import endorsing
+from actfor.authorization.model.domain import Domain
 from actfor.authorization.service import (
     AuthorizationService,
     PolicyChanges,
@@ -37,6 +38,7 @@ from actfor.gateway.calls import Settings
 from actfor.gateway.catalog import Catalog
 from actfor.gateway.effects import Overlay
 from actfor.gateway.enforce import Enforcer
+from actfor.gateway.mapped import MappedCalls
 from actfor.gateway.mcp import McpFront
 from actfor.gateway.model import Server, Stdio, Transport
 from actfor.gateway.proposals import Proposals
@@ -116,6 +118,7 @@ class World:
     agent: Agent
     svid_key: SigningKey
     issuer: str
+    mapped: MappedCalls
 
     @property
     def database(self) -> Database:
@@ -236,6 +239,7 @@ async def build(
     hold_seconds: float = 0.0,
     issuer: str = ISSUER,
     journal: Path | None = None,
+    domains: tuple[Domain, ...] = (),
 ) -> World:
     house = House.build(database, clock, issuer)
     operator, passkey = await house.operator()
@@ -255,15 +259,16 @@ async def build(
     house.approvals.on_endorsed.append(endorsing(delegation))
     delegation.on_revoked.append(house.approvals.cancel_for_mandate)
     settings = Settings(f"{issuer}/mcp", bytes(range(32)), hold_seconds)
+    mapped = MappedCalls(domains)
     enforcer = Enforcer(
         database=database, audit=house.audit, agents=agents, authorization=authorization,
         delegation=delegation, approvals=house.approvals, catalog=catalog, settings=settings,
-        clock=clock,
+        clock=clock, mapped=mapped,
     )  # fmt: skip
     front = McpFront(enforcer, settings, issuer, clock)
     return World(
         house, agents, authorization, delegation, catalog, enforcer, front, settings,
-        journal or tmp / "journal.jsonl", operator, passkey, agent, svid_key, issuer,
+        journal or tmp / "journal.jsonl", operator, passkey, agent, svid_key, issuer, mapped,
     )  # fmt: skip
 
 
@@ -319,16 +324,22 @@ def _process(*command: str) -> Iterator[str]:
 
 @asynccontextmanager
 async def served(
-    database: Database, clock: Callable[[], datetime], tmp: Path, **more: Any
+    database: Database,
+    clock: Callable[[], datetime],
+    tmp: Path,
+    *,
+    also: Callable[["World"], list[BaseRoute]] = lambda _: [],
+    **more: Any,
 ) -> AsyncIterator[World]:
-    """A world whose gateway is served by uvicorn on a loopback port."""
+    """A world whose gateway is served by uvicorn on a loopback port, ``also`` with these routes."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", 0))
         issuer = f"http://127.0.0.1:{listener.getsockname()[1]}"
         world = await build(database, clock, tmp, issuer=issuer, **more)
         authorization_server = delegation_routes(world.delegation)
-        app = Starlette(routes=[*world.front.routes, *authorization_server, *pages(world)])
+        routes = [*world.front.routes, *authorization_server, *pages(world), *also(world)]
+        app = Starlette(routes=routes)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
         task = asyncio.create_task(server.serve([listener]))
         try:

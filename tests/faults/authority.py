@@ -42,7 +42,7 @@ TAKEN: Mapping[Revocable, tuple[str, ...] | str] = {
     Revocable.TOOL: ("tool",),
     Revocable.KEY: ("key",),
     Revocable.ENDORSEMENT: ("endorsement",),
-    Revocable.APPROVAL: "used once: R6 races for it; taken back with its agent or mandate",
+    Revocable.APPROVAL: "used once: R6 races for it; taken back with its agent or mandate, or by who asked (R6)",
     Revocable.EVERYTHING: "by a recovery, of a database that nobody serves (R15)",
 }
 

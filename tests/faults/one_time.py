@@ -33,6 +33,7 @@ from actfor.approval import Answer
 from actfor.audit.export import repository as exports
 from actfor.authorization.model.facts import ToolEffect
 from actfor.authorization.policies import default_source
+from actfor.delegation import MandateDraft
 from actfor.delegation.model import Delegation
 from actfor.delegation.service.access import ONE_CALL
 from actfor.delegation.usage import Use
@@ -46,6 +47,8 @@ from actfor.wire.jose import SigningKey
 from actfor.wire.rar import Money, to_authorization_details
 
 RACERS = 6
+PEP = "usr_pep"
+"""The enforcement point that asked what is answered, and may take it back."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ async def make(node: Node, setting: Setting, rounds: int, budgets: int) -> list[
 
 async def _people_and_agents(node: Node, setting: Setting, n: int) -> list[Thing]:
     call = exact_call(setting.person.id, {"race": n}, agent=f"spiffe://example.org/agent/r{n}")
+    call = replace(call, enforced_by=PEP)
     asked = await node.approvals.request(call, decision_trace=f"dec_race{n}", reasons=["rig"])
     yes = {}
     for racer in range(0, RACERS, 2):
@@ -90,6 +94,8 @@ async def _people_and_agents(node: Node, setting: Setting, n: int) -> list[Thing
     only = replace(setting, delegations=setting.delegations[:1])
     return [
         Thing("answer", str(n), (asked.id, yes)),
+        Thing("denial asked about", str(n), f"dec_asked{n}"),
+        Thing("key of a request", str(n), f"key{n}"),
         Thing("device code", str(n), (redeemed, proof, again)),
         Thing("device answer", str(n), await device(node, setting)),
         Thing("ceremony of a registration", str(n), await invited(node, setting)),
@@ -198,7 +204,7 @@ async def _proofs(node: Node, setting: Setting) -> list[Thing]:
     authority = setting.delegations[0].mandate.authority
     details = to_authorization_details(authority, resources=node.delegation.resources)
     wish = (holder.svid.token, world.verified(holder.key), details, "please")
-    put_away = await node.delegation.wish(
+    answered = await node.delegation.wish(
         holder.svid.token, world.verified(holder.key), details, "please"
     )
     key, url = SigningKey.generate(), f"{ISSUER}/token"
@@ -215,7 +221,12 @@ async def _proofs(node: Node, setting: Setting) -> list[Thing]:
     )
     return [
         Thing("proof of a wish", "", wish),
-        Thing("wish put away", "", put_away.id),
+        Thing("wish answered", "", (answered.id, holder.agent.name, authority)),
+        Thing(
+            "proof of a wish's answer",
+            "",
+            (holder.svid.token, world.verified(holder.key), answered.id),
+        ),
         Thing("proof of a command line", "", (f"DPoP {token}", asked)),
     ]
 
@@ -289,6 +300,8 @@ async def _limit(node: Node, setting: Setting, made: Any, racer: int) -> object:
 
 
 async def _answer(node: Node, setting: Setting, made: Any, racer: int) -> object:
+    if racer == RACERS - 1:
+        return await node.approvals.withdraw(PEP, made[0], "obsolete")
     if racer % 2:
         return await node.approvals.answer(setting.person, made[0], Answer.DENY, reason="no")
     return await node.approvals.answer(setting.person, made[0], Answer.APPROVE, made[1][racer])
@@ -311,6 +324,34 @@ async def _add_server(node: Node, setting: Setting, made: Any, racer: int) -> ob
     url = f"http://127.0.0.1:{8000 + racer}/mcp"
     server = Server(made, Http(url), setting.person.id, node.clock.now())
     return await _first(node, lambda tx: gateway_rows.add_server(tx, server))
+
+
+async def _ask_about(node: Node, setting: Setting, made: Any, racer: int) -> object:
+    task = gateway_rows.AccessRequested(PEP, f"apr_{racer}", "")
+    return await _first(
+        node,
+        lambda tx: gateway_rows.add_access_request(tx, made, task, None, node.clock.now()),
+    )
+
+
+async def _ask_by_key(node: Node, setting: Setting, made: Any, racer: int) -> object:
+    task = gateway_rows.AccessRequested(PEP, f"apr_{racer}", "")
+    return await _first(
+        node,
+        lambda tx: gateway_rows.add_access_request(
+            tx, f"dec_{made}_{racer}", task, made, node.clock.now()
+        ),
+    )
+
+
+async def _answer_wish(node: Node, setting: Setting, made: Any, racer: int) -> object:
+    if racer % 2:
+        await node.delegation.dismiss_wish(setting.person, made[0])
+        return None
+    _, agent, authority = made
+    until = node.clock.now() + timedelta(hours=1)
+    draft_ = MandateDraft(agent, f"race {racer}", authority, until, wish=made[0])
+    return await node.delegation.commit_mandate(setting.person, draft_)
 
 
 async def _first(node: Node, unit: Callable[[Tx], bool]) -> object:
@@ -353,7 +394,10 @@ TAKE: Mapping[str, Take] = {
     "proof of a command line": lambda node, s, made, _: node.delegation.authenticate_person(
         made[0], proof=made[1], method="GET", url=f"{ISSUER}/v1/x"
     ),
-    "wish put away": lambda node, s, made, _: node.delegation.dismiss_wish(s.person, made),
+    "proof of a wish's answer": lambda node, s, made, _: node.delegation.answered(*made),
+    "wish answered": _answer_wish,
+    "denial asked about": _ask_about,
+    "key of a request": _ask_by_key,
     "grant taken back": lambda node, s, made, _: node.delegation.revoke_grant(
         s.person, made[0], made[1], "race"
     ),
@@ -393,6 +437,7 @@ _LOG = "the log's own: one writer at a time by its head (R1 to R5, R15)"
 _AGAIN = "each change counts, over an epoch that rises; R7 takes authority away under load"
 
 COLUMNS: Mapping[str, str | Sequence[str]] = {
+    "access_request.+": ["denial asked about", "key of a request"], "access_request.-": _AGED,
     "agent.+": ("name of an agent",),
     **dict.fromkeys(
         ("agent.state", "agent.epoch", "agent.cause"), ("agent quarantined",)
@@ -458,7 +503,8 @@ COLUMNS: Mapping[str, str | Sequence[str]] = {
     "mandate_endorsement.+": _SAME, "mandate_endorsement.-": "with their mandate",
     "mandate_endorsement.withdrawn_at": ("endorsement taken back",),
     "mandate_template.+": "a second text is a second version",
-    "mandate_wish.+": _SAME, "mandate_wish.-": ("wish put away",),
+    "mandate_wish.+": _SAME, "mandate_wish.-": _AGED,
+    "mandate_wish.answer": ("wish answered",), "mandate_wish.mandate_id": ("wish answered",),
     "passkey.+": ("passkey",), "passkey.-": "with their person: `person erased`",
     "passkey.sign_count": ("count of a passkey",), "passkey.backed_up": _TOLD,
     "person.+": ("invitation",),
@@ -480,7 +526,8 @@ COLUMNS: Mapping[str, str | Sequence[str]] = {
         ("key revoked",),
     ),
     "spent_proof.+": [
-        "proof", "proof of an exchange", "proof of a wish", "proof of a command line",
+        "proof", "proof of an exchange", "proof of a wish", "proof of a wish's answer",
+        "proof of a command line",
     ],
     "spent_proof.-": _AGED,
     "usage_meter.+": ("limit",), "usage_meter.used": ("limit",), "usage_meter.-": _AGED,

@@ -33,11 +33,16 @@ from tests.faults.arranged import (
 from tests.faults.node import START, Node, Setting
 from tests.faults.ruling import Ruling, keys_of
 
-from actfor.approval import Answer
+from actfor.approval import Answer, Approval
 from actfor.authorization.model.facts import ToolEffect
+from actfor.delegation import MandateDraft
+from actfor.errors import Kind, Refused
+from actfor.gateway import repository as gateway_rows
 from actfor.identity.model import PersonState
 from actfor.keys import Purpose, Vault
 from actfor.server.erasure import Erasure, read_ledger
+from actfor.store import Tx
+from actfor.wire.rar import to_authorization_details
 
 Context = Any
 
@@ -91,6 +96,37 @@ async def _revoke_mandate(node: Node, setting: Setting, _: Context) -> None:
 
 async def _rewrap(node: Node, setting: Setting, _: Context) -> object:
     return await (await keys_of(node)).rewrap(by="usr_rig")
+
+
+async def _asked_by_a_pep(node: Node, setting: Setting) -> Any:
+    call = exact_call(setting.person.id, {"n": 6}, enforced_by="usr_pep")
+    return (await node.approvals.request(call, decision_trace="dec_6", reasons=["rig"])).id
+
+
+async def _ask_about(node: Node, setting: Setting, _: Context) -> object:
+    """As an access request does: the question and the denial that it is made of, in one unit."""
+
+    def take(tx: Tx, asked: Approval) -> None:
+        made = gateway_rows.AccessRequested("usr_pep", asked.id, "body")
+        if not gateway_rows.add_access_request(tx, "dec_7", made, "key", tx.now):
+            raise Refused(Kind.CONFLICT, "the denial was asked about")
+
+    call = exact_call(setting.person.id, {"n": 7}, enforced_by="usr_pep")
+    return await node.approvals.request(call, decision_trace="dec_7", reasons=["rig"], within=take)
+
+
+async def _wished(node: Node, setting: Setting) -> Any:
+    world = world_of(node, setting)
+    holder = await world.attest(setting.delegations[0].agent_name)
+    authority = setting.delegations[0].mandate.authority
+    details = to_authorization_details(authority, resources=node.delegation.resources)
+    wish = await node.delegation.wish(
+        holder.svid.token, world.verified(holder.key), details, "please"
+    )
+    return MandateDraft(
+        holder.agent.name, "as wished", authority, node.clock.now() + timedelta(hours=1),
+        wish=wish.id,
+    )  # fmt: skip
 
 
 async def _erase(node: Node, setting: Setting, made: Context) -> object:
@@ -152,6 +188,16 @@ OPERATIONS = (
         asked, once=True,
     ),
     Operation("approvals expired", _sweep, asked),
+    Operation(
+        "question taken back",
+        lambda node, s, made: node.approvals.withdraw("usr_pep", made, "obsolete"),
+        _asked_by_a_pep,
+    ),
+    Operation("denial asked about", _ask_about, once=True),
+    Operation(
+        "wish granted",
+        lambda node, s, made: node.delegation.commit_mandate(s.person, made), _wished, once=True,
+    ),
     Operation("person invited", lambda node, s, _: node.people.invite(s.person, "Eve", ("admin",))),
     Operation(
         "person registered", lambda node, s, made: node.people.register(*made), invited,

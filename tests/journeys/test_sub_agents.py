@@ -18,6 +18,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from tests.conftest import Clock
+from tests.fakes.foreign_pep import Pep, decision_point
 from tests.fakes.gateway_world import World, counting_http, register, served
 
 from actfor.authorization.service import Rehearsal
@@ -49,7 +50,9 @@ def clock() -> Clock:
 @pytest.fixture
 async def world(database: Database, clock: Clock, tmp_path: Path) -> AsyncIterator[World]:
     with counting_http(tmp_path / "journal") as upstream:
-        async with served(database, clock.now, tmp_path, journal=tmp_path / "journal") as made:
+        async with served(
+            database, clock.now, tmp_path, journal=tmp_path / "journal", also=decision_point
+        ) as made:
             await made.add(transport=Http(upstream))
             yield made
 
@@ -119,6 +122,34 @@ async def page(world: World, path: str) -> str:
         answer = await http.get(path)
     assert answer.status_code == 200, answer.text
     return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", "", answer.text)))
+
+
+async def test_a_sub_agent_shows_its_token_to_a_foreign_enforcement_point(
+    world: World, tmp_path: Path
+) -> None:
+    """And all that this one can do with it is ask."""
+    helper = await register(world.agents, world.operator, tmp_path, world.database, "helper")
+    subject = await world.delegation.subject_token(world.operator, (await mandate(world)).id)
+    first = await holder(world, world.agent, subject)
+    second = await holder(world, helper, await first.pass_on_async(str(helper.id)))
+    token = await second.show_async()
+    assert token == second.show()
+    async with httpx2.AsyncClient(timeout=30) as http:
+        pep = await Pep.sign_in(world, world.operator, http)
+        told = await pep.evaluate(
+            {
+                "subject": {"type": "agent", "id": str(helper.id)},
+                "action": {"name": "read"},
+                "resource": {"type": "tool", "id": "counting/echo"},
+                "context": {"arguments": {"text": "for you"}, "access_token": token},
+            }
+        )
+        assert told["decision"] is True, told
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
+        for scheme in ("Bearer", "DPoP"):
+            sent = {"authorization": f"{scheme} {token}"}
+            answer = await http.post(world.settings.url("counting"), json=body, headers=sent)
+            assert answer.status_code == 401
 
 
 async def test_a_sub_agent_acts_through_the_one_that_asked_it_and_everybody_sees_that(

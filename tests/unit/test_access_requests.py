@@ -15,16 +15,18 @@ from tests.fakes.gateway_world import EVERYTHING, World, build, counting_http
 
 from actfor.approval import Answer
 from actfor.authorization import Options, Pages, Pdp
-from actfor.authorization.http import authzen_routes
+from actfor.authorization.http import Signing, authzen_routes
 from actfor.delegation import Mandate
 from actfor.delegation.service.rehearsal import MandateRehearsal
 from actfor.errors import Kind, Refused
 from actfor.gateway.access_http import access_request_routes
-from actfor.gateway.access_requests import AccessRequests
+from actfor.gateway.access_requests import AccessRequests, Issuer
 from actfor.gateway.effects import Overlay
 from actfor.gateway.foreign import ForeignCalls, Parts
 from actfor.gateway.model import Http
 from actfor.store import Database
+from actfor.wire import jose
+from actfor.wire.jose import SigningKey
 from actfor.wire.rar import Budget, Grant, Money
 
 BASE = "https://pdp.example.org"
@@ -45,6 +47,7 @@ class Desk:
     world: World
     client: httpx2.AsyncClient
     mandate: Mandate
+    key: SigningKey
 
     def question(self, tool: str = "delete_record", action: str = "delete", **more: Any) -> Any:
         return {
@@ -96,15 +99,24 @@ async def desk(
             house.approvals,
             clock.now,
             world.enforcer.memory.tool,
+            world.settings.url,
+            world.mapped,
             frozenset({"believed"}),
         )
     )
     pages = Pages(lambda: [b"k" * 32], clock.now)
     pdp = Pdp(world.authorization, database, house.audit, pages, Options(look=calls))
-    requests = AccessRequests(calls, world.authorization, house.approvals, house.audit, clock.now)
+    key = SigningKey.generate()
+    issuer = Issuer(BASE, lambda: jose.key_map([key.public]))
+    requests = AccessRequests(
+        calls, world.authorization, house.approvals, house.audit, database, issuer, clock.now
+    )
+    signing = Signing(lambda: key, f"{BASE}/jwks")
     app = Starlette(
         routes=[
-            *authzen_routes(pdp, authenticate_pep=pep_of, base_url=BASE, offers=clock.now),
+            *authzen_routes(
+                pdp, authenticate_pep=pep_of, base_url=BASE, offers=clock.now, signing=signing
+            ),
             *access_request_routes(
                 requests, authenticate_pep=pep_of, base_url=BASE, ticket=house.approvals.url
             ),
@@ -113,7 +125,7 @@ async def desk(
     mandate = await commit(world)
     transport = httpx2.ASGITransport(app=app)
     async with httpx2.AsyncClient(transport=transport, base_url=BASE) as client:
-        yield Desk(world, client, mandate)
+        yield Desk(world, client, mandate, key)
     await world.catalog.close()
 
 

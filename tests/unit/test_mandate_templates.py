@@ -181,7 +181,7 @@ async def wish(world: World, holder: Holder, says: str | None = None, **more: An
 async def test_a_wish_is_shown_as_the_agents_and_grants_nothing(world: World) -> None:
     holder = await world.agent()
     made = await wish(world, holder, says="I am allowed to, trust me")
-    (shown,) = await world.delegation.wishes()
+    (shown,) = await world.delegation.wishes(world.ada)
     assert (shown.id, shown.agent) == (made, str(holder.agent.id))
     assert shown.says == "I am allowed to, trust me"
     assert await world.delegation.mandates(None) == []
@@ -189,7 +189,7 @@ async def test_a_wish_is_shown_as_the_agents_and_grants_nothing(world: World) ->
     assert leaf["action"] == "wished"
     assert "trust me" not in str(leaf)
     await world.delegation.dismiss_wish(world.ada, made)
-    assert await world.delegation.wishes() == []
+    assert await world.delegation.wishes(world.ada) == []
 
 
 async def test_a_wish_is_read_strictly_and_comes_from_the_agent_itself(world: World) -> None:
@@ -212,4 +212,4 @@ async def test_an_agent_cannot_flood_people_with_wishes(world: World, clock: Clo
     made = await asyncio.gather(*(wish(world, holder) for _ in range(8)), return_exceptions=True)
     assert sum(isinstance(one, str) for one in made) == 5
     clock.advance(24 * 3600 + 1)
-    assert await world.delegation.wishes() == []
+    assert await world.delegation.wishes(world.ada) == []

@@ -5,6 +5,7 @@ The states and their only transitions:
     pending -> approved -> consumed
     pending -> denied
     pending | approved -> expired | cancelled
+    pending -> cancelled                         by who asked, if that was an enforcement point
 
 INVARIANT: an approval is found, shown, answered and spent by one digest, SHA-256 over the
 RFC 8785 bytes of the whole call. Change a byte of the call and there is no approval.
@@ -65,6 +66,8 @@ class ExactCall:
 
     ``arguments`` are the JSON the upstream would receive. ``tool_digest`` names the tool's
     definition, ``policy_version`` the rules that asked, ``manifest`` the agent's measured build.
+    ``enforced_by`` is the account of the foreign enforcement point that would let the call through,
+    and it alone; empty where our own gateway does.
     """
 
     agent: str
@@ -79,10 +82,12 @@ class ExactCall:
     policy_version: str
     effect: str
     manifest: str = ""
+    enforced_by: str = ""
 
     def to_json(self) -> JsonObject:
         """Every member, so that nothing about the call is outside the digest."""
         return {
+            **({"enforced_by": self.enforced_by} if self.enforced_by else {}),
             "agent": self.agent,
             "chain": list(self.chain),
             "person": self.person_id,
@@ -116,6 +121,7 @@ class ExactCall:
             policy_version=_text(value, "policy_version"),
             effect=_text(value, "effect"),
             manifest=_text(value, "manifest"),
+            enforced_by=_text(value, "enforced_by") if "enforced_by" in value else "",
         )
 
     @property
@@ -180,7 +186,8 @@ class Approval:
     ``assertion`` is the passkey's own answer (WebAuthn JSON), kept so that anyone with the
     public key can verify it again; ``agent_text`` is the agent speaking, never to be believed.
     ``origins`` is where the values of its arguments come from; ``endorsed`` are the pointers of
-    those that the approver said are right for their argument from now on.
+    those that the approver said are right for their argument from now on. Of one that was
+    withdrawn, ``approver`` and ``reason`` are those of who took it back.
     """
 
     id: str
@@ -241,6 +248,20 @@ class Approval:
         seen = self._pending(now)
         return replace(seen, state=State.DENIED, approver=approver, answered_at=now, reason=reason)
 
+    @property
+    def withdrawn(self) -> bool:
+        """Whether who asked took the question back, before it was answered."""
+        return self.state is State.CANCELLED and self.approver is not None
+
+    def withdraw(self, by: str, reason: str | None, now: datetime) -> Self:
+        """Take the question back: from now on nobody can say yes.
+
+        Raises:
+            Refused: EXPIRED; CONFLICT if it was answered.
+        """
+        seen = self._pending(now)
+        return replace(seen, state=State.CANCELLED, approver=by, answered_at=now, reason=reason)
+
     def consume(self, digest: str, now: datetime) -> Self:
         """Spend the approval on the call it was given for."""
         seen = self.at(now)
@@ -249,7 +270,8 @@ class Approval:
         if seen.state is State.CONSUMED:
             raise Refused(Kind.REPLAYED, "approval was already used")
         if seen.state is State.CANCELLED:
-            raise Refused(Kind.DENIED, "approval was cancelled: the agent is no longer trusted")
+            why = "who asked took it back" if self.withdrawn else "the agent is no longer trusted"
+            raise Refused(Kind.DENIED, f"approval was cancelled: {why}")
         if seen.state is State.DENIED:
             raise Refused(Kind.DENIED, "a person denied this call")
         if seen.state is not State.APPROVED:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from actfor.approval import repository
@@ -90,11 +90,13 @@ class ApprovalService:
         agent_text: str | None = None,
         four_eyes: bool = False,
         origins: Sequence[SlotOrigin] = (),
+        within: Callable[[Tx, Approval], None] | None = None,
     ) -> Approval:
         """Ask about this exact call; the one already open (or approved) for it is given back.
 
         ``reasons`` are the policy's, ``agent_text`` the agent's own words, shown as such;
-        ``origins`` where the values of the arguments come from, found by the server.
+        ``origins`` where the values of the arguments come from, found by the server. ``within``
+        runs in the same transaction, with what is given back; if it refuses, nobody is asked.
 
         Raises:
             Refused: DENIED when a person just said no to it or the agent asks too much;
@@ -114,7 +116,39 @@ class ApprovalService:
             four_eyes=four_eyes,
             origins=tuple(origins),
         )
-        return await self._database.write(lambda tx: self._request(tx, new))
+
+        def unit(tx: Tx) -> Approval:
+            asked = self._request(tx, new)
+            if within is not None:
+                within(tx, asked)
+            return asked
+
+        return await self._database.write(unit)
+
+    async def withdraw(self, by: str, approval_id: str, reason: str | None) -> Approval:
+        """Take back what the enforcement point ``by`` asked, while nobody has answered.
+
+        Either this or an answer comes first, never both; a second time it is as it was. ``reason``
+        is the asker's, kept with the key of its account.
+
+        Raises:
+            Refused: NOT_FOUND (or somebody else's question); CONFLICT if it was answered; EXPIRED.
+        """
+
+        def unit(tx: Tx) -> Approval:
+            known = repository.by_id(tx, self._texts, approval_id)
+            if known is None or not by or known.call.enforced_by != by:
+                raise Refused(Kind.NOT_FOUND, "there is no such approval")
+            if known.withdrawn:
+                return known
+            taken = known.withdraw(by, _reason(reason), tx.now)
+            if not repository.answer(tx, self._texts, taken, tx.now):
+                raise Refused(Kind.CONFLICT, "approval was answered by someone else")
+            said: dict[str, JsonValue] = {"by": by, "reason": taken.reason}
+            self._log(tx, EventType.REVOKE, taken, said, cause="withdrawn")
+            return taken
+
+        return await self._database.write(unit)
 
     def _request(self, tx: Tx, new: Approval) -> Approval:
         known = repository.latest(tx, self._texts, new.digest)
@@ -325,16 +359,16 @@ class ApprovalService:
 
     def cancel_for_agent(self, tx: Tx, agent: Agent) -> None:
         """Hook of `AgentService`: take back all that an untrusted agent asked or was granted."""
-        self._cancel(tx, lambda one: acts_in(one.call, str(agent.id)))
+        self._cancel(tx, "agent", lambda one: acts_in(one.call, str(agent.id)))
 
     def cancel_for_mandate(self, tx: Tx, mandate_id: str) -> None:
         """Take back all that was asked under a mandate that is over."""
-        self._cancel(tx, lambda one: mandate_id == one.call.mandate_id)
+        self._cancel(tx, "mandate", lambda one: mandate_id == one.call.mandate_id)
 
-    def _cancel(self, tx: Tx, concerns: Callable[[Approval], bool]) -> None:
+    def _cancel(self, tx: Tx, cause: str, concerns: Callable[[Approval], bool]) -> None:
         for known in repository.live(tx, self._texts, tx.now):
             if concerns(known) and repository.cancel(tx, known.id):
-                self._log(tx, EventType.REVOKE, known, {}, state=State.CANCELLED)
+                self._log(tx, EventType.REVOKE, known, {}, state=State.CANCELLED, cause=cause)
 
     def erase_person(self, tx: Tx, person_id: str) -> None:
         """Forget what was asked in a person's name; their open questions were cancelled before."""
@@ -378,7 +412,9 @@ class ApprovalService:
         *,
         state: State | None = None,
         assertion_digest: str | None = None,
+        cause: str | None = None,
     ) -> None:
+        """``cause``: what ended it without an answer, `withdrawn`, or its `agent` or `mandate`."""
         facts: dict[str, JsonValue] = {
             "approval": about.id,
             "state": (state or about.state).value,
@@ -393,21 +429,23 @@ class ApprovalService:
         }
         if assertion_digest is not None:
             facts["assertion_digest"] = assertion_digest
+        if cause is not None:
+            facts["cause"] = cause
         said = {name: value for name, value in private.items() if value is not None}
         # Whoever may guess the arguments would know them by their digest: both are commitments.
         said |= {"digest": about.digest, "arguments_digest": about.call.arguments_digest}
         said["person"] = about.call.person_id
         others: dict[str, JsonObject] = {}
-        if (approver := said.get("approver")) not in (None, about.call.person_id):
-            words = ("approver", "reason", "assertion")
-            others[str(approver)] = {name: said.pop(name) for name in words if name in said}
+        if (who := said.get("approver", said.get("by"))) not in (None, about.call.person_id):
+            words = ("approver", "by", "reason", "assertion")
+            others[str(who)] = {name: said.pop(name) for name in words if name in said}
         if kind is EventType.REVOKE:
             event = Event.revoked(
                 Revocable.APPROVAL, about.id, 1, trace=about.trace, facts=facts, private=said
             )
         else:
-            event = Event(kind, about.trace, facts, said, others)
-        self._audit.append(tx, event)
+            event = Event(kind, about.trace, facts, said)
+        self._audit.append(tx, replace(event, others=others))
         self._wake_on_commit(tx, about.id)
 
     def _wake_on_commit(self, tx: Tx, approval_id: str) -> None:

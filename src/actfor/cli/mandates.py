@@ -217,14 +217,16 @@ def take_wish(
     four_eyes: Annotated[bool, typer.Option(help="Somebody else must approve.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Take an agent's wish as a draft; narrow it, and commit it in your own words."""
+    """Take an agent's wish as a draft; narrow it, and commit it in your own words.
+
+    The agent is told, and goes on under this mandate by itself.
+    """
     found = [one for one in api().get("/v1/mandates/wishes")["wishes"] if one["id"] == wish]
     if not found:
         raise Refused(Kind.NOT_FOUND, f"there is no wish `{wish}`")
     agent = str(found[0]["agent"]).rpartition("/agent/")[2]
     draft = {**found[0]["draft"], "goal": goal}
-    _commit(draft, agent, hours, four_eyes=four_eyes, edit=edit, yes=yes)
-    api().post(f"/v1/mandates/wishes/{wish}/dismiss", {})
+    _commit(draft, agent, hours, four_eyes=four_eyes, edit=edit, yes=yes, wish=wish)
 
 
 @templates.command("ls")
@@ -299,17 +301,27 @@ def _constrain(grants: list[dict[str, Any]], limits: list[str]) -> None:
 
 
 def _commit(
-    draft: dict[str, Any], agent: str, hours: float, *, four_eyes: bool, edit: bool, yes: bool
+    draft: dict[str, Any],
+    agent: str,
+    hours: float,
+    *,
+    four_eyes: bool,
+    edit: bool,
+    yes: bool,
+    wish: str | None = None,
 ) -> None:
     body = {name: value for name, value in draft.items() if name in {"goal", *DRAFT_MEMBERS}}
     if edit:
         body = _edited(body)
     body |= {"agent": agent, "four_eyes": four_eyes, "expires_at": _until(hours)}
     _confirm(body, yes=yes)
-    made = api().post("/v1/mandates", body)
+    made = api().post("/v1/mandates", body if wish is None else {**body, "wish": wish})
     emit(made, as_json=False, text=made["id"])
     note(f"committed until {made['expires_at']}")
-    note(f"use it: actfor run --agent {agent} --mandate {made['id']} -- …")
+    if wish is None:
+        note(f"use it: actfor run --agent {agent} --mandate {made['id']} -- …")
+    else:
+        note(f"{agent} wished for it, is told, and goes on")
 
 
 def _edited(body: dict[str, Any]) -> dict[str, Any]:

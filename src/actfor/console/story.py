@@ -200,6 +200,9 @@ def _tell_deny(event: LoggedEvent, names: Mapping[str, str]) -> _Told:
 
 
 def _tell_revoke(event: LoggedEvent, names: Mapping[str, str]) -> _Told:
+    if _fact(event, "cause") == "withdrawn":
+        said = _private(event, "reason")
+        return f"{_person(event, names, 'by')} took the question back", said, "cancelled"
     return "It was taken back", _reason(event) or None, "cancelled"
 
 

@@ -3,6 +3,7 @@
     POST /token                                     RFC 8693 exchange, RFC 8628 device grant
     POST /device_authorization                      RFC 8628 §3.1
     POST /mandate_request                           an agent's wish, for people to look at (ours)
+    POST /mandate_request/{id}                      what became of it, for that agent (ours)
     GET  /.well-known/oauth-authorization-server    RFC 8414
     GET  /.well-known/jwks.json                     RFC 7517
 
@@ -13,6 +14,7 @@ The URL of a DPoP proof is the configured one, never what a header says we are c
 # No `annotations` future here: FastAPI reads the local dependency aliases at run time.
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
@@ -22,7 +24,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from actfor.delegation.model import Endorsement, IssuedGrant, Mandate, MandateDraft, Wish
+from actfor.delegation.model import (
+    Endorsement,
+    IssuedGrant,
+    Mandate,
+    MandateDraft,
+    Wish,
+    WishAnswer,
+)
 from actfor.delegation.service import DelegationService
 from actfor.delegation.templates import Template
 from actfor.errors import Kind, Refused
@@ -86,8 +95,18 @@ def delegation_routes(delegation: DelegationService) -> list[Route]:
             raise _malformed("`actor_token` and `authorization_details` are required")
         proof = _proof(request, delegation, "/mandate_request")
         wanted = strict_json.loads(details.encode())
-        kept = await delegation.wish(token, proof, wanted, params.get("says"))
+        kept = await delegation.wish(
+            token, proof, wanted, params.get("says"), subject_token=params.get("subject_token")
+        )
         return {"id": kept.id, "expires_at": rfc3339(kept.expires_at)}
+
+    async def answer(request: Request) -> dict[str, JsonValue]:
+        wish_id = request.path_params["wish"]
+        token = parameters(await _form(request)).get("actor_token")
+        if token is None:
+            raise _malformed("`actor_token` is required")
+        proof = _proof(request, delegation, f"/mandate_request/{wish_id}")
+        return _answer_view(await delegation.answered(token, proof, wish_id), delegation.now())
 
     async def metadata(request: Request) -> JSONResponse:
         return JSONResponse(as_metadata(delegation.issuer), headers=_CACHED)
@@ -99,6 +118,7 @@ def delegation_routes(delegation: DelegationService) -> list[Route]:
         Route("/token", _oauth(token), methods=["POST"]),
         Route("/device_authorization", _oauth(device), methods=["POST"]),
         Route("/mandate_request", _oauth(wish), methods=["POST"]),
+        Route("/mandate_request/{wish}", _oauth(answer), methods=["POST"]),
         Route("/.well-known/oauth-authorization-server", metadata, methods=["GET"]),
         Route(_JWKS_PATH, jwks, methods=["GET"]),
     ]
@@ -159,7 +179,10 @@ def mandates_router(delegation: DelegationService, current_person: CurrentPerson
 
     @routes.post("", status_code=201)
     async def commit(body: Annotated[dict[str, Any], Body()], person: Who) -> dict[str, Any]:
-        """Commit a mandate: goal, grants, budget, end. See docs/guides/mandates."""
+        """Commit a mandate: goal, grants, budget, end. See docs/guides/mandates.
+
+        With ``wish`` (an id) that agent's wish is granted by it: the agent is told, and goes on.
+        """
         made = await delegation.commit_mandate(person, MandateDraft.from_json(body))
         return mandate_view(made, resources)
 
@@ -178,12 +201,15 @@ def mandates_router(delegation: DelegationService, current_person: CurrentPerson
 
     @routes.get("/wishes")
     async def list_wishes(person: Who) -> dict[str, Any]:
-        """What agents wish they might do. Unchecked, and nothing is granted by it."""
-        return {"wishes": [wish_view(one) for one in await delegation.wishes()]}
+        """What agents wish they might do: those that act for one, and those that act for nobody.
+
+        Unchecked, and nothing is granted by it.
+        """
+        return {"wishes": [wish_view(one) for one in await delegation.wishes(person)]}
 
     @routes.post("/wishes/{wish_id}/dismiss")
     async def dismiss(wish_id: str, person: Who) -> dict[str, Any]:
-        """Put a wish away."""
+        """Say no to a wish: its agent is told."""
         await delegation.dismiss_wish(person, wish_id)
         return {"id": wish_id, "state": "dismissed"}
 
@@ -298,9 +324,26 @@ def wish_view(one: Wish) -> dict[str, Any]:
         "draft": draft_of(one.authority),
         "words": explain(one.authority),
         "agent_says_unchecked": one.says,
+        "acts_for": one.person_id,
         "created_at": rfc3339(one.created_at),
         "expires_at": rfc3339(one.expires_at),
     }
+
+
+def _answer_view(told: WishAnswer, now: datetime) -> dict[str, JsonValue]:
+    """What an agent is told of its wish."""
+    body: dict[str, JsonValue] = {
+        "id": told.id,
+        "state": told.state.value,
+        "expires_at": rfc3339(told.expires_at),
+    }
+    if told.mandate_id is not None:
+        body["mandate"] = told.mandate_id
+    if told.subject_token is not None and told.until is not None:
+        body["subject_token"] = told.subject_token
+        body["subject_token_type"] = token_exchange.ACCESS_TOKEN
+        body["expires_in"] = int((told.until - now).total_seconds())
+    return body
 
 
 def template_view(one: Template) -> dict[str, Any]:

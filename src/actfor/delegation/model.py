@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final, Self
@@ -39,7 +39,7 @@ LOGIN_LIFE: Final = timedelta(hours=8)
 DEVICE_CODE_LIFE: Final = timedelta(minutes=10)
 DEVICE_POLL: Final = timedelta(seconds=2)
 
-_DRAFT: Final = DRAFT_MEMBERS | {"agent", "goal", "four_eyes", "expires_at"}
+_DRAFT: Final = DRAFT_MEMBERS | {"agent", "goal", "four_eyes", "expires_at", "wish"}
 
 
 class MandateState(StrEnum):
@@ -52,13 +52,16 @@ class MandateState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MandateDraft:
-    """What a person is about to commit to. ``agent`` is a registered agent's name."""
+    """What a person is about to commit to. ``agent`` is a registered agent's name; ``wish`` the id
+    of its wish that is granted by it, if there is one.
+    """
 
     agent: str
     goal: str
     authority: Authority
     expires_at: datetime
     four_eyes: bool = False
+    wish: str | None = None
 
     @classmethod
     def from_json(cls, body: JsonObject) -> Self:
@@ -76,12 +79,16 @@ class MandateDraft:
             raise Refused(Kind.MALFORMED, "a mandate names its `agent`")
         if not isinstance(four_eyes, bool):
             raise Refused(Kind.MALFORMED, "`four_eyes` is true or false")
+        wish = body.get("wish")
+        if wish is not None and not isinstance(wish, str):
+            raise Refused(Kind.MALFORMED, "`wish` is the id of the wish that is granted")
         return cls(
             agent,
             parse_goal(goal if isinstance(goal, str) else ""),
             authority_from_draft(body),
             parse_time(body.get("expires_at")),
             four_eyes,
+            wish,
         )
 
     def check_life(self, now: datetime) -> None:
@@ -284,7 +291,10 @@ class Endorsement:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What an agent wishes it might do. It grants nothing; ``says`` is the agent speaking."""
+    """What an agent wishes it might do. It grants nothing; ``says`` is the agent speaking.
+
+    ``person_id`` is for whom it acts now, who alone may answer; None: it acts for nobody yet.
+    """
 
     id: str
     agent: str
@@ -292,6 +302,34 @@ class Wish:
     says: str | None
     created_at: datetime
     expires_at: datetime
+    person_id: str | None = None
+
+
+class WishState(StrEnum):
+    """What became of a wish, as the agent is told.
+
+    open -> granted -> ended (the mandate is over), or dismissed, or expired (a day has passed).
+    """
+
+    OPEN = "open"
+    GRANTED = "granted"
+    DISMISSED = "dismissed"
+    EXPIRED = "expired"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class WishAnswer:
+    """What an agent is told of its wish; where it was granted, with the person's token for the
+    mandate, which this agent alone can exchange.
+    """
+
+    id: str
+    state: WishState
+    expires_at: datetime
+    mandate_id: str | None = None
+    subject_token: str | None = field(default=None, repr=False)
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,18 +42,31 @@ def access_request_routes(
         pep = await authenticate_pep(request)
         if not authzen.is_json(request.headers.get("content-type")):
             raise Refused(Kind.MALFORMED, "the content type must be application/json")
-        made = await service.submit(pep, strict_json.loads(await _body(request)))
+        key = request.headers.get("idempotency-key")
+        made = await service.submit(pep, strict_json.loads(await _body(request)), key)
         if not isinstance(made, Approval):
             return _problem(*made)
-        return told(made, 202 if made.state is State.PENDING else 201)
+        answer = told(made, 202 if made.state is State.PENDING else 201)
+        answer.headers["location"] = f"{base}{authzen_access.PATH}/{made.id}"
+        return answer
 
     async def status(request: Request) -> Response:
         pep = await authenticate_pep(request)
         found = await service.status(pep, request.path_params["task"])
         return told(found, 200) if isinstance(found, Approval) else _problem(*found)
 
+    async def cancel(request: Request) -> Response:
+        pep, body = await authenticate_pep(request), await _body(request)
+        if body and not authzen.is_json(request.headers.get("content-type")):
+            raise Refused(Kind.MALFORMED, "the content type must be application/json")
+        why = authzen_access.parse_cancel(strict_json.loads(body or b"{}"))
+        ended = await service.cancel(pep, request.path_params["task"], why)
+        return told(ended, 200) if isinstance(ended, Approval) else _problem(*ended)
+
     return [
         Route(authzen_access.PATH, _answering(submit), methods=["POST"]),
+        # The profile: POST, and DELETE as an equivalent request.
+        Route(authzen_access.CANCEL_PATH, _answering(cancel), methods=["POST", "DELETE"]),
         Route(authzen_access.PATH + "/{task}", _answering(status), methods=["GET"]),
     ]
 

@@ -49,6 +49,7 @@ class Stage(StrEnum):
     MANDATE = "mandate"
     TOOL = "tool"
     POLICY = "policy"
+    MAPPING = "mapping"
     APPROVAL = "approval"
     RECORD = "record"
 

@@ -11,6 +11,7 @@ from actfor.authorization.model import CallFacts
 from actfor.delegation import Delegation, Use
 from actfor.gateway.calls import Attempt
 from actfor.gateway.effects import Judged
+from actfor.gateway.mapped import MappedCall
 from actfor.gateway.memory import Past
 from actfor.gateway.model import Tool
 from actfor.gateway.provenance import KnownTool, Label, SlotTrace, Traced
@@ -61,6 +62,7 @@ class Case:
     known: KnownTool
     traced: Traced
     use: Use
+    mapped: MappedCall | None = None
 
     @property
     def scope(self) -> str:

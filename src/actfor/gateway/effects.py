@@ -15,6 +15,10 @@ The overlay, as JSON; any other member is refused:
     {"effect": "read", "results": {"label": "untrusted", "trusted": ["id", "/*/date"],
                                    "author": ["sender"], "secret": ["/password"]}}
 
+    {"effect": "read", "coaz": {"evaluation": {"action": {"name": "read"}, "resource":
+        {"type": "customer", "id": "$params.arguments.id"}}}}   also ask this (``gateway.mapped``)
+    {"effect": "read", "coaz": false}                           and not what the server declares
+
 A field is named by a pointer in which `*` stands for one step, or by its name at any depth. What no
 rule names has the label of the whole; without `results` nothing that comes back is believed more
 than its system can vouch for (``provenance.results``).
@@ -26,11 +30,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 from actfor.authorization.intent import SinkType
 from actfor.authorization.model import ToolEffect
 from actfor.errors import Kind, Refused
+from actfor.gateway.coaz import check_mapping
 from actfor.gateway.sql import DIALECTS, classify_sql, most_severe
 from actfor.wire.canonical import JsonObject, JsonValue, canonical
 from actfor.wire.rar import Money, resolve
@@ -140,13 +145,15 @@ class Overlay:
     """What an operator says about a tool. The default says nothing, so the effect is UNKNOWN.
 
     ``sinks`` maps pointers into the arguments to what they are for; what it does not name is read
-    from the tool's definition, which may only add sinks.
+    from the tool's definition, which may only add sinks. ``coaz`` is the operator's COAZ mapping of
+    the tool, False to leave unasked what the server declares, None to ask that.
     """
 
     effect: ToolEffect | SqlEffect = ToolEffect.UNKNOWN
     amount: AmountRule | None = None
     sinks: Mapping[str, SinkType] = field(default_factory=dict)
     results: Results | None = None
+    coaz: JsonObject | Literal[False] | None = None
     text: str = field(init=False, compare=False, repr=False)
     """The canonical JSON: what is stored, and compared when a call is recorded."""
 
@@ -173,6 +180,8 @@ class Overlay:
             body["sinks"] = {pointer: kind.value for pointer, kind in self.sinks.items()}
         if self.results is not None:
             body["results"] = self.results.to_json()
+        if self.coaz is not None:
+            body["coaz"] = self.coaz
         return body
 
     @classmethod
@@ -182,13 +191,15 @@ class Overlay:
         Raises:
             Refused: MALFORMED, naming the member that is wrong.
         """
-        members = _members(value, {"effect", "amount", "sinks", "results"}, "an overlay")
+        members = _members(value, {"effect", "amount", "sinks", "results", "coaz"}, "an overlay")
         amount, results = members.get("amount"), members.get("results")
+        mapping = members.get("coaz")
         return cls(
             _effect(members.get("effect", ToolEffect.UNKNOWN.value)),
             None if amount is None else _amount_rule(amount),
             _sinks(members.get("sinks", {})),
             None if results is None else _results(results),
+            mapping if mapping is None or mapping is False else check_mapping(mapping),
         )
 
 

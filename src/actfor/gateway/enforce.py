@@ -37,6 +37,7 @@ from actfor.gateway.calls import (
 from actfor.gateway.case import Caller, Case
 from actfor.gateway.catalog import Catalog
 from actfor.gateway.gathering import Gatherer
+from actfor.gateway.mapped import MappedCalls, claims_of, is_mapped
 from actfor.gateway.memory import Memory
 from actfor.gateway.model import Server, Tool
 from actfor.gateway.questions import Questions
@@ -70,6 +71,7 @@ class Enforcer:
         catalog: Catalog,
         settings: Settings,
         clock: Callable[[], datetime],
+        mapped: MappedCalls | None = None,
     ) -> None:
         self._database = database
         self._audit = audit
@@ -78,6 +80,7 @@ class Enforcer:
         self._approvals = approvals
         self._catalog = catalog
         self._settings = settings
+        self._mapped = mapped or MappedCalls(())
         self._running = Running()
         self._questions = Questions(approvals, settings, clock, self._note_question)
         self._gatherer = Gatherer(agents, delegation, catalog, clock)
@@ -139,6 +142,9 @@ class Enforcer:
         # (3) Decide. The mandate and the pin bind, whatever the policies say.
         decision = self._decide(case)
         self._questions.check_state(case, decision)
+        # What a mapping of the tool asks must be permitted as well: it can only say no.
+        if decision.effect is not Effect.DENY:
+            case = await self._asked_of_domains(case)
         # (4) Where a person could turn this no into a yes: has one? Then decide again.
         approval: Approval | None = None
         if decision.effect is Effect.STEP_UP:
@@ -195,6 +201,17 @@ class Enforcer:
         request = to_request(case.facts)
         mandate = case.caller.delegation.mandate.id
         return bind(self._authorization.decide(request, mandate), request)
+
+    async def _asked_of_domains(self, case: Case) -> Case:
+        """The case with what was answered to its tool's mapping, if one is declared (COAZ-MCP)."""
+        if not is_mapped(case.tool):
+            return case
+        claims = claims_of(case.caller.delegation, self._delegation.issuer)
+        found = await self._mapped(case.tool, case.attempt.arguments, claims)
+        case = replace(case, mapped=found)
+        if found.refused is not None:
+            raise Refusal(Stage.MAPPING, found.refused, case=case)
+        return case
 
     # -- (4), (5), (7): what is written ---------------------------------------------------------
 

@@ -52,7 +52,7 @@ def call_facts(
         mandate_reason="" if coverage.covered else coverage.reason,
         requires_approval=_asks(grant, coverage, left, use),
         beyond_limit=coverage.beyond or None,
-        **_between(delegation),
+        **between(delegation),
         person=delegation.person_id,
         purpose=mandate.goal,
         tier=tier,
@@ -79,13 +79,15 @@ def call_facts(
     )
 
 
-class _Between(TypedDict, total=False):
+class Between(TypedDict, total=False):
+    """Facts of a chain; without one there are none."""
+
     asked_by: str
     first_agent: str
     depth: int
 
 
-def _between(delegation: Delegation) -> _Between:
+def between(delegation: Delegation) -> Between:
     """The agents between the person and the one that acts, by their own records."""
     through = delegation.through
     if not through:

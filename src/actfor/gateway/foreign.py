@@ -2,10 +2,11 @@
 
 The question says ``context.mandate`` (its id) and ``context.arguments`` (the tool's arguments). All
 else is from our own records: the mandate, the agent, the pinned tool, what the operator says of it.
-No token proves that the agent asks: the PEP vouches for who calls. Nobody traced its data, so it is
-the person's where their words say it, and otherwise read from others (``untraced``), unless the PEP
-says where it comes from (``told``) and the operator believes it. What only a
-gateway can count (budgets, rates, recipients) or trace (flow rules, `from`) is refused here, not
+The PEP vouches for who calls. An agent that another one asked has a mandate through that one only:
+``context.access_token`` is then its token, which shows the chain (``Held``). Nobody traced its
+data, so it is the person's where their words say it, and otherwise read from others (``untraced``),
+unless the PEP says where it comes from (``told``) and the operator believes it. What only a gateway
+can count (budgets, rates, recipients) or trace (flow rules, `from`) is refused here, not
 estimated, and every sum asks: small payments add up only where somebody adds them.
 """
 
@@ -24,6 +25,8 @@ from actfor.delegation import DelegationService, Mandate
 from actfor.errors import Kind, Refused
 from actfor.gateway.catalog import Catalog
 from actfor.gateway.effects import Judged, judge
+from actfor.gateway.held import Held
+from actfor.gateway.mapped import MappedCall, MappedCalls, is_mapped
 from actfor.gateway.model import Tool
 from actfor.gateway.provenance import KnownTool
 from actfor.gateway.told import PROVENANCE, Told, told_of
@@ -32,17 +35,19 @@ from actfor.identity import Agent, AgentService
 from actfor.identity.model import AgentState
 from actfor.store import Tx
 from actfor.wire.authzen import Evaluation
+from actfor.wire.authzen_access import Template
 from actfor.wire.canonical import JsonObject, JsonValue, digest
-from actfor.wire.rar import Authority, Budget, Call, Coverage, Grant
+from actfor.wire.rar import Call, Coverage, Grant
 from actfor.wire.spiffe import SpiffeId
 
-MANDATE, ARGUMENTS, APPROVAL = "mandate", "arguments", "approval"
+MANDATE, ARGUMENTS, APPROVAL, TOKEN = "mandate", "arguments", "approval", "access_token"
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What the foreign calls stand on. ``read`` is a tool as provenance reads it, remembered;
-    ``believed`` are the names of the PEPs that may say where values come from.
+    ``audience`` what tokens for a server are made out to; ``mapped`` asks what mappings of tools
+    ask; ``believed`` are the names of the PEPs that may say where values come from.
     """
 
     agents: AgentService
@@ -51,6 +56,8 @@ class Parts:
     approvals: ApprovalService
     clock: Callable[[], datetime]
     read: Callable[[Tool], KnownTool]
+    audience: Callable[[str], str]
+    mapped: MappedCalls
     believed: frozenset[str] = frozenset()
 
 
@@ -66,19 +73,14 @@ class ForeignCalls:
         Raises:
             Refused: DENIED, EXPIRED, NOT_FOUND with the reason; MALFORMED for wrong members.
         """
-        if MANDATE not in evaluation.context:
+        if not {MANDATE, TOKEN} & evaluation.context.keys():
             return None
-        mandate_id, arguments = evaluation.context[MANDATE], evaluation.context.get(ARGUMENTS, {})
-        if not isinstance(mandate_id, str) or not isinstance(arguments, Mapping):
-            raise Refused(
-                Kind.MALFORMED, "`context.mandate` is an id, `context.arguments` an object"
-            )
+        arguments = evaluation.context.get(ARGUMENTS, {})
+        if not isinstance(arguments, Mapping):
+            raise Refused(Kind.MALFORMED, "`context.arguments` is an object")
         parts, said = self._parts, evaluation.context.get(PROVENANCE)
         told = Told() if said is None else told_of(said, arguments)
-        mandate = await parts.delegation.mandate(mandate_id)
-        mandate.require_active(parts.clock())
-        if str(mandate.agent) != evaluation.subject.id:
-            raise Refused(Kind.DENIED, "the mandate is for another agent")
+        held = await self._held(evaluation)
         agent = await parts.agents.show(_name(evaluation.subject.id))
         if agent.state is not AgentState.ACTIVE:
             raise Refused(Kind.DENIED, f"agent `{agent.name}` is {agent.state}")
@@ -91,11 +93,39 @@ class ForeignCalls:
                 Kind.DENIED, f"this call is `{judged.effect}`, not `{evaluation.action.name}`"
             )
         call = Call(server, name, judged.effect.value, arguments, judged.amount, parts.clock(), {})
-        coverage = mandate.authority.covers(call)
-        believed = pep in parts.believed
+        coverage = held.authority.covers(call)
+        mapped = None
+        if coverage.covered and is_mapped(tool):
+            audience = parts.audience(server)
+            claims = held.claims(parts.delegation.issuer, audience)
+            mapped = await parts.mapped(tool, arguments, claims)
+            if mapped.refused is not None:
+                raise Refused(Kind.DENIED, mapped.refused.detail)
         return ForeignCall(
-            parts, evaluation, mandate, agent, tool, judged, coverage, arguments, told, believed
+            parts, pep, evaluation, held, agent, tool, judged, coverage, arguments, told, mapped
         )
+
+    async def _held(self, evaluation: Evaluation) -> Held:
+        """What the agent holds: by its token if there is one, else the mandate that is named."""
+        parts, context = self._parts, evaluation.context
+        id_, token = context.get(MANDATE), context.get(TOKEN)
+        if MANDATE in context and not isinstance(id_, str):
+            raise Refused(Kind.MALFORMED, "`context.mandate` is an id")
+        if TOKEN not in context:
+            mandate = await parts.delegation.mandate(str(id_))
+            mandate.require_active(parts.clock())
+            if str(mandate.agent) != evaluation.subject.id:
+                raise Refused(Kind.DENIED, "the mandate is for another agent")
+            return Held(mandate)
+        if not isinstance(token, str):
+            raise Refused(Kind.MALFORMED, "`context.access_token` is a token")
+        server, _, _ = evaluation.resource.id.partition("/")
+        shown = await parts.delegation.shown(token, audience=parts.audience(server))
+        if id_ not in {None, shown.mandate.id}:
+            raise Refused(Kind.DENIED, "the token was made from another mandate")
+        if str(shown.agent) != evaluation.subject.id:
+            raise Refused(Kind.DENIED, "the token is another agent's")
+        return Held(shown.mandate, shown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +133,31 @@ class ForeignCall:
     """One question with what is known of it (``authorization.service.Looked``)."""
 
     parts: Parts
+    pep: str
     evaluation: Evaluation
-    mandate: Mandate
+    held: Held
     agent: Agent
     tool: Tool
     judged: Judged
     coverage: Coverage
     arguments: JsonObject
     told: Told
-    believed: bool
+    mapped: MappedCall | None = None
+
+    @property
+    def mandate(self) -> Mandate:
+        """The mandate that all of it is under."""
+        return self.held.mandate
+
+    @property
+    def believed(self) -> bool:
+        """Whether the PEP may say where values come from."""
+        return self.pep in self.parts.believed
+
+    @property
+    def template(self) -> Template:
+        """Who would be asked to permit it."""
+        return Template.SECOND_PERSON if self.mandate.four_eyes else Template.PERSON
 
     @property
     def named(self) -> Named:
@@ -124,14 +170,16 @@ class ForeignCall:
             said,
             believed=self.believed,
             ignored=(PROVENANCE,) if self.told.loosens and not self.believed else (),
+            chain=self.held.chain,
         )
 
     @property
     def facts(self) -> CallFacts:
         """All from our own records; of the data, what its history being unknown means."""
         covered, why = self.coverage.covered, self.coverage.reason
-        grant = self.mandate.authority.grants[self.coverage.grant_index] if covered else None
-        if grant is not None and (limit := _counted(self.mandate.authority, grant)):
+        index = self.coverage.grant_index
+        grant = self.held.authority.grants[index] if covered else None
+        if grant is not None and (limit := self.held.counted(index)):
             covered, why = False, f"the mandate limits {limit}, which only the gateway counts"
         amount = self.judged.amount
         return CallFacts(
@@ -159,13 +207,18 @@ class ForeignCall:
             amount_limit_minor=None
             if grant is None or grant.amount is None
             else grant.amount.minor,
+            **self.held.between,
             **self._data(grant),  # type: ignore[arg-type] # by the schema's names and types; a test compares
         )
 
     def _data(self, grant: Grant | None) -> Mapping[str, Fact]:
         effect = self.judged.effect
         # As in the gateway: a grave effect is not wanted because it is allowed.
-        granted = grant is not None and effect not in GRAVE and grant.is_explicit
+        granted = (
+            grant is not None
+            and effect not in GRAVE
+            and self.held.is_explicit(self.coverage.grant_index)
+        )
         known = self.parts.read(self.tool)
         return untraced(
             self.mandate.goal,
@@ -181,7 +234,7 @@ class ForeignCall:
         """What a person approves: this question, under these policies, to the byte."""
         return ExactCall(
             agent=self.evaluation.subject.id,
-            chain=(self.evaluation.subject.id,),
+            chain=self.held.chain or (self.evaluation.subject.id,),
             person_id=self.mandate.person_id,
             mandate_id=self.mandate.id,
             server=self.tool.server,
@@ -192,6 +245,7 @@ class ForeignCall:
             policy_version=version,
             effect=self.judged.effect.value,
             manifest=self.agent.manifest_digest,
+            enforced_by=self.pep,
         )
 
     async def approval(self, version: str) -> Approved | Unapproved | None:
@@ -219,27 +273,20 @@ class ForeignCall:
     def check(self, tx: Tx, approved: Approved | None) -> JsonObject:
         """In the recording transaction: nothing was taken back; the approval is spent."""
         epochs: dict[str, JsonValue] = {
-            **self.parts.delegation.check_mandate(tx, self.mandate, self.agent),
+            **self.held.check(tx, self.parts.delegation, self.agent),
             Revocable.TOOL.value: {f"{self.tool.server}/{self.tool.name}": self.tool.epoch},
         }
         self.parts.catalog.check_pinned(tx, self.tool)
         told: dict[str, JsonValue] = {"mandate": self.mandate.id, "epochs": epochs}
+        if (shown := self.held.shown) is not None:
+            told |= {"grant": shown.grant_id, "jti": shown.jti}
+        if self.mapped is not None:
+            told["coaz"] = self.mapped.facts
         if approved is not None:
             self.parts.approvals.consume(tx, approved.digest, self.evaluation.subject.id)
             epochs[Revocable.APPROVAL.value] = {approved.id: 0}
             told["approval"] = approved.id
         return told
-
-
-def _counted(authority: Authority, grant: Grant) -> str | None:
-    """What the mandate limits that nobody here counts or traces."""
-    if authority.budget != Budget():
-        return "calls or money"
-    if grant.max_calls is not None or grant.rates:
-        return "the number of calls"
-    if grant.ask_above is not None or grant.ask_new_recipient:
-        return "sums or recipients"
-    return "where data may flow" if authority.flows else None
 
 
 def _name(agent: str) -> str:

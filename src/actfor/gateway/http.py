@@ -12,6 +12,7 @@ from pydantic import JsonValue as Json
 from actfor.errors import Kind, Refused
 from actfor.gateway.catalog import Catalog
 from actfor.gateway.effects import Overlay, SqlEffect
+from actfor.gateway.mapped import mapped_by
 from actfor.gateway.model import Server, Tool, ToolState, Transport, transport_from_json
 from actfor.gateway.proposals import Proposals
 from actfor.identity import Person
@@ -173,6 +174,8 @@ def _tool(tool: Tool, catalog: Catalog) -> JsonObject:
         "digest": tool.listed_digest,
         "description": tool.listed.get("description"),
         "overlay": tool.overlay.to_json(),
+        # Whose COAZ mapping a call is also asked about by: the operator's, or the server's own.
+        "mapped_by": mapped_by(tool),
         "approved_by": tool.approved_by,
         "approved_at": None if tool.approved_at is None else rfc3339(tool.approved_at),
         # Look-alikes are told apart by their server; an operator should know of them (C6).

@@ -60,6 +60,7 @@ def refused(
         private["arguments"] = attempt.arguments
         private["arguments_digest"] = case.arguments_digest
         private["context"] = dict(to_request(case.facts).context)
+        private |= _mapped(case)
     return Event(EventType.DECIDE, denied.trace, facts, private)
 
 
@@ -90,6 +91,7 @@ def _call(case: Case, relied: Mapping[str, JsonValue] = _NOTHING) -> dict[str, J
         "tool_digest": case.tool.pinned_digest,
         "effect": case.judged.effect.value,
         "labels": _labels(case),
+        **({} if case.mapped is None else {"coaz": case.mapped.facts}),
     }
 
 
@@ -131,7 +133,14 @@ def _private(case: Case, decision: Decision) -> dict[str, JsonValue]:
         "context": dict(to_request(case.facts).context),
         "reasons": list(decision.reasons),
         **_origins(case),
+        **_mapped(case),
     }
+
+
+def _mapped(case: Case) -> dict[str, JsonValue]:
+    """What a mapping of the tool asked: arguments stand in it."""
+    asked = None if case.mapped is None else case.mapped.request
+    return {} if asked is None else {"coaz": asked}
 
 
 def _origins(case: Case) -> dict[str, JsonValue]:

@@ -1,12 +1,15 @@
-"""Governed servers and their tools in the database."""
+"""Governed servers and their tools in the database, and which denials were asked about."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import (
     Column,
     ForeignKey,
+    Index,
     Integer,
     PrimaryKeyConstraint,
     Table,
@@ -49,6 +52,20 @@ gateway_tool = Table(
     PrimaryKeyConstraint("server", "name"),
 )
 
+# A denial makes one task, and an Idempotency-Key stands for one request: both are taken here, in
+# the transaction that asks a person.
+access_request = Table(
+    "access_request",
+    metadata,
+    Column("denial", Text, primary_key=True),
+    Column("pep", Text, nullable=False),
+    Column("task", Text, nullable=False),
+    Column("key", Text, unique=True),  # a digest of the enforcement point and its key
+    Column("body", Text, nullable=False),  # a digest of the whole request
+    Column("created_at", Integer, nullable=False),
+)
+Index("ix_access_request_created", access_request.c.created_at)
+
 _SERVERS = select(gateway_server).order_by(gateway_server.c.name)
 _TOOLS = select(gateway_tool).order_by(gateway_tool.c.server, gateway_tool.c.name)
 _SERVER_INSERT = insert_ignore(gateway_server).values(
@@ -87,6 +104,49 @@ _PIN = select(
     gateway_tool.c.overlay,
     gateway_tool.c.approved_at,
 ).where(gateway_tool.c.server == bindparam("server"), gateway_tool.c.name == bindparam("name"))
+
+
+_a = access_request.c
+_ASKED_ADD = insert_ignore(access_request).values(
+    {column.name: bindparam(column.name) for column in access_request.columns}
+)
+_ASKED = select(_a.pep, _a.task, _a.body).where(_a.denial == bindparam("of"))
+_ASKED_BY_KEY = select(_a.pep, _a.task, _a.body).where(_a.key == bindparam("of"))
+_ASKED_FORGET = delete(access_request).where(_a.created_at <= bindparam("until"))
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRequested:
+    """An access request that was taken: by whom it was made, which task it became."""
+
+    pep: str
+    task: str
+    body: str
+
+
+def add_access_request(
+    tx: Tx, denial: str, made: AccessRequested, key: str | None, now: datetime
+) -> bool:
+    """Take a denial, and a key. False when either was taken before."""
+    values = {"denial": denial, "pep": made.pep, "task": made.task, "key": key, "body": made.body}
+    return tx.changed(_ASKED_ADD, **values, created_at=to_ms(now)) == 1
+
+
+def access_request_of(tx: Tx, denial: str) -> AccessRequested | None:
+    """What was made of a denial."""
+    row = tx.one(_ASKED, of=denial)
+    return AccessRequested(*row) if row else None
+
+
+def access_request_by_key(tx: Tx, key: str) -> AccessRequested | None:
+    """What was made with an Idempotency-Key."""
+    row = tx.one(_ASKED_BY_KEY, of=key)
+    return AccessRequested(*row) if row else None
+
+
+def forget_access_requests(tx: Tx, until: datetime) -> None:
+    """Delete what was asked before."""
+    tx.run(_ASKED_FORGET, until=to_ms(until))
 
 
 def servers(tx: Tx) -> list[Server]:

@@ -17,8 +17,10 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 
 from actfor.errors import Kind, Refused
-from actfor.sdk.auth import DelegatedAuth
+from actfor.sdk.auth import DelegatedAuth, answer_of, ask, ask_async
 from actfor.sdk.sidecar import ADDRESS_VARIABLE, Credentials, fetch, fetch_sync
+from actfor.sdk.wishes import WISH_PATH, Source, Wish, form_of
+from actfor.wire.canonical import JsonObject
 
 _SERVER = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
@@ -80,6 +82,31 @@ class Agent:
             credentials=lambda: replace(fetch_sync(self._address), subject_token=passed_on),
             credentials_async=later,
         )
+
+    def wish(self, wanted: JsonObject, *, says: str | None = None) -> Wish:
+        """Ask people for more than the mandate holds. It grants nothing; see ``sdk.wishes``.
+
+        ``wanted`` is a draft of a mandate: `grants`, and `budget` and `flows` if there are any.
+        ``says`` is shown to people as this agent's words, unchecked.
+
+        Raises:
+            Refused: MALFORMED; DENIED when too many wishes are open; others if the agent itself is
+                refused.
+            httpx2.TransportError: the issuer cannot be reached.
+        """
+        credentials = fetch_sync(self._address)
+        answer = answer_of(ask(credentials, form_of(credentials, wanted, says), WISH_PATH))
+        return Wish(answer, self._source(), self.mcp_url)
+
+    async def wish_async(self, wanted: JsonObject, *, says: str | None = None) -> Wish:
+        """``wish`` on an event loop."""
+        credentials = await fetch(self._address)
+        form = form_of(credentials, wanted, says)
+        answer = answer_of(await ask_async(credentials, form, WISH_PATH))
+        return Wish(answer, self._source(), self.mcp_url)
+
+    def _source(self) -> Source:
+        return Source(lambda: fetch_sync(self._address), lambda: fetch(self._address))
 
     def __repr__(self) -> str:
         return f"Agent({self._identity!r})"

@@ -35,6 +35,7 @@ ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a
 JWT = "urn:ietf:params:oauth:token-type:jwt"
 
 Form: TypeAlias = dict[str, str]
+TOKEN_PATH = "/token"  # noqa: S105 - a path
 
 _KEPT = 0.8
 _TIMEOUT = 30.0
@@ -126,7 +127,7 @@ class DelegatedAuth(httpx2.Auth):
         """
         token = self._obtain(stale=None)
         form = _passing(token, self._audience, to, authorization_details, scope)
-        return _passed_on(_ask(token.credentials, form))
+        return _passed_on(ask(token.credentials, form))
 
     async def pass_on_async(
         self, to: str, *, authorization_details: JsonValue = None, scope: str | None = None
@@ -134,7 +135,21 @@ class DelegatedAuth(httpx2.Auth):
         """``pass_on`` on an event loop."""
         token = await self._obtain_async(stale=None)
         form = _passing(token, self._audience, to, authorization_details, scope)
-        return _passed_on(await _ask_async(token.credentials, form))
+        return _passed_on(await ask_async(token.credentials, form))
+
+    def show(self) -> str:
+        """Our access token, for a foreign enforcement point to show to the decision point.
+
+        It says through whom we act (AuthZEN ``context.access_token``). It is bound to our key:
+        whoever holds it can call nothing with it. It ends within minutes; show it anew each time.
+
+        Raises: as a request does.
+        """
+        return self._obtain(stale=None).text
+
+    async def show_async(self) -> str:
+        """``show`` on an event loop."""
+        return (await self._obtain_async(stale=None)).text
 
     def _usable(self, stale: _Token | None) -> _Token | None:
         token = self._token
@@ -191,29 +206,37 @@ def exchange(credentials: Credentials, audience: str) -> _Token:
         httpx2.TransportError: the issuer cannot be reached.
     """
     began = time.monotonic()
-    return _token(credentials, _ask(credentials, _exchange_form(credentials, audience)), began)
+    return _token(credentials, ask(credentials, _exchange_form(credentials, audience)), began)
 
 
 async def exchange_async(credentials: Credentials, audience: str) -> _Token:
     """``exchange`` on an event loop."""
     began = time.monotonic()
     form = _exchange_form(credentials, audience)
-    return _token(credentials, await _ask_async(credentials, form), began)
+    return _token(credentials, await ask_async(credentials, form), began)
 
 
-def _ask(credentials: Credentials, form: Form) -> httpx2.Response:
+def ask(credentials: Credentials, form: Form, path: str = TOKEN_PATH) -> httpx2.Response:
+    """Send a form to the issuer with a proof of the agent's key; a nonce challenge is answered.
+
+    Raises:
+        httpx2.TransportError: the issuer cannot be reached.
+    """
     with httpx2.Client(timeout=_TIMEOUT, verify=_trust()) as client:
-        response = client.send(_signed_request(credentials, form, nonce=None))
+        response = client.send(_signed_request(credentials, form, path, nonce=None))
         if nonce := _nonce_asked(response):
-            response = client.send(_signed_request(credentials, form, nonce=nonce))
+            response = client.send(_signed_request(credentials, form, path, nonce=nonce))
     return response
 
 
-async def _ask_async(credentials: Credentials, form: Form) -> httpx2.Response:
+async def ask_async(
+    credentials: Credentials, form: Form, path: str = TOKEN_PATH
+) -> httpx2.Response:
+    """``ask`` on an event loop."""
     async with httpx2.AsyncClient(timeout=_TIMEOUT, verify=_trust()) as client:
-        response = await client.send(_signed_request(credentials, form, nonce=None))
+        response = await client.send(_signed_request(credentials, form, path, nonce=None))
         if nonce := _nonce_asked(response):
-            response = await client.send(_signed_request(credentials, form, nonce=nonce))
+            response = await client.send(_signed_request(credentials, form, path, nonce=nonce))
     return response
 
 
@@ -241,8 +264,10 @@ def _form(credentials: Credentials, subject_token: str, audience: str) -> Form:
     }
 
 
-def _signed_request(credentials: Credentials, form: Form, *, nonce: str | None) -> httpx2.Request:
-    url = f"{credentials.issuer}/token"
+def _signed_request(
+    credentials: Credentials, form: Form, path: str, *, nonce: str | None
+) -> httpx2.Request:
+    url = f"{credentials.issuer}{path}"
     proof = build_proof(
         key=credentials.key,
         method="POST",
@@ -261,9 +286,7 @@ def _nonce_asked(response: httpx2.Response) -> str | None:
 
 
 def _token(credentials: Credentials, response: httpx2.Response, began: float) -> _Token:
-    answer = _json(response)
-    if response.status_code != httpx2.codes.OK:
-        raise oauth_refusal(response.status_code, answer)
+    answer = answer_of(response)
     text, kind, life = (answer.get(n) for n in ("access_token", "token_type", "expires_in"))
     if not isinstance(text, str) or not text.isascii() or type(life) is not int or life <= 0:
         raise Refused(Kind.MALFORMED, "the issuer's answer is not an access token")
@@ -280,14 +303,24 @@ def _passing(token: _Token, audience: str, to: str, details: JsonValue, scope: s
 
 
 def _passed_on(response: httpx2.Response) -> str:
-    answer = _json(response)
-    if response.status_code != httpx2.codes.OK:
-        raise oauth_refusal(response.status_code, answer)
+    answer = answer_of(response)
     text = answer.get("access_token")
     # RFC 8693 §2.2.1: what opens nothing by itself says so.
     if not isinstance(text, str) or not text.isascii() or answer.get("token_type") != "N_A":
         raise Refused(Kind.MALFORMED, "the issuer's answer is not a token to pass on")
     return text
+
+
+def answer_of(response: httpx2.Response) -> JsonObject:
+    """The issuer's answer.
+
+    Raises:
+        Refused: with the OAuth error as ``code``; MALFORMED if it is no JSON object; BUSY.
+    """
+    answer = _json(response)
+    if response.status_code != httpx2.codes.OK:
+        raise oauth_refusal(response.status_code, answer)
+    return answer
 
 
 def _json(response: httpx2.Response) -> JsonObject:

@@ -49,8 +49,9 @@ SEALED: Final[Mapping[str, Mapping[str, str]]] = {
 }
 """By table and column: where the id of the person is whose key seals it (``store.Columns``).
 
-Nobody knows whom a wish is for: it is sealed with the installation's key, is in no backup, and goes
-within a day or when anybody is erased. An invitation has no person yet: see ``identity``.
+A wish is mostly for nobody in particular: it is sealed with the installation's key, is in no
+backup, and goes within a day or when anybody is erased. An invitation has no person yet: see
+``identity``.
 """
 
 BLINDED: Final[Mapping[str, Mapping[str, str]]] = {"usage_set": {"value": "owner"}}
@@ -67,6 +68,10 @@ _PUBLIC = "public: anybody may read the log"
 _OURS = "of the installation: what its operators set up or wrote for all"
 
 CLEAR: Final[Mapping[str, Mapping[str, str]]] = {
+    "access_request": {
+        "denial": _ID, "pep": _ID, "task": _ID, "key": "a digest of a random id and a key",
+        "body": _DIGEST,
+    },
     "agent": {
         "name": _NAME, "skeleton": _NAME, "id": _NAME, "owner": _ID, "purpose": _OURS,
         "tier": _WORD, "state": _WORD, "reference": _OURS, "manifest_digest": _DIGEST,
@@ -120,7 +125,9 @@ CLEAR: Final[Mapping[str, Mapping[str, str]]] = {
         "id": _ID, "mandate_id": _ID, "tool": _NAME, "given_by": _ID, "approval_id": _ID,
     },
     "mandate_template": {"name": _NAME, "body": _OURS, "created_by": _ID},
-    "mandate_wish": {"id": _ID, "agent": _NAME},
+    "mandate_wish": {
+        "id": _ID, "agent": _NAME, "person_id": _ID, "answer": _WORD, "mandate_id": _ID,
+    },
     "passkey": {
         "credential_id": "random bits", "person_id": _ID, "public_key": "a public key",
         "aaguid": "a model of authenticators", "transports": _WORD,

@@ -35,8 +35,9 @@ from actfor.delegation import DelegationService
 from actfor.errors import Kind, Refused
 from actfor.gateway import Catalog, Enforcer, ModelProposer, Proposals
 from actfor.gateway import Settings as GatewaySettings
-from actfor.gateway.access_requests import AccessRequests
+from actfor.gateway.access_requests import AccessRequests, Issuer
 from actfor.gateway.foreign import ForeignCalls, Parts
+from actfor.gateway.mapped import MappedCalls
 from actfor.identity import AgentService, AttestationSocket, LocalProcessAttestor, PeopleService
 from actfor.keys import KeyService, Purpose, Vault
 from actfor.server import personal
@@ -47,6 +48,7 @@ from actfor.server.keyring import open_keys, open_vault, recorder
 from actfor.server.settings import Settings
 from actfor.server.telemetry import Metrics
 from actfor.store import BALLAST_BYTES, Database
+from actfor.wire import jose
 from actfor.wire.tlog_policy import Policy
 
 Loop = Callable[[], Coroutine[None, None, None]]
@@ -308,6 +310,7 @@ async def _services(
     agents.on_invalidated.append(approvals.cancel_for_agent)
     delegation.on_revoked.append(approvals.cancel_for_mandate)
     approvals.on_endorsed.append(endorsing(delegation))
+    mapped = MappedCalls(domains)
     enforcer = Enforcer(
         database=database,
         audit=audit,
@@ -318,6 +321,7 @@ async def _services(
         catalog=catalog,
         settings=gateway,
         clock=clock,
+        mapped=mapped,
     )
     foreign = ForeignCalls(
         Parts(
@@ -327,6 +331,8 @@ async def _services(
             approvals,
             clock,
             enforcer.memory.tool,
+            gateway.url,
+            mapped,
             frozenset(settings.authzen_provenance),
         )
     )
@@ -367,7 +373,18 @@ async def _services(
         witnessing=witnessing,
         exporter=exporter,
         authorization=authorization,
-        access_requests=AccessRequests(foreign, authorization, approvals, audit, clock),
+        access_requests=AccessRequests(
+            foreign,
+            authorization,
+            approvals,
+            audit,
+            database,
+            Issuer(
+                settings.public_url.rstrip("/"),
+                lambda: jose.key_map(key.public for key in keys.signers(Purpose.ACCESS_TOKEN)),
+            ),
+            clock,
+        ),
         pdp=Pdp(
             authorization,
             database,

@@ -20,6 +20,7 @@ from actfor.wire import (
     authzen,
     authzen_access,
     authzen_batch,
+    authzen_binding,
     authzen_obligations,
     authzen_search,
     strict_json,
@@ -44,7 +45,8 @@ class Signing:
     jwks_uri: str
 
 
-Say = Callable[[Answer], JsonObject]
+Say = Callable[[str, authzen.Evaluation, Answer], JsonObject]
+"""What an enforcement point is told of its question, as JSON."""
 Ask = Callable[[str, JsonValue], Awaitable[JsonObject]]
 """An answer to what an enforcement point sent, as JSON."""
 
@@ -60,7 +62,8 @@ def authzen_routes(
     """The endpoints and the metadata. ``base_url`` is the public address of this PDP.
 
     With ``offers`` (the clock), a denial that a person can turn says so: access requests are served
-    beside these routes. With ``signing`` the metadata is signed, too.
+    beside these routes. With ``signing`` the metadata is signed, and what binds a request to its
+    denial.
     """
     base = base_url.rstrip("/")
     offered: dict[str, JsonValue] = {
@@ -69,7 +72,7 @@ def authzen_routes(
         **authzen_obligations.metadata(),
         **({} if offers is None else authzen_access.metadata(base)),
     }
-    say = partial(_answered, base, offers)
+    say = partial(_answered, None if offers is None else _Offers(base, offers, signing))
     if signing is not None:
         offered["jwks_uri"] = signing.jwks_uri
     document = _Metadata(authzen.metadata(base_url, offered), signing)
@@ -112,17 +115,27 @@ class _Metadata:
 
 
 async def _evaluation(pdp: Pdp, say: Say, pep: str, document: JsonValue) -> JsonObject:
-    return say(await pdp.evaluate(pep, authzen.parse_evaluation(document)))
+    asked = authzen.parse_evaluation(document)
+    return say(pep, asked, await pdp.evaluate(pep, asked))
 
 
 async def _evaluations(pdp: Pdp, say: Say, pep: str, document: JsonValue) -> JsonObject:
     asked = authzen_batch.parse_evaluations(document)
     if isinstance(asked, authzen.Evaluation):
-        return say(await pdp.evaluate(pep, asked))
+        return say(pep, asked, await pdp.evaluate(pep, asked))
     answers = await pdp.evaluate_all(pep, asked)
+    # A semantic may leave out the last ones; what is answered stands in its place.
     return authzen_batch.batch_response(
-        [each if isinstance(each, Refused) else say(each) for each in answers]
+        [_said(say, pep, *each) for each in zip(asked.items, answers, strict=False)]
     )
+
+
+def _said(
+    say: Say, pep: str, item: authzen.Evaluation | Refused, answer: Answer | Refused
+) -> JsonObject | Refused:
+    if isinstance(answer, Refused):
+        return answer
+    return item if isinstance(item, Refused) else say(pep, item, answer)
 
 
 async def _search(pdp: Pdp, sought: Sought, pep: str, document: JsonValue) -> JsonObject:
@@ -130,7 +143,38 @@ async def _search(pdp: Pdp, sought: Sought, pep: str, document: JsonValue) -> Js
     return authzen_search.search_response(query, await pdp.search(pep, query))
 
 
-def _answered(base: str, offers: Callable[[], datetime] | None, answer: Answer) -> JsonObject:
+@dataclass(frozen=True, slots=True)
+class _Offers:
+    """Says of a denial that a person may be asked, with a token that binds the request to it."""
+
+    base: str
+    clock: Callable[[], datetime]
+    signing: Signing | None
+
+    def to(
+        self, pep: str, asked: authzen.Evaluation, answer: Answer, body: JsonObject
+    ) -> JsonObject:
+        """The denial with its offer."""
+        now, token = self.clock(), None
+        if self.signing is not None:
+            token = authzen_binding.bind(
+                asked,
+                denial=answer.id,
+                pep=pep,
+                issuer=self.base,
+                audience=self.base + authzen_access.PATH,
+                now=now,
+                until=now + authzen_access.DENIAL_LIFE,
+                key=self.signing.key(),
+            )
+        return authzen_access.offer(
+            body, self.base, now, template=answer.template, binding_token=token
+        )
+
+
+def _answered(
+    offers: _Offers | None, pep: str, asked: authzen.Evaluation, answer: Answer
+) -> JsonObject:
     decision = answer.decision
     body: JsonObject = authzen.response(
         decision=decision.permitted,
@@ -144,10 +188,12 @@ def _answered(base: str, offers: Callable[[], datetime] | None, answer: Answer) 
     body = with_obligations(body, answer.obligations)
     if offers is None:
         return body
+    asks = bool(answer.template) and decision.effect is Effect.STEP_UP
     if (why := answer.unapproved) is not None:
-        body = authzen_access.unapproved(body, why.reason, why.next_action, why.retry_after)
-    asks = answer.requestable and decision.effect is Effect.STEP_UP
-    return authzen_access.offer(body, base, offers()) if asks else body
+        # ARAP: `request` stands beside an `access_request` or not at all.
+        following = why.next_action if asks or why.next_action != "request" else "none"
+        body = authzen_access.unapproved(body, why.reason, following, why.retry_after)
+    return offers.to(pep, asked, answer, body) if asks else body
 
 
 class _Endpoint:

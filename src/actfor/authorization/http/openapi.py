@@ -58,7 +58,16 @@ _CONTEXT: Final = {
         "mandate": {"type": "string", "description": "the mandate that the call is under"},
         "arguments": {"type": "object", "description": "of the tool, under a mandate"},
         "provenance": _PROVENANCE,
+        "access_token": {
+            "type": "string",
+            "description": "the agent's access token; shows through whom it holds the mandate",
+        },
         "approval": {"type": "object", "properties": {"id": {"type": "string"}}},
+        "business_justification": {
+            "type": "string",
+            "maxLength": authzen_access.MAX_TEXT,
+            "description": "of an access request: shown to who answers, as unchecked",
+        },
         "amount_minor": {"type": "integer"},
         "amount_currency": {"type": "string"},
     },
@@ -86,7 +95,12 @@ def authzen_paths() -> dict[str, Any]:
     options = {"type": "object", "properties": {"evaluations_semantic": semantic}}
     many = _body({**_PARTS, "evaluations": items, "options": options}, [])
     answers = _body({"evaluations": {"type": "array", "items": _ANSWER}}, ["evaluations"])
-    denial = _body({"evaluation_id": {"type": "string"}}, ["evaluation_id"])
+    text = {"type": "string"}
+    denial = _body(
+        dict.fromkeys(("evaluation_id", "binding_token", "expires_at", "template"), text), []
+    )
+    told = {"reason": {**text, "maxLength": 64}, "comment": {**text, "maxLength": 200}}
+    named = [{"name": "task", "in": "path", "required": True, "schema": text}]
     wanted = _body({**_PARTS, "denial": denial}, ["subject", "action", "resource", "denial"])
     task = _body({"task": _OBJECT, "result": _OBJECT}, ["task"])
     return {
@@ -102,12 +116,11 @@ def authzen_paths() -> dict[str, Any]:
         },
         authzen_access.PATH: _post("Ask a person to permit what was denied", wanted, task),
         authzen_access.PATH + "/{task}": {
-            "get": _operation("What became of it", task)
-            | {
-                "parameters": [
-                    {"name": "task", "in": "path", "required": True, "schema": {"type": "string"}}
-                ]
-            }
+            "get": _operation("What became of it", task) | {"parameters": named}
+        },
+        authzen_access.CANCEL_PATH: {
+            "post": _post("Take it back, while nobody has answered", _body(told, []), task)["post"]
+            | {"parameters": named}
         },
         authzen.METADATA_PATH: {"get": _operation("What this decision point offers", _OBJECT)},
     }

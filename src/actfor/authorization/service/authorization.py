@@ -74,6 +74,7 @@ class Named:
 
     ``provenance`` is what the PEP said about where they come from, None for nothing; ``believed``
     whether that could loosen. ``ignored`` are members of the question that were not taken as said.
+    ``chain`` are the actors that a token shows, who acts first; empty if the question has none.
     """
 
     mandate: str
@@ -82,6 +83,7 @@ class Named:
     provenance: JsonValue = None
     believed: bool = False
     ignored: tuple[str, ...] = ()
+    chain: tuple[str, ...] = ()
 
 
 class Looked(Protocol):
@@ -95,6 +97,11 @@ class Looked(Protocol):
     @property
     def named(self) -> Named:
         """What the question names beyond who, what and on which tool."""
+        ...
+
+    @property
+    def template(self) -> str:
+        """Who would be asked to permit it (ARAP ``template``)."""
         ...
 
     async def approval(self, version: str) -> Approved | Unapproved | None:
@@ -123,8 +130,8 @@ class Answer:
     obligations: tuple[JsonObject, ...] = ()
     """What its sender must also do (AuthZEN obligations profile)."""
     unapproved: Unapproved | None = None
-    requestable: bool = False
-    """Whether a person may be asked to permit it (ARAP)."""
+    template: str = ""
+    """Who may be asked to permit it (ARAP ``template``); empty where nobody may."""
 
 
 class AuthorizationService:
@@ -240,9 +247,9 @@ class AuthorizationService:
             request = to_request(facts)
             # 2. Decide; and again, if a person has approved what would need it.
             decision = self._judge(request, refusal)
-            approved, unapproved, requestable = None, None, False
+            approved, unapproved, template = None, None, ""
             if decision.effect is Effect.STEP_UP and looked is not None:
-                requestable = True
+                template = looked.template
                 found = await looked.approval(decision.version)
                 if isinstance(found, Approved):
                     approved, request = found, to_request(replace(facts, approved=True))
@@ -255,7 +262,7 @@ class AuthorizationService:
             decision = obliged(decision, obligations, evaluation)
             named = None if looked is None else looked.named
             told = ignored(evaluation, self.schema) + (() if named is None else named.ignored)
-            answer = Answer(new_id("dec"), decision, told, obligations, unapproved, requestable)
+            answer = Answer(new_id("dec"), decision, told, obligations, unapproved, template)
             if not record and looked is None:
                 return answer
             # 3. Record, unless the policies have changed meanwhile.
@@ -593,6 +600,8 @@ def _event(
     }
     if named is not None:
         leaf["mandate"] = named.mandate
+        if named.chain:
+            leaf["chain"] = list(named.chain)
         private |= {"person": named.person, "arguments": named.arguments}
         if named.provenance is not None:
             leaf["provenance"] = "believed" if named.believed else "told"

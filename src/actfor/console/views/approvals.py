@@ -48,6 +48,7 @@ def routes(desk: Desk) -> list[Route]:
             goal=await _goal(desk, found),
             person_name=names.get(found.call.person_id, found.call.person_id),
             approver=names.get(found.approver or "", found.approver or "nobody"),
+            enforcer=names.get(found.call.enforced_by, found.call.enforced_by),
             refusal=approvals.refusal(visitor.person, found, Answer.APPROVE),
             may_deny=approvals.refusal(visitor.person, found, Answer.DENY) is None,
             notice=notice(request),

@@ -38,7 +38,7 @@ from actfor.wire.rar import (
 )
 
 _SHOWN_AGAIN = frozenset({Kind.MALFORMED, Kind.NOT_FOUND, Kind.CONFLICT, Kind.BUSY})
-_FIELDS = ("words", "agent", "hours", "four_eyes")
+_FIELDS = ("words", "agent", "hours", "four_eyes", "wish")
 
 
 def routes(desk: Desk) -> list[Route]:
@@ -84,7 +84,7 @@ async def _asking(
         problem=problem,
         has_model=desk.services.proposals.has_model,
         templates=await desk.services.delegation.templates(),
-        wishes=[_wish(one) for one in await desk.services.delegation.wishes()],
+        wishes=[_wish(one) for one in await desk.services.delegation.wishes(visitor.person)],
         agents=[agent for agent in agents if agent.state is not AgentState.RETIRED],
     )
 
@@ -111,11 +111,14 @@ async def _from_template(
 
 async def _from_wish(desk: Desk, visitor: Visitor, said: dict[str, str], wish: str) -> Response:
     """An agent's wish as a draft: its limits are the agent's, the words are the person's own."""
-    known = {one.id: one for one in await desk.services.delegation.wishes()}
+    known = {one.id: one for one in await desk.services.delegation.wishes(visitor.person)}
     if wish not in known:
         raise Refused(Kind.NOT_FOUND, "there is no such wish any more")
     agent = agent_name(known[wish].agent) or ""
-    note = "An agent wished for this. Look at each line: nothing in it was checked by anyone."
+    note = (
+        "An agent wished for this. Look at each line: nothing in it was checked by anyone."
+        " If you give it, the agent is told and goes on by itself."
+    )
     return await _draft_page(
         desk, visitor, {**said, "agent": agent}, known[wish].authority, note=note
     )
@@ -172,6 +175,7 @@ def _draft(desk: Desk, said: dict[str, str], authority: Authority) -> MandateDra
         authority=authority,
         expires_at=desk.services.clock() + hours_of(said["hours"]),
         four_eyes=said["four_eyes"] == "1",
+        wish=said["wish"] or None,
     )
 
 

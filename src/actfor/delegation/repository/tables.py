@@ -128,6 +128,11 @@ wish = Table(
     Column("says", Text),
     Column("created_at", Integer, nullable=False),
     Column("expires_at", Integer, nullable=False),
+    # For whom the agent acts, if it showed that: nobody else is shown it, nor can answer.
+    Column("person_id", Text),
+    # What a person made of it, once: `granted` with the mandate that came of it, or `dismissed`.
+    Column("answer", Text),
+    Column("mandate_id", Text),
 )
 Index("ix_mandate_wish_expires", wish.c.expires_at)
 

@@ -66,19 +66,24 @@ class Access(Context):
         if proof is None:
             raise _invalid("a DPoP proof is required", dpop.INVALID_PROOF)
         now = self._now()
-        known = self._delegations.get(token)
-        if known is None:
-            known = await self._verified(token, audience, now)
-        if known.audience != audience:
-            raise _invalid("token is for another audience")
-        if now >= known.expires_at:
-            self._delegations.drop(token)
-            raise Refused(Kind.EXPIRED, "token has expired", code=INVALID_TOKEN)
+        known = await self._known(token, audience, now)
         seen = dpop.verify_proof(
             proof, method=method, url=url, now=now, access_token=token, jkt=known.jkt
         )
         live = await self._database.read(lambda tx: self._live(tx, known, now))
         return Proved(live, seen.once)
+
+    async def shown(self, token: str, *, audience: str) -> Delegation:
+        """What a token for ``audience`` says that somebody else was shown, if it holds now.
+
+        Nobody proved to us that they hold its key: whoever relies on this vouches for who asks.
+
+        Raises:
+            Refused: as ``authenticate``, but for the proof.
+        """
+        now = self._now()
+        known = await self._known(token, audience, now)
+        return await self._database.read(lambda tx: self._live(tx, known, now))
 
     def check_live(self, tx: Tx, delegation: Delegation) -> None:
         """Refuse unless person, agent, mandate and grant may act now, unchanged since issuance.
@@ -214,6 +219,18 @@ class Access(Context):
             except Refused as refused:
                 logger.warning("could not sweep spent proofs: %s", refused.detail)
             await asyncio.sleep(_SWEEP_SECONDS)
+
+    async def _known(self, token: str, audience: str, now: datetime) -> Delegation:
+        """What cannot change about a token, for ``audience`` and not yet over."""
+        known = self._delegations.get(token)
+        if known is None:
+            known = await self._verified(token, audience, now)
+        if known.audience != audience:
+            raise _invalid("token is for another audience")
+        if now >= known.expires_at:
+            self._delegations.drop(token)
+            raise Refused(Kind.EXPIRED, "token has expired", code=INVALID_TOKEN)
+        return known
 
     async def _verified(self, token: str, audience: str, now: datetime) -> Delegation:
         claims = jose.verify(

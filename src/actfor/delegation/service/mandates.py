@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
 from actfor.audit import Event, EventType, Revocable
@@ -15,7 +16,7 @@ from actfor.delegation.model import (
     MandateState,
     parse_reason,
 )
-from actfor.delegation.repository import erasing
+from actfor.delegation.repository import erasing, wishes
 from actfor.delegation.repository import grants as issued
 from actfor.delegation.repository import mandates as rows
 from actfor.delegation.service import tokens
@@ -34,15 +35,34 @@ MAX_DETAILS: Final = 4000
 """Bytes of one server's authorization details: they travel in a token of at most 8 KB."""
 
 
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """A person's token for a mandate, before it is signed."""
+
+    actor: Person
+    mandate: Mandate
+    jti: str
+    now: datetime
+
+    @property
+    def until(self) -> datetime:
+        """When it ends."""
+        return min(self.now + SUBJECT_TOKEN_LIFE, self.mandate.expires_at)
+
+
 class Mandates(Context):
     """Use cases about mandates."""
 
     async def commit_mandate(self, person: Person, draft: MandateDraft) -> Mandate:
         """Commit what the person confirmed. From now on tokens can be made from it.
 
+        With ``draft.wish`` the agent that wished for it is told, and gets the person's token
+        (``Wishes.answered``): a wish is answered once.
+
         Raises:
             Refused: NOT_FOUND (agent or server), DENIED (the agent or person may not act),
-                MALFORMED (too long a life, too many limits for a token).
+                MALFORMED (too long a life, too many limits for a token), CONFLICT (no such wish of
+                this agent is open).
         """
         # 1. Load and check.
         now = self._now()
@@ -73,7 +93,11 @@ class Mandates(Context):
         def unit(tx: Tx) -> None:
             self._people.check_live(tx, person.id, person.epoch)
             rows.add(tx, self._texts, mandate, self.resources)
-            self._audit.append(tx, _commitment(mandate, details))
+            if (wish := draft.wish) is not None:
+                granted = wishes.grant(tx, wish, str(agent.id), mandate, tx.now)
+                if not granted:
+                    raise Refused(Kind.CONFLICT, "no such wish of this agent is open any more")
+            self._audit.append(tx, _commitment(mandate, details, draft.wish))
 
         await self._database.write(unit)
         return mandate
@@ -205,29 +229,36 @@ class Mandates(Context):
         Raises:
             Refused: NOT_FOUND (or somebody else's), EXPIRED, DENIED if it was revoked.
         """
-        now, jti = self._now(), new_id("at")
 
-        def unit(tx: Tx) -> tuple[Person, Mandate]:
+        def unit(tx: Tx) -> Lent:
             actor = self._people.check_live(tx, person.id, person.epoch)
-            mandate = self._visible(tx, actor, mandate_id)
-            mandate.require_active(now)
-            facts: dict[str, JsonValue] = {
-                "action": "subject-token",
-                "mandate": mandate.id,
-                "agent": str(mandate.agent),
-                "jti": jti,
-                "epochs": {
-                    Revocable.PERSON.value: {pseudonym(actor.id): actor.epoch},
-                    Revocable.MANDATE.value: {mandate.id: mandate.epoch},
-                },
-            }
-            event = Event(EventType.DELEGATE, mandate.id, facts, {"person": actor.id})
-            self._audit.append(tx, event)
-            return actor, mandate
+            return self._lend(tx, actor, self._visible(tx, actor, mandate_id))
 
-        actor, mandate = await self._database.write(unit)
-        until = min(now + SUBJECT_TOKEN_LIFE, mandate.expires_at)
-        claims = tokens.subject_claims(self._issuer, actor, mandate, jti=jti, now=now, until=until)
+        return self._subject_token(await self._database.write(unit))
+
+    def _lend(self, tx: Tx, actor: Person, mandate: Mandate, wish: str | None = None) -> Lent:
+        """Record that the person's token for a mandate is made; it is signed after the commit."""
+        mandate.require_active(tx.now)
+        lent = Lent(actor, mandate, new_id("at"), tx.now)
+        facts: dict[str, JsonValue] = {
+            "action": "subject-token",
+            "mandate": mandate.id,
+            "agent": str(mandate.agent),
+            "jti": lent.jti,
+            **({} if wish is None else {"wish": wish}),
+            "epochs": {
+                Revocable.PERSON.value: {pseudonym(actor.id): actor.epoch},
+                Revocable.MANDATE.value: {mandate.id: mandate.epoch},
+            },
+        }
+        event = Event(EventType.DELEGATE, mandate.id, facts, {"person": actor.id})
+        self._audit.append(tx, event)
+        return lent
+
+    def _subject_token(self, lent: Lent) -> str:
+        claims = tokens.subject_claims(
+            self._issuer, lent.actor, lent.mandate, jti=lent.jti, now=lent.now, until=lent.until
+        )
         return jose.sign(claims, typ=tokens.ACCESS_TOKEN_TYPE, key=self._signing_key)
 
     def _load(self, tx: Tx, mandate_id: str) -> Mandate:
@@ -261,10 +292,11 @@ class Mandates(Context):
         return to_authorization_details(authority, resources=self.resources)
 
 
-def _commitment(mandate: Mandate, details: JsonValue) -> Event:
+def _commitment(mandate: Mandate, details: JsonValue, wish: str | None) -> Event:
     facts: dict[str, JsonValue] = {
         "action": "committed",
         "mandate": mandate.id,
+        **({} if wish is None else {"wish": wish}),
         "agent": str(mandate.agent),
         "expires_at": rfc3339(mandate.expires_at),
         "epoch": mandate.epoch,

@@ -4,8 +4,10 @@ The evaluator has no optional selection (`token.?client_id`), which the binding 
 rewritten to what it means: `has(token.client_id) ? optional.of(token.client_id) : optional.none()`.
 
 A declared mapping is written by the server that is being guarded, so its expressions are bounded:
-their length, and one comprehension (`map`, `exists`, …) each, which makes time linear in the
-arguments. CEL's regular expressions are linear. Nothing but message and claims can be read.
+their length, one comprehension each, and over how many values. The evaluator copies what it
+iterates over, so that `exists` takes time by the square of that and `map` by its cube: a `map` over
+60,000 numbers took minutes. CEL's regular expressions are linear. Nothing but message and claims
+can be read.
 """
 
 from __future__ import annotations
@@ -22,9 +24,22 @@ from actfor.errors import Kind, Refused
 from actfor.wire.canonical import JsonValue
 
 MAX_EXPRESSION: Final = 1024
+MAX_VALUES: Final = 2_048
+"""Values in a message that a mapping is about: the evaluator takes all of them in each time."""
+_MOST_TESTED: Final = 512
+"""Values in the message where an expression has `exists`, `exists_one` or `all`."""
+_MOST_COLLECTED: Final = 64
+"""The same with `map` or `filter`, which also build a list, or with `matches` for each value; and
+how long such an expression is.
+"""
+_MAX_COLLECTING: Final = 200
+_MOST_TEXT: Final = 16_384
+"""Characters of text in the message where an expression has a comprehension."""
 _STRING: Final = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
 _CHAIN: Final = re.compile(r"[A-Za-z_]\w*(?:\.\??[A-Za-z_]\w*)*(?![\w(])")
-_MACRO: Final = re.compile(r"\.\s*(?:map|filter|exists|exists_one|all)\s*\(")
+# Looked for in strings as well: a raw string, or a comment, could hide code from who reads strings.
+_MACRO: Final = re.compile(r"\b(?:map|filter|exists|exists_one|all) *\(")
+_COLLECTING: Final = re.compile(r"\b(?:map|filter|matches) *\(")
 _METHODS: Final = frozenset({"orValue", "hasValue", "value", "or"})
 
 
@@ -41,21 +56,77 @@ def evaluate(expression: str, variables: Mapping[str, Any]) -> JsonValue | Absen
     Raises:
         Refused: MALFORMED: it cannot be parsed, fails, or yields what is not JSON.
     """
+    program, most = _program(expression)
+    if most is not None:
+        require_few(variables.get("params"), most, _MOST_TEXT)
     try:
-        value = _program(expression).execute(dict(variables))
-    except (ValueError, TypeError, KeyError, RuntimeError, ArithmeticError) as cause:
+        value = program.execute(dict(variables))
+    except KeyError as cause:
+        raise _fault(expression, f"no such key {cause}") from cause
+    except (ValueError, TypeError, RuntimeError, ArithmeticError) as cause:
         raise _fault(expression, str(cause)) from cause
     return _json(value, expression)
 
 
+def check_expression(expression: str) -> None:
+    """Refuse what is no CEL, or more of it than an expression may have.
+
+    Raises:
+        Refused: MALFORMED.
+    """
+    _program(expression)
+
+
+def is_costly(expression: str) -> bool:
+    """Whether an expression goes over many values, or over a whole text."""
+    return bool(_MACRO.search(expression) or _COLLECTING.search(expression))
+
+
+def require_few(
+    values: JsonValue | Mapping[str, Any], most: int, most_text: int | None = None
+) -> None:
+    """Refuse more than ``most`` values, members and items at any depth, or characters of text.
+
+    Raises:
+        Refused: MALFORMED.
+    """
+    waiting: list[Any] = [values]
+    count, text = 0, 0
+    while waiting:
+        value = waiting.pop()
+        inside = value.values() if isinstance(value, Mapping) else value
+        if isinstance(value, Mapping | list | tuple):
+            count += len(value)
+            waiting.extend(inside)
+        elif isinstance(value, str):
+            text += len(value)
+        if count > most or (most_text is not None and text > most_text):
+            limits = (
+                f"{most} values"
+                if most_text is None
+                else f"{most} values, or {most_text} characters"
+            )
+            said = f"COAZ mapping error: more than {limits} to look through"
+            raise Refused(Kind.MALFORMED, said)
+
+
 @lru_cache(maxsize=1024)
-def _program(expression: str) -> cel.Program:
+def _program(expression: str) -> tuple[cel.Program, int | None]:
+    """The expression compiled, and how many values the message may have where it goes over them."""
     if len(expression) > MAX_EXPRESSION:
         raise _fault(expression, f"longer than {MAX_EXPRESSION} characters")
-    if len(_MACRO.findall(_STRING.sub("''", expression))) > 1:
+    if not expression.isprintable():
+        raise _fault(expression, "a line break or another control character")
+    if len(_MACRO.findall(expression)) > 1:
         raise _fault(expression, "more than one comprehension")
+    most = _MOST_TESTED if _MACRO.search(expression) else None
+    if most is not None and _COLLECTING.search(expression):
+        most = _MOST_COLLECTED
+        if len(expression) > _MAX_COLLECTING:
+            text = f"longer than {_MAX_COLLECTING} characters, with `map`, `filter` or `matches`"
+            raise _fault(expression, text)
     try:
-        return cel.compile(_without_optional_selection(expression))
+        return cel.compile(_without_optional_selection(expression)), most
     except (ValueError, TypeError, RuntimeError) as cause:
         raise _fault(expression, str(cause)) from cause
 

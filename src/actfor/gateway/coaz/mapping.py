@@ -7,18 +7,27 @@ them its own rule, to deny what has no mapping, would lock out every current cli
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from actfor.errors import Kind, Refused
-from actfor.gateway.coaz.expressions import Absent, evaluate
+from actfor.gateway.coaz.expressions import (
+    MAX_VALUES,
+    Absent,
+    check_expression,
+    evaluate,
+    is_costly,
+    require_few,
+)
 from actfor.wire.canonical import JsonObject, JsonValue
 
 Envelope = Literal["evaluation", "evaluations"]
 MAPPING: Final = "x-authzen-mapping"
 _DEPTH: Final = 8
 _ENTRIES: Final = 20
+_EXPRESSIONS: Final = 32
+_COSTLY: Final = 4
 
 
 def _default(name: str, type_: str, id_: str, **context: str) -> JsonObject:
@@ -85,15 +94,16 @@ def map_message(
     params: JsonObject,
     claims: JsonObject,
     *,
-    input_schema: JsonObject | None = None,
+    mapping: JsonValue = None,
     server_id: str | None = None,
     subject_claim: str = "sub",
 ) -> Mapped:
     """The question for a message that does not pass through.
 
-    ``claims`` are of a token that was validated; ``input_schema`` is the called tool's, pinned, and
-    may declare a mapping; ``server_id`` is this server's resource identifier, needed where `aud`
-    has several. ``subject_claim`` names the claim that says for whom the agent acts.
+    ``claims`` are of a token that was validated; ``mapping`` is what is declared for the called
+    tool (``declared``), None for the default; ``server_id`` is this server's resource identifier,
+    needed where `aud` has several. ``subject_claim`` names the claim that says for whom the agent
+    acts.
 
     Raises:
         Refused: DENIED for a method that has no mapping; MALFORMED for a mapping error.
@@ -103,21 +113,70 @@ def map_message(
     person = claims.get(subject_claim)
     if not isinstance(person, str) or not person:
         raise _fault(f"the token has no `{subject_claim}`")
-    declared = (input_schema or {}).get(MAPPING) if method == "tools/call" else None
-    if declared is None:
+    if mapping is None or method != "tools/call":
         template = DEFAULTS.get(method)
         if template is None:
             raise Refused(Kind.DENIED, f"method `{method[:64]}` has no mapping and is denied")
         made = _resolved(template, variables, 0)
         return Mapped("evaluation", _checked(_anchored(made, person), "the request"))
-    return _declared(declared, variables, person, subject_claim)
+    name, template = _read(mapping, subject_claim)
+    require_few(params, MAX_VALUES)
+    if name == "evaluation":
+        made = _anchored(_resolved(template, variables, 0), person)
+        return Mapped("evaluation", _checked(made, "the request"), _warnings(made))
+    return _many(template, variables, person)
 
 
-def _declared(declared: JsonValue, variables: Mapping[str, Any], person: str, claim: str) -> Mapped:
+def declared(input_schema: JsonValue) -> JsonValue:
+    """The mapping that a server declares for a tool, in its input schema; None if it has none."""
+    return input_schema.get(MAPPING) if isinstance(input_schema, Mapping) else None
+
+
+def check_mapping(mapping: JsonValue, *, subject_claim: str = "sub") -> JsonObject:
+    """A mapping as an operator gives it, if every call could be asked about by it.
+
+    What depends on arguments is seen at the call: an argument that is missing is an error then.
+
+    Raises:
+        Refused: MALFORMED, naming what is wrong: envelope, subject, an expression that is no CEL.
+    """
+    _, template = _read(mapping, subject_claim)
+    for expression in _expressions(template, 0):
+        check_expression(expression)
+    return mapping if isinstance(mapping, Mapping) else {}
+
+
+def _require_bounded(template: JsonValue) -> None:
+    """So that a server cannot hold the gateway up by what it declares."""
+    found = list(_expressions(template, 0))
+    if len(found) > _EXPRESSIONS or sum(map(is_costly, found)) > _COSTLY:
+        raise _fault(
+            f"more than {_EXPRESSIONS} expressions, or {_COSTLY} with a comprehension or `matches`"
+        )
+
+
+def _expressions(template: JsonValue, depth: int) -> Iterator[str]:
+    if depth > _DEPTH:
+        raise _fault("the mapping is nested too deeply")
+    if isinstance(template, str) and template.startswith("$") and not template.startswith("$$"):
+        yield template[1:]
+    for item in _items(template):
+        yield from _expressions(item, depth + 1)
+
+
+def _items(template: JsonValue) -> Iterable[JsonValue]:
+    if isinstance(template, Mapping):
+        return template.values()
+    return template if isinstance(template, list) else ()
+
+
+def _read(declared: JsonValue, claim: str) -> tuple[Envelope, JsonObject]:
+    """The envelope and its template, with the subject that every mapping has."""
     if not isinstance(declared, Mapping) or len(declared) != 1:
         raise _fault(f"`{MAPPING}` has exactly one member, `evaluation` or `evaluations`")
-    [(name, template)] = declared.items()
-    if name not in {"evaluation", "evaluations"} or not isinstance(template, Mapping):
+    [(named, template)] = declared.items()
+    name: Envelope = "evaluations" if named == "evaluations" else "evaluation"
+    if named != name or not isinstance(template, Mapping):
         raise _fault(f"`{MAPPING}` has exactly one member, `evaluation` or `evaluations`")
     subject = template.get("subject", {})
     if not isinstance(subject, Mapping):
@@ -127,20 +186,22 @@ def _declared(declared: JsonValue, variables: Mapping[str, Any], person: str, cl
     # guarded server choose who is asked about; the draft's SHOULD is a MUST here (T-AZ-5).
     if not isinstance(said, str) or said.replace(" ", "") not in {"$token.sub", f"$token.{claim}"}:
         raise _fault("`subject.id` must be the token's subject")
-    template = {**template, "subject": {"type": "identity", **subject, "id": "$token." + claim}}
-    if name == "evaluation":
-        made = _anchored(_resolved(template, variables, 0), person)
-        return Mapped("evaluation", _checked(made, "the request"), _warnings(made))
-    return _many(template, variables, person)
+    _require_bounded(template)
+    if name == "evaluations":
+        _check_entries(template)
+    return name, {**template, "subject": {"type": "identity", **subject, "id": "$token." + claim}}
 
 
-def _many(template: JsonObject, variables: Mapping[str, Any], person: str) -> Mapped:
+def _check_entries(template: JsonObject) -> None:
     entries = template.get("evaluations")
     if not isinstance(entries, list) or not 1 <= len(entries) <= _ENTRIES:
         raise _fault(f"`evaluations` must be an array of 1 to {_ENTRIES} entries")
     for entry in entries:
         if not isinstance(entry, Mapping) or "subject" in entry:
             raise _fault("an entry of `evaluations` is an object without `subject`")
+
+
+def _many(template: JsonObject, variables: Mapping[str, Any], person: str) -> Mapped:
     made = _anchored(_resolved(template, variables, 0), person)
     # Every check must be made and be a permit: the server may not say where to stop.
     made = {**made, "options": {"evaluations_semantic": "deny_on_first_deny"}}

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from actfor.errors import Kind, Refused
-from actfor.gateway.coaz.mapping import Envelope, map_message, passes
+from actfor.gateway.coaz.mapping import Envelope, Mapped, declared, map_message, passes
 from actfor.wire import mcp
 from actfor.wire.authzen_obligations import Executor, enforce
 from actfor.wire.canonical import JsonObject, JsonValue
@@ -22,6 +23,17 @@ Ask = Callable[[Envelope, JsonObject], Awaitable[JsonValue]]
 
 DENIED_TYPE: Final = "urn:openid:authzen:coaz:error:denied"
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was asked about a message, and answered. ``refused`` is None if it may go on: MALFORMED
+    for a mapping error, DENIED, BUSY where there is no decision.
+    """
+
+    mapped: Mapped | None
+    answers: tuple[JsonObject, ...] = ()
+    refused: Refused | None = None
 
 
 class Pep:
@@ -58,30 +70,49 @@ class Pep:
             return mcp.error(request_id, mcp.INVALID_REQUEST, "the message has no method")
         if passes(method):
             return None
+        params = message.get("params", {})
+        if not isinstance(params, Mapping):
+            text = "COAZ mapping error: `params` is not an object"
+            return mcp.error(request_id, mcp.INVALID_PARAMS, text)
+        verdict = await self.judge(method, params, claims, mapping=declared(input_schema))
+        for warning in verdict.mapped.warnings if verdict.mapped is not None else ():
+            logger.warning("%s", warning)
+        if (refused := verdict.refused) is None:
+            return None
+        if refused.kind is Kind.DENIED:
+            return self._denied(method, request_id, refused.detail)
+        code = mcp.INVALID_PARAMS if refused.kind is Kind.MALFORMED else mcp.INTERNAL_ERROR
+        return mcp.error(request_id, code, refused.detail)
+
+    async def judge(
+        self, method: str, params: JsonObject, claims: JsonObject, *, mapping: JsonValue = None
+    ) -> Verdict:
+        """Ask about one message that does not pass through, by the mapping declared for its tool,
+        or by the default one where ``mapping`` is None.
+        """
         try:
             mapped = map_message(
                 method,
-                _params(message),
+                params,
                 claims,
-                input_schema=input_schema,
+                mapping=mapping,
                 server_id=self._server_id,
                 subject_claim=self._subject_claim,
             )
         except Refused as refused:
-            if refused.kind is Kind.DENIED:
-                return self._denied(method, request_id, refused.detail)
-            return mcp.error(request_id, mcp.INVALID_PARAMS, refused.detail)
-        for warning in mapped.warnings:
-            logger.warning("%s", warning)
+            return Verdict(None, refused=refused)
         try:
             answer = await self._ask(mapped.envelope, mapped.request)
-            answers = _decisions(mapped.envelope, mapped.request, answer)
+            answers = tuple(_decisions(mapped.envelope, mapped.request, answer))
+        except Refused as refused:  # the decision point is here: it is no question that it knows
+            said = Refused(refused.kind, f"COAZ mapping error: {refused.detail}")
+            return Verdict(mapped, refused=said)
         except Exception:  # a process boundary: whatever went wrong, there is no decision
             logger.exception("the decision point gave no answer")
-            text = "Authorization service unavailable"
-            return mcp.error(request_id, mcp.INTERNAL_ERROR, text)
-        permitted = [await enforce(answer, self._executors) for answer in answers]
-        return None if all(permitted) else self._denied(method, request_id, "Access denied")
+            return Verdict(mapped, refused=Refused(Kind.BUSY, "Authorization service unavailable"))
+        permitted = [await enforce(each, self._executors) for each in answers]
+        no = None if all(permitted) else Refused(Kind.DENIED, "Access denied")
+        return Verdict(mapped, answers, no)
 
     def _denied(self, method: str, request_id: mcp.RequestId, text: str) -> JsonObject:
         if self._denials_as_results and method == "tools/call":
@@ -113,13 +144,6 @@ def _decision(answer: JsonValue) -> JsonObject:
     if not isinstance(answer, Mapping) or not isinstance(answer.get("decision"), bool):
         raise ValueError("the answer has no `decision`")  # noqa: TRY004 - a peer's message
     return answer
-
-
-def _params(message: JsonObject) -> JsonObject:
-    params = message.get("params", {})
-    if not isinstance(params, Mapping):
-        raise Refused(Kind.MALFORMED, "COAZ mapping error: `params` is not an object")
-    return params
 
 
 def _id(message: JsonObject) -> mcp.RequestId:
