@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from actfor.authorization.intent.lexicon import concepts
-from actfor.authorization.intent.phrasing import NOT_NAMES
+from actfor.authorization.intent.phrasing import NOT_NAMES, matters_of
 from actfor.authorization.intent.text import stem
 
 
