@@ -28,8 +28,8 @@ from actfor.store import Database
 from actfor.wire.rar import Budget, Grant, Money
 
 PACK = compile_policies()
-CALL = replace(SAFE, effect=ToolEffect.WRITE)
-PAY = replace(SAFE, effect=ToolEffect.PAY, amount_minor=7000, amount_currency="EUR")
+CALL = SAFE._replace(effect=ToolEffect.WRITE)
+PAY = SAFE._replace(effect=ToolEffect.PAY, amount_minor=7000, amount_currency="EUR")
 AT = datetime(2026, 11, 24, tzinfo=UTC)
 
 
@@ -48,7 +48,7 @@ def test_nothing_is_offered_for_what_is_permitted() -> None:
 
 
 def test_an_approval_is_the_smallest_change_for_a_step_up() -> None:
-    assert words(replace(SAFE, effect=ToolEffect.DELETE)) == [
+    assert words(SAFE._replace(effect=ToolEffect.DELETE)) == [
         ("permit", "a person approves exactly this call")
     ]
 
@@ -58,7 +58,7 @@ def test_the_largest_smaller_amount_is_named() -> None:
         ("permit", "a person approves exactly this call"),
         ("permit", "the amount is 5000 or less"),
     ]
-    over = replace(PAY, budget_amount_left_minor=6000)
+    over = PAY._replace(budget_amount_left_minor=6000)
     assert words(over)[:2] == [
         ("permit", "the amount is 5000 or less"),
         ("step-up", "the amount is 6000 or less"),
@@ -67,7 +67,7 @@ def test_the_largest_smaller_amount_is_named() -> None:
 
 
 def test_what_is_outside_the_mandate_says_which_constraint_failed() -> None:
-    outside = replace(CALL, in_mandate=False, mandate_reason="argument `/to` is not allowed")
+    outside = CALL._replace(in_mandate=False, mandate_reason="argument `/to` is not allowed")
     assert words(outside) == [
         ("permit", "the call keeps to the mandate (argument `/to` is not allowed)"),
         ("permit", "the person's mandate covers exactly this call"),
@@ -76,7 +76,7 @@ def test_what_is_outside_the_mandate_says_which_constraint_failed() -> None:
 
 def test_several_faults_need_several_changes_and_no_more() -> None:
     found = words(
-        replace(CALL, tool_pinned=False, tool_state="changed", tier="high", assurance="none")
+        CALL._replace(tool_pinned=False, tool_state="changed", tier="high", assurance="none")
     )
     assert found == [
         (
@@ -108,7 +108,7 @@ def test_every_remedy_leads_where_it_says_and_is_needed_as_a_whole(
         changed: dict[str, Any] = {}
         for lever in remedy.levers:
             changed |= lever.facts
-        again = redecide(to_request(replace(facts, **changed)), policies)
+        again = redecide(to_request(facts._replace(**changed)), policies)
         assert again.effect is remedy.decision.effect
 
 
@@ -178,9 +178,9 @@ def recorded(facts: CallFacts, name: str = "dec_1") -> Recorded:
 
 
 def test_a_call_counts_once_by_the_question_nobody_had_answered_yet() -> None:
-    asked = replace(SAFE, effect=ToolEffect.DELETE)
+    asked = SAFE._replace(effect=ToolEffect.DELETE)
     newest_first = [
-        recorded(replace(asked, approved=True)),
+        recorded(asked._replace(approved=True)),
         recorded(asked),
         recorded(asked),
         Unusable("x"),
@@ -192,7 +192,7 @@ def test_a_call_counts_once_by_the_question_nobody_had_answered_yet() -> None:
 
 def test_a_simulation_counts_what_moves_and_shows_examples() -> None:
     calls = [
-        recorded(replace(PAY, amount_minor=amount), f"dec_{amount}") for amount in range(4990, 5010)
+        recorded(PAY._replace(amount_minor=amount), f"dec_{amount}") for amount in range(4990, 5010)
     ]
     stricter = compile_policies(default_source().replace("<= 5000", "<= 4994"))
     tally = simulate(calls, stricter)

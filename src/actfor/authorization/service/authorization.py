@@ -245,7 +245,7 @@ class AuthorizationService:
                 requestable = True
                 found = await looked.approval(decision.version)
                 if isinstance(found, Approved):
-                    approved, request = found, to_request(replace(facts, approved=True))
+                    approved, request = found, to_request(facts._replace(approved=True))
                     version, decision = decision.version, self._judge(request, None)
                     if decision.version != version:
                         continue  # the person approved under other policies
