@@ -59,6 +59,12 @@ class Leaf:
     hierarchy: bool
     """Whether one of them asks if something is ``in`` something."""
 
+    def asks_the_same(self, other: Leaf, changed: str) -> bool:
+        """Whether Cedar would be asked about the same policies, which do not read one fact."""
+        if self.names != other.names:
+            return False
+        return self.reads is not None and changed not in self.reads
+
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
