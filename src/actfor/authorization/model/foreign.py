@@ -90,6 +90,8 @@ def obliged(
     A permit with one that it cannot do is a denial: it would have to deny anyway, and this way the
     answer and the log say so.
     """
+    if not obligations:  # as a rule
+        return decision
     lacking = missing(obligations, supported_by(evaluation.context))
     if not decision.permitted or not lacking:
         return decision

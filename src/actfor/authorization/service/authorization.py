@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from actfor.audit import AuditLog, Event, EventType
 from actfor.authorization.model import (
@@ -113,8 +113,7 @@ Look = Callable[[str, Evaluation], Awaitable[Looked | None]]
 """Look a question up; None if it names no mandate. Raises Refused to deny it with a reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What a foreign PEP is told: a decision that is already in the log under ``id``."""
 
     id: str
@@ -294,7 +293,7 @@ class AuthorizationService:
         why: Refused,
     ) -> Answer:
         decision = replace(answer.decision, effect=Effect.DENY, reasons=(why.detail,))
-        denied = replace(answer, decision=decision, obligations=())
+        denied = answer._replace(decision=decision, obligations=())
         event = _event(pep, evaluation, request, denied, named, refused=True)
         await self._database.write(partial(self._record, answer=denied, event=event))
         return denied
