@@ -8,8 +8,9 @@ from tests.fakes import postgres
 
 from actfor.errors import Kind, Refused
 from actfor.identity.repository.tables import person
-from actfor.store import Database
+from actfor.store import Database, Tx
 
+OPENED = Path("/proc/self/fd")
 CANARY = "Wilhelmina Canary"
 FILL = person.insert().values(
     id="usr_1", name=CANARY, roles="", state="active", epoch=1, created_at=1
@@ -34,6 +35,29 @@ async def test_sqlite_forgets_what_was_overwritten(tmp_path: Path, clock: Clock)
     await database.compact(["person"])
     assert hits(tmp_path) == []
     await database.write(lambda tx: tx.changed(CLEAR))  # and goes on
+    await database.close()
+
+
+@pytest.mark.skipif(not OPENED.exists(), reason="needs Linux")
+async def test_what_a_unit_may_take_back_is_in_no_temporary_file(
+    tmp_path: Path, clock: Clock
+) -> None:
+    import_tables()
+    database = Database.open(f"sqlite:///{tmp_path}/actfor.db", clock=clock.now)
+
+    def fill(tx: Tx) -> None:
+        for number in range(300):
+            tx.changed(FILL.values(id=f"usr_{number}", name=CANARY * 100))
+
+    def clear(tx: Tx) -> set[str]:
+        tx.changed(CLEAR)  # a thousand pages are changed, so their former content is kept
+        return {str(each.readlink()) for each in list(OPENED.iterdir()) if each.is_symlink()}
+
+    for _ in range(2):
+        await database.write(fill)
+        assert not [name for name in await database.write(clear) if "etilqs" in name]
+        await database.write(lambda tx: tx.changed(person.delete()))
+        await database.compact(["person"])  # and after it, as before
     await database.close()
 
 

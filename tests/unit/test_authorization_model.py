@@ -1,6 +1,6 @@
 """What the default pack and the decision itself promise, from the attacker's side."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import cedarpy
@@ -20,7 +20,9 @@ from actfor.authorization.model import (
     ToolEffect,
     to_request,
 )
+from actfor.authorization.model.foreign import facts_for
 from actfor.authorization.policies import default_source, schema_source
+from actfor.wire.authzen import parse_evaluation
 
 SCHEMA = RequestSchema.parse(schema_source())
 PACK = compile_policies()
@@ -46,35 +48,36 @@ SAFE = CallFacts(
 )
 
 amounts = st.none() | st.sampled_from([-(2**63), -1, 0, 1, 4999, 5000, 5001, 10**6, 2**63 - 1])
-facts = st.builds(
-    CallFacts,
-    agent=st.text(max_size=20),
-    server=st.text(max_size=10),
-    tool=st.text(max_size=10),
-    effect=st.sampled_from(ToolEffect),
-    in_mandate=st.booleans(),
-    mandate_reason=st.text(max_size=20),
-    requires_approval=st.booleans(),
-    approved=st.booleans(),
-    person=st.text(max_size=5),
-    purpose=st.text(max_size=20),
-    tier=st.sampled_from(["low", "medium", "high"]),
-    assurance=st.sampled_from(["measured", "declared", "none"]),
-    sender_constrained=st.booleans(),
-    tool_pinned=st.booleans(),
-    tool_state=st.sampled_from(["pinned", "changed"]),
-    via=st.sampled_from(["gateway", "authzen"]),
-    pep=st.none() | st.text(max_size=5),
-    amount_minor=amounts,
-    amount_currency=st.none() | st.just("EUR"),
-    amount_limit_minor=amounts,
-    budget_calls_left=amounts,
-    budget_amount_left_minor=amounts,
-)
+facts = st.fixed_dictionaries(
+    {
+        "agent": st.text(max_size=20),
+        "server": st.text(max_size=10),
+        "tool": st.text(max_size=10),
+        "effect": st.sampled_from(ToolEffect),
+        "in_mandate": st.booleans(),
+        "mandate_reason": st.text(max_size=20),
+        "requires_approval": st.booleans(),
+        "approved": st.booleans(),
+        "person": st.text(max_size=5),
+        "purpose": st.text(max_size=20),
+        "tier": st.sampled_from(["low", "medium", "high"]),
+        "assurance": st.sampled_from(["measured", "declared", "none"]),
+        "sender_constrained": st.booleans(),
+        "tool_pinned": st.booleans(),
+        "tool_state": st.sampled_from(["pinned", "changed"]),
+        "via": st.sampled_from(["gateway", "authzen"]),
+        "pep": st.none() | st.text(max_size=5),
+        "amount_minor": amounts,
+        "amount_currency": st.none() | st.just("EUR"),
+        "amount_limit_minor": amounts,
+        "budget_calls_left": amounts,
+        "budget_amount_left_minor": amounts,
+    }
+).map(lambda given: CallFacts(**given))
 
 
 def decide(policies: PolicySet = PACK, **changes: Any) -> Decision:  # Any: facts by name
-    return policies.decide(to_request(replace(SAFE, **changes)))
+    return policies.decide(to_request(SAFE._replace(**changes)))
 
 
 @settings(max_examples=400, deadline=None)
@@ -96,7 +99,7 @@ def test_no_approval_and_no_other_policy_lifts_what_the_pack_forbids(call: CallF
 @settings(max_examples=200, deadline=None)
 @given(facts)
 def test_an_effect_that_cannot_be_taken_back_is_never_permitted_unasked(call: CallFacts) -> None:
-    decision = PACK.decide(to_request(replace(call, approved=False)))
+    decision = PACK.decide(to_request(call._replace(approved=False)))
     if call.effect not in {ToolEffect.READ, ToolEffect.WRITE, ToolEffect.PAY}:
         assert decision.effect is not Effect.PERMIT
     if call.requires_approval:
@@ -106,8 +109,8 @@ def test_an_effect_that_cannot_be_taken_back_is_never_permitted_unasked(call: Ca
 @settings(max_examples=200, deadline=None)
 @given(facts)
 def test_step_up_means_that_approval_alone_permits(call: CallFacts) -> None:
-    now = PACK.decide(to_request(replace(call, approved=False)))
-    then = PACK.decide(to_request(replace(call, approved=True)))
+    now = PACK.decide(to_request(call._replace(approved=False)))
+    then = PACK.decide(to_request(call._replace(approved=True)))
     assert (now.effect is Effect.STEP_UP) <= (then.effect is Effect.PERMIT)
     if now.effect is not Effect.PERMIT:
         assert (now.effect is Effect.STEP_UP) == (then.effect is Effect.PERMIT)
@@ -136,7 +139,7 @@ def test_the_defaults_of_the_facts_deny() -> None:
     for effect in ToolEffect:
         bare = CallFacts(agent="a", server="s", tool="t", effect=effect)
         assert PACK.decide(to_request(bare)).effect is Effect.DENY
-        approved = replace(bare, approved=True)
+        approved = bare._replace(approved=True)
         assert GENEROUS.decide(to_request(approved)).effect is Effect.DENY
 
 
@@ -250,8 +253,36 @@ def test_every_request_made_of_facts_fits_the_schema_by_our_check_and_by_cedars(
     assert by_cedar(request) is cedarpy.Decision.Allow
 
 
+@settings(max_examples=200, deadline=None)
+@given(facts, st.sampled_from([None, 70]))
+def test_a_foreign_question_binds_what_it_and_its_asker_say_and_nothing_else(
+    call: CallFacts, amount: int | None
+) -> None:
+    entity = {"type": "agent", "id": "spiffe://x/agent/asked"}
+    asked = parse_evaluation(
+        {
+            "subject": entity,
+            "action": {"name": "pay"},
+            "resource": {"type": "tool", "id": "bank/a/b"},
+            "context": {} if amount is None else {"amount_minor": amount, "amount_currency": "X"},
+        }
+    )
+    judged = call.amount_minor is not None
+    assert facts_for("crm", asked, call) == call._replace(
+        agent="spiffe://x/agent/asked",
+        server="bank",
+        tool="a/b",
+        effect=ToolEffect.PAY,
+        approved=False,
+        via="authzen",
+        pep="crm",
+        amount_minor=call.amount_minor if judged else amount,
+        amount_currency=call.amount_currency if judged else None if amount is None else "X",
+    )
+
+
 def test_the_facts_and_the_schema_name_the_same_things() -> None:
-    named = {field.name for field in fields(CallFacts)} - {"agent", "tool", "effect"}
+    named = set(CallFacts._fields) - {"agent", "tool", "effect"}
     assert SCHEMA.facts == named | {"within_caps"}
     assert SCHEMA.actions == set(ToolEffect)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +85,7 @@ async def test_a_publication_is_in_force_and_in_the_log_when_publish_returns(
     service: AuthorizationService, audit: AuditLog, clock: Clock
 ) -> None:
     await service.ensure_default()
-    egress = to_request(replace(CALL, effect=ToolEffect.EGRESS))
+    egress = to_request(CALL._replace(effect=ToolEffect.EGRESS))
     assert service.decide(egress).effect is Effect.STEP_UP
     made = await service.publish("usr_1", default_source() + EXTRA)
     assert service.decide(egress).effect is Effect.PERMIT
@@ -192,7 +191,7 @@ async def test_a_decision_by_a_replaced_policy_set_is_not_recorded(
     service: AuthorizationService, database: Database
 ) -> None:
     await service.publish("usr_1", default_source() + EXTRA)
-    egress = to_request(replace(CALL, effect=ToolEffect.EGRESS))
+    egress = to_request(CALL._replace(effect=ToolEffect.EGRESS))
     decision = service.decide(egress)
     assert decision.permitted
     await service.publish("usr_1", default_source())
@@ -234,7 +233,7 @@ async def test_in_log_order_no_answer_by_an_old_version_follows_a_new_one(
 
 async def knows(pep: str, asked: Evaluation) -> CallFacts:
     """A server that knows the agent, its mandate and the tool; and that somebody once approved."""
-    return replace(CALL, approved=True, agent="spiffe://example.org/agent/other", server="x")
+    return CALL._replace(approved=True, agent="spiffe://example.org/agent/other", server="x")
 
 
 async def test_an_answer_is_in_the_log_under_its_id_before_it_is_given(

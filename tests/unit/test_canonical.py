@@ -53,6 +53,17 @@ def test_an_installation_without_the_quick_encoder_makes_the_same_bytes(value: J
     assert standard_encode(value) == canonical(value) == rfc8785.dumps(value)
 
 
+@given(texts, st.integers(1, 100))
+def test_a_long_text_has_the_bytes_of_the_reference_implementation(text: str, times: int) -> None:
+    assert canonical(text * times) == rfc8785.dumps(text * times)
+
+
+def test_a_lone_surrogate_is_refused_however_long_the_text_is() -> None:
+    for length in (1, 255, 256, 100_000):
+        with pytest.raises(Refused, match="no canonical JSON form"):
+            canonical("a" * (length - 1) + "\ud800")
+
+
 @given(st.dictionaries(texts, st.integers(0, 9), min_size=2, max_size=6))
 def test_the_order_of_members_does_not_matter(members: dict[str, int]) -> None:
     backwards = dict(reversed(members.items()))

@@ -1,7 +1,7 @@
 """The index against Cedar over the whole set: packs as they are used, and every fact there is."""
 
-from dataclasses import fields
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -34,12 +34,12 @@ NUMBERS = [-(2**63), -1, 0, 1, 1000, 1001, 4999, 5001, 50000, 50001, 10**6 + 1, 
 
 def every_fact() -> st.SearchStrategy[CallFacts]:
     """All fields of CallFacts by their types, so that a new fact is covered without this file."""
-    plain: dict[str, st.SearchStrategy[Any]] = {
-        "bool": st.booleans(),
-        "int": st.sampled_from(NUMBERS),
-        "str": st.sampled_from(WORDS),
-        "ToolEffect": st.sampled_from(ToolEffect),
-        "None": st.none(),
+    plain: dict[type, st.SearchStrategy[Any]] = {
+        bool: st.booleans(),
+        int: st.sampled_from(NUMBERS),
+        str: st.sampled_from(WORDS),
+        ToolEffect: st.sampled_from(ToolEffect),
+        NoneType: st.none(),
     }
     named: dict[str, st.SearchStrategy[Any]] = {
         "agent": st.sampled_from(AGENTS),
@@ -48,10 +48,10 @@ def every_fact() -> st.SearchStrategy[CallFacts]:
         "tier": st.sampled_from(["low", "medium", "high"]),
     }
     made = {
-        field.name: named[field.name]
-        if field.name in named
-        else st.one_of([plain[part.strip()] for part in str(field.type).split("|")])
-        for field in fields(CallFacts)
+        name: named[name]
+        if name in named
+        else st.one_of([plain[kind] for kind in get_args(hint) or (hint,)])
+        for name, hint in get_type_hints(CallFacts).items()
     }
     # Usually inside the mandate: elsewhere a handful of `forbid`s decides everything.
     good = {

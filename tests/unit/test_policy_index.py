@@ -285,6 +285,26 @@ def test_a_set_that_guards_decide_alone_does_not_trouble_cedar() -> None:
     assert leaf.permits == ("read-in-mandate",)
 
 
+def test_cedar_is_asked_again_only_about_what_an_approval_may_change() -> None:
+    rule = '@id("{}")@reason("r") {} (principal, action, resource) when {{ {} }};'.format
+    yes = rule("yes", "permit", "context.approved")
+    secret = 'context.purpose like "*secret*"'
+    for source, again in (
+        (yes, False),
+        (yes + rule("no", "forbid", secret), False),
+        (yes + rule("no", "forbid", f"{secret} && !context.approved"), True),
+        (yes + rule("no", "permit", f"{secret} && context.approved"), True),
+        (rule("yes", "permit", 'context.approved && context.purpose like "*s*"'), True),
+    ):
+        policies = compile_policies(source)
+        facts = _facts(purpose="answers")
+        scope = policies._index.scope(Request(AGENTS[0], "read", "s/t", facts))
+        now, then = scope.leaf(facts), scope.leaf({**facts, "approved": True})
+        assert then.asks_the_same(now, "approved") is not again, source
+        decision = policies.decide(Request(AGENTS[0], "read", "s/t", facts))
+        assert (decision.effect, decision.policies) == (Effect.STEP_UP, ("yes",))
+
+
 def _facts(**facts: Fact) -> Mapping[str, Fact]:
     zero: dict[type, Fact] = {bool: False, str: "", int: 0}
     base = {name: zero[kind] for name, kind in SCHEMA.required.items()}

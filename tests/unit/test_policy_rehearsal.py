@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.conftest import Clock
 from tests.fakes.gateway_world import World, build, counting_http
 from tests.unit.test_authorization_model import SAFE
@@ -16,11 +17,12 @@ from tests.unit.test_authorization_model import facts as any_facts
 from tests.unit.test_enforce import call, pending
 from tests.unit.test_policy_index import sources
 
+from actfor.approval import LIFETIME
 from actfor.authorization import CallFacts, Rehearsal, compile_policies, to_request
 from actfor.authorization.model import Effect, PolicySet, ToolEffect
 from actfor.authorization.model.counterfactual import remedies
 from actfor.authorization.model.recorded import Recorded, Unusable, adapted, read, redecide
-from actfor.authorization.model.simulation import first_questions, simulate
+from actfor.authorization.model.simulation import SPAN, Questions, first_questions, simulate
 from actfor.authorization.policies import default_source
 from actfor.errors import Refused
 from actfor.gateway.model import Http
@@ -28,8 +30,8 @@ from actfor.store import Database
 from actfor.wire.rar import Budget, Grant, Money
 
 PACK = compile_policies()
-CALL = replace(SAFE, effect=ToolEffect.WRITE)
-PAY = replace(SAFE, effect=ToolEffect.PAY, amount_minor=7000, amount_currency="EUR")
+CALL = SAFE._replace(effect=ToolEffect.WRITE)
+PAY = SAFE._replace(effect=ToolEffect.PAY, amount_minor=7000, amount_currency="EUR")
 AT = datetime(2026, 11, 24, tzinfo=UTC)
 
 
@@ -48,7 +50,7 @@ def test_nothing_is_offered_for_what_is_permitted() -> None:
 
 
 def test_an_approval_is_the_smallest_change_for_a_step_up() -> None:
-    assert words(replace(SAFE, effect=ToolEffect.DELETE)) == [
+    assert words(SAFE._replace(effect=ToolEffect.DELETE)) == [
         ("permit", "a person approves exactly this call")
     ]
 
@@ -58,7 +60,7 @@ def test_the_largest_smaller_amount_is_named() -> None:
         ("permit", "a person approves exactly this call"),
         ("permit", "the amount is 5000 or less"),
     ]
-    over = replace(PAY, budget_amount_left_minor=6000)
+    over = PAY._replace(budget_amount_left_minor=6000)
     assert words(over)[:2] == [
         ("permit", "the amount is 5000 or less"),
         ("step-up", "the amount is 6000 or less"),
@@ -67,7 +69,7 @@ def test_the_largest_smaller_amount_is_named() -> None:
 
 
 def test_what_is_outside_the_mandate_says_which_constraint_failed() -> None:
-    outside = replace(CALL, in_mandate=False, mandate_reason="argument `/to` is not allowed")
+    outside = CALL._replace(in_mandate=False, mandate_reason="argument `/to` is not allowed")
     assert words(outside) == [
         ("permit", "the call keeps to the mandate (argument `/to` is not allowed)"),
         ("permit", "the person's mandate covers exactly this call"),
@@ -76,7 +78,7 @@ def test_what_is_outside_the_mandate_says_which_constraint_failed() -> None:
 
 def test_several_faults_need_several_changes_and_no_more() -> None:
     found = words(
-        replace(CALL, tool_pinned=False, tool_state="changed", tier="high", assurance="none")
+        CALL._replace(tool_pinned=False, tool_state="changed", tier="high", assurance="none")
     )
     assert found == [
         (
@@ -108,7 +110,7 @@ def test_every_remedy_leads_where_it_says_and_is_needed_as_a_whole(
         changed: dict[str, Any] = {}
         for lever in remedy.levers:
             changed |= lever.facts
-        again = redecide(to_request(replace(facts, **changed)), policies)
+        again = redecide(to_request(facts._replace(**changed)), policies)
         assert again.effect is remedy.decision.effect
 
 
@@ -178,9 +180,9 @@ def recorded(facts: CallFacts, name: str = "dec_1") -> Recorded:
 
 
 def test_a_call_counts_once_by_the_question_nobody_had_answered_yet() -> None:
-    asked = replace(SAFE, effect=ToolEffect.DELETE)
+    asked = SAFE._replace(effect=ToolEffect.DELETE)
     newest_first = [
-        recorded(replace(asked, approved=True)),
+        recorded(asked._replace(approved=True)),
         recorded(asked),
         recorded(asked),
         Unusable("x"),
@@ -190,9 +192,51 @@ def test_a_call_counts_once_by_the_question_nobody_had_answered_yet() -> None:
     assert unusable == {"x": 1}
 
 
+def test_the_records_of_a_call_may_come_in_different_portions() -> None:
+    assert SPAN > 2 * LIFETIME  # asked, and answered at the last moment
+    asked = SAFE._replace(effect=ToolEffect.DELETE)
+    later = [
+        replace(recorded(asked._replace(approved=True), "dec_2"), at=AT + timedelta(minutes=20)),
+        replace(recorded(SAFE, "dec_1"), at=AT + timedelta(minutes=9)),
+        replace(recorded(asked, "dec_2"), at=AT + timedelta(minutes=8)),
+    ]
+    older = [replace(recorded(asked, "dec_2"), at=AT), Unusable("x")]
+    oldest = [replace(recorded(SAFE, "dec_0"), at=AT - SPAN - timedelta(minutes=1))]
+    questions = Questions()
+    assert [call.id for call in questions.take(later)] == ["dec_1"]
+    assert questions.take(older) == []
+    assert [(call.id, call.at) for call in questions.take(oldest)] == [
+        ("dec_0", oldest[0].at),
+        ("dec_2", AT),
+    ]
+    assert (questions.rest(), questions.unusable) == ([], {"x": 1})
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_portions_make_no_difference(data: st.DataObject) -> None:
+    asked = SAFE._replace(effect=ToolEffect.DELETE)
+    kinds = st.sampled_from([SAFE, asked, asked._replace(approved=True)])
+    newest_first = [
+        replace(
+            recorded(facts, f"dec_{name}" if facts is not SAFE else f"own_{at}"),
+            at=AT - at * SPAN / 20,
+        )
+        for at, (facts, name) in enumerate(
+            data.draw(st.lists(st.tuples(kinds, st.integers(0, 3)), max_size=20))
+        )
+    ]
+    whole, _ = first_questions(newest_first)
+    questions, found = Questions(), []
+    size = data.draw(st.integers(1, 7))
+    for at in range(0, len(newest_first), size):
+        found += questions.take(newest_first[at : at + size])
+    assert sorted([*found, *questions.rest()], key=str) == sorted(whole, key=str)
+
+
 def test_a_simulation_counts_what_moves_and_shows_examples() -> None:
     calls = [
-        recorded(replace(PAY, amount_minor=amount), f"dec_{amount}") for amount in range(4990, 5010)
+        recorded(PAY._replace(amount_minor=amount), f"dec_{amount}") for amount in range(4990, 5010)
     ]
     stricter = compile_policies(default_source().replace("<= 5000", "<= 4994"))
     tally = simulate(calls, stricter)
@@ -287,6 +331,11 @@ async def test_a_candidate_is_tried_on_what_really_happened(
     few = Rehearsal(world.authorization, world.house.audit, clock.now, most=2)
     cut, reach = await few.simulate(default_source(), last=timedelta(days=7))
     assert (cut.calls, reach.complete, reach.seen) == (2, False, 2)
+    for held in (1, 2, 3, 5):  # in memory at once: it makes no difference to what is counted
+        slow = Rehearsal(world.authorization, world.house.audit, clock.now, held=held)
+        again, reach = await slow.simulate(default_source() + shut, last=timedelta(days=7))
+        assert (again.before, again.after, again.changed) == (tally.before, tally.after, 2)
+        assert (reach.complete, reach.seen) == (True, 5)
     clock.advance(3600)
     late, _ = await rehearsal.simulate(default_source(), last=timedelta(minutes=1))
     assert late.calls == 0

@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,7 +78,7 @@ async def test_nothing_is_permitted_from_a_store_that_was(
     assert service.fault is not None
     for effect in ToolEffect:
         for approved in (False, True):
-            asked = to_request(replace(CALL, effect=effect, approved=approved))
+            asked = to_request(CALL._replace(effect=effect, approved=approved))
             assert service.decide(asked).effect is Effect.DENY
     assert (await service.evaluate("crm", evaluation())).decision.effect is Effect.DENY
 

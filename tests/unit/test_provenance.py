@@ -2,6 +2,7 @@
 
 import base64
 import time
+import unicodedata
 from datetime import UTC, datetime
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from actfor.authorization import Effect, compile_policies
 from actfor.authorization.intent import SinkType, normal
+from actfor.authorization.intent.text import words as words_of
 from actfor.errors import Kind, Refused
 from actfor.gateway.provenance import DecisionPoint, Label, ToolDescription, suggest_overlay
 from actfor.gateway.provenance import index as limits
@@ -431,6 +433,44 @@ def test_memory_is_bounded_and_says_when_it_is_full() -> None:
 @given(st.text(max_size=80))
 def test_normal_forms_are_stable(text: str) -> None:
     assert normal(normal(text)) == normal(text)
+
+
+@given(st.text(st.characters(max_codepoint=127)) | st.text())
+def test_a_text_is_compared_without_what_nobody_sees(text: str) -> None:
+    told = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    seen = [c for c in told if c.isspace() or unicodedata.category(c) not in {"Cf", "Mn", "Cc"}]
+    assert normal(text) == " ".join("".join(seen).casefold().split())
+
+
+def test_lines_of_text_cost_about_what_one_long_line_does() -> None:
+    line = "VGhlIHRlYW0gbWVldGluZyBtaW51dGVzIGFyZSByZWFkeSBhbmQgcGxlYXNlIHNl"
+    whole, lines = line * 3_000, f"{line}\n" * 3_000
+    assert processor_time(lines) < 15 * processor_time(whole)  # it was sixty times as much
+
+
+def processor_time(text: str) -> float:
+    def once() -> float:
+        started = time.thread_time()
+        normal(text)
+        return time.thread_time() - started
+
+    return min(once() for _ in range(9))
+
+
+@given(
+    st.lists(
+        st.sampled_from(sorted({word for phrase in limits._ADDRESSES for word in phrase}))
+        | st.text(),
+        max_size=12,
+    ),
+    st.sampled_from([" ", "", "-", "\n"]),
+)
+def test_a_text_speaks_to_machines_if_its_words_hold_a_phrase(
+    told: list[str], between: str
+) -> None:
+    text = normal(between.join(told))
+    found = frozenset(words_of(text))
+    assert limits.speaks_to_machine(text) == any(phrase <= found for phrase in limits._ADDRESSES)
 
 
 @settings(max_examples=40, deadline=None)

@@ -51,9 +51,9 @@ class Api:
         wanted = {name: value for name, value in query.items() if value is not None}
         return self._json("GET", path, params=wanted)
 
-    def post(self, path: str, body: Any) -> Any:
-        """Send JSON, get JSON (None where the answer has no body)."""
-        return self._json("POST", path, json=body)
+    def post(self, path: str, body: Any, *, patience: float = TIMEOUT) -> Any:
+        """Send JSON, get JSON (None where the answer has no body), within so many seconds."""
+        return self._json("POST", path, json=body, timeout=patience)
 
     def put(self, path: str, body: Any) -> Any:
         """Send JSON to be kept under ``path``."""

@@ -84,7 +84,7 @@ class Case:
 
     def approved(self, approval: Approval) -> Self:
         """The case as it is decided again; its records join those of the question."""
-        return replace(self, trace=approval.trace, facts=replace(self.facts, approved=True))
+        return replace(self, trace=approval.trace, facts=self.facts._replace(approved=True))
 
 
 def _doubt(slot: SlotTrace) -> tuple[int, int]:

@@ -21,6 +21,9 @@ from actfor.store.transaction import Result
 
 logger = logging.getLogger(__name__)
 
+# Pages as they were before a unit, in case it is taken back: people's data has no business in the
+# system's folder of temporary files, which may be full, or not to be written at all.
+_TAKEN_BACK_IN_MEMORY = "PRAGMA temp_store=MEMORY"
 _AT_ONCE = (64, 16, 4, 1)  # rows of one statement; few texts, so that each stays prepared
 
 
@@ -40,6 +43,7 @@ class SqliteWriter(Batched):
         self._lock = _lock(location.path)
         try:
             self._connection = open_writer(location)
+            self._connection.control(_TAKEN_BACK_IN_MEMORY)
             self._ballast = Ballast(location.path, reserve)
         except BaseException:
             os.close(self._lock)
@@ -91,7 +95,12 @@ class SqliteWriter(Batched):
 
     def compact(self, tables: Sequence[str]) -> None:
         """The whole file is written anew: SQLite cannot do that for one table."""
-        self._connection.control("VACUUM")
+        # The new file may be larger than memory; there is nothing of a savepoint to take back now.
+        self._connection.control("PRAGMA temp_store=FILE")
+        try:
+            self._connection.control("VACUUM")
+        finally:
+            self._connection.control(_TAKEN_BACK_IN_MEMORY)
         (busy, _, _) = self._connection.control("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
             raise StorageFailure("a reader kept the write-ahead log from being emptied")

@@ -11,9 +11,8 @@ see ``actfor.authorization.model.foreign``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from actfor.errors import Kind, Refused
@@ -27,6 +26,8 @@ SIGNED_METADATA_TYPE: Final = "authzen-metadata+jwt"
 
 MAX_ID_BYTES: Final = 512
 MAX_NAME_BYTES: Final = 64
+
+_NOTHING: Final[JsonObject] = {}  # a dict, as every parsed object is; nobody writes to a Mapping
 
 STATUS: Mapping[Kind, int] = MappingProxyType(
     {
@@ -44,31 +45,28 @@ STATUS: Mapping[Kind, int] = MappingProxyType(
 """The status of a refused *message*. The outcome of an evaluation is always 200."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entity:
+class Entity(NamedTuple):
     """A subject or a resource (§5.1, §5.2). ``properties`` are the caller's word."""
 
     type: str
     id: str
-    properties: JsonObject = field(default_factory=dict)
+    properties: JsonObject = _NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     """What the subject wants to do (§5.3)."""
 
     name: str
-    properties: JsonObject = field(default_factory=dict)
+    properties: JsonObject = _NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
+class Evaluation(NamedTuple):
     """One access evaluation request (§6.1). All of it is what the caller says."""
 
     subject: Entity
     action: Action
     resource: Entity
-    context: JsonObject = field(default_factory=dict)
+    context: JsonObject = _NOTHING
 
 
 def parse_evaluation(document: JsonValue) -> Evaluation:
@@ -80,12 +78,13 @@ def parse_evaluation(document: JsonValue) -> Evaluation:
     Raises:
         Refused: MALFORMED, naming the member that is missing or wrong.
     """
-    members = _object(document, "the request")
+    if not isinstance(document, Mapping):
+        raise _malformed("the request must be a JSON object")
     return Evaluation(
-        _entity(members, "subject"),
-        _action(members),
-        _entity(members, "resource"),
-        _object(members.get("context", {}), "`context`"),
+        _entity(document, "subject"),
+        _action(document),
+        _entity(document, "resource"),
+        _object(document, "context"),
     )
 
 
@@ -157,42 +156,50 @@ def is_json(content_type: str | None) -> bool:
 
 
 def _entity(members: JsonObject, name: str) -> Entity:
-    entity = _object(_required(members, name, "the request"), f"`{name}`")
+    entity = _required(members, name)
     return Entity(
-        _text(entity, "type", f"`{name}`", MAX_NAME_BYTES),
-        _text(entity, "id", f"`{name}`", MAX_ID_BYTES),
-        _object(entity.get("properties", {}), f"`{name}.properties`"),
+        _text(entity, "type", name, MAX_NAME_BYTES),
+        _text(entity, "id", name, MAX_ID_BYTES),
+        _object(entity, "properties", name),
     )
 
 
 def _action(members: JsonObject) -> Action:
-    action = _object(_required(members, "action", "the request"), "`action`")
+    action = _required(members, "action")
     return Action(
-        _text(action, "name", "`action`", MAX_NAME_BYTES),
-        _object(action.get("properties", {}), "`action.properties`"),
+        _text(action, "name", "action", MAX_NAME_BYTES), _object(action, "properties", "action")
     )
 
 
-def _required(members: JsonObject, name: str, where: str) -> JsonValue:
+def _required(members: JsonObject, name: str) -> JsonObject:
     if name not in members:
-        raise _malformed(f"{where} has no `{name}`")
-    return members[name]
+        raise _malformed(f"the request has no `{name}`")
+    return _object(members, name)
 
 
-def _text(members: JsonObject, name: str, where: str, most: int) -> str:
-    value = _required(members, name, where)
-    if not isinstance(value, str) or not value:
-        raise _malformed(f"`{name}` of {where} must be a string that is not empty")
-    if len(value) * 4 > most and len(value.encode()) > most:
-        raise _malformed(f"`{name}` of {where} is longer than {most} bytes")
-    if not value.isprintable():
-        raise _malformed(f"`{name}` of {where} holds a control or invisible character")
+def _object(members: JsonObject, name: str, of: str = "") -> JsonObject:
+    """A member that is an object; an empty one where it is left out."""
+    value = members.get(name, _NOTHING)
+    if type(value) is not dict and not isinstance(value, Mapping):  # asked quickly, on a hot path
+        raise _malformed(
+            f"`{of}.{name}` must be a JSON object" if of else f"`{name}` must be a JSON object"
+        )
     return value
 
 
-def _object(value: JsonValue, what: str) -> JsonObject:
-    if type(value) is not dict and not isinstance(value, Mapping):  # asked quickly, on a hot path
-        raise _malformed(f"{what} must be a JSON object")
+def _text(members: JsonObject, name: str, of: str, most: int) -> str:
+    value = members.get(name)
+    # What is short enough in any spelling is usual, and quickly told.
+    if type(value) is str and 0 < len(value) * 4 <= most and value.isprintable():
+        return value
+    if name not in members:
+        raise _malformed(f"`{of}` has no `{name}`")
+    if not isinstance(value, str) or not value:
+        raise _malformed(f"`{name}` of `{of}` must be a string that is not empty")
+    if len(value.encode()) > most:
+        raise _malformed(f"`{name}` of `{of}` is longer than {most} bytes")
+    if not value.isprintable():
+        raise _malformed(f"`{name}` of `{of}` holds a control or invisible character")
     return value
 
 

@@ -20,7 +20,9 @@ MAX_TEXT: Final = 65_536
 _TRIES: Final = 64
 _TOKEN: Final = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9][a-z0-9])(?=[A-Z])")
-_ASCII: Final = re.compile(r"[\x20-\x7e]*")
+_CONTROLS: Final = {
+    code: None for code in range(128) if not chr(code).isprintable() and not chr(code).isspace()
+}
 # Characters drawn alike. Unicode UTS 39 lists them all; these are the ones that pass for letters
 # and digits of names, accounts and domains: Cyrillic, Greek, then digits and strokes.
 _ALIKE: Final = str.maketrans(
@@ -44,12 +46,18 @@ _PAIRS: Final = (("rn", "m"), ("vv", "w"), ("cl", "d"))
 
 def normal(text: str) -> str:
     """Compatibility form, case folded, invisible characters gone, white space single."""
-    if not _ASCII.fullmatch(text):
+    if text.isascii():
+        text = text.translate(_CONTROLS)
+    else:
         text = unicodedata.normalize("NFKC", text)
-        text = "".join(
-            c for c in text if c.isspace() or unicodedata.category(c) not in {"Cf", "Mn", "Cc"}
-        )
+        # Few characters are different ones, so each of those is looked up once.
+        if hidden := {ord(c): None for c in set(text) if _is_invisible(c)}:
+            text = text.translate(hidden)
     return " ".join(text.casefold().split())
+
+
+def _is_invisible(c: str) -> bool:
+    return not c.isspace() and unicodedata.category(c) in {"Cf", "Mn", "Cc"}
 
 
 def skeleton(text: str) -> str:
@@ -65,7 +73,7 @@ def mixes_scripts(text: str) -> bool:
     """Whether one word has Latin letters beside Cyrillic or Greek ones: UTS 39, 5.1, as far as it
     concerns the scripts that are drawn alike. Nobody writes so but to pass for somebody else.
     """
-    if _ASCII.fullmatch(text):
+    if text.isascii():
         return False
     for token in text.split():
         scripts = {unicodedata.name(c, "").partition(" ")[0] for c in token if c.isalpha()}

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
+from itertools import islice
 from typing import Final
 
 from actfor.authorization.intent.text import normal, words
@@ -54,7 +55,7 @@ TARGET: Final = HARD | {SinkType.PATH, SinkType.NAME}
 _EMAIL: Final = re.compile(r"[a-z0-9._%+'\-]{1,64}@[a-z0-9\-]{1,63}(?:\.[a-z0-9\-]{1,63}){1,8}")
 _HOST: Final = re.compile(r"[a-z0-9_\-]{1,63}(?:\.[a-z0-9_\-]{1,63}){0,8}\.[a-z]{2,12}")
 _IBAN: Final = re.compile(r"[a-z]{2}[0-9]{2}[a-z0-9]{8,30}")
-_IBAN_HEAD: Final = re.compile(r"[a-z]{2}[0-9]{2}")
+_IBAN_HEAD: Final = re.compile(r"(?<=[a-z]{2})[0-9]{2}")  # by its digits: there are few in a text
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{1,9})?")
 _GROUPED: Final = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3}){1,5}(?:\.[0-9]{1,9})?")
 _IDENTIFIER: Final = re.compile(r"[a-z]{1,8}[-_#][0-9]{1,12}")
@@ -98,7 +99,7 @@ def typed(text: str) -> Iterator[Value]:
         if len(seen) >= _MOST:
             return
     ibans = _spaced_iban(tokens) if _IBAN_HEAD.search(folded) else ()
-    dates = _spoken_dates(tokens) if _MONTH.search(folded) else ()
+    dates = _spoken_dates(tokens) if any(map(folded.__contains__, _MONTHS)) else ()
     for value in (*ibans, *dates):
         if value not in seen:
             seen.add(value)
@@ -156,23 +157,29 @@ _MONTHS: Final = {
 }
 
 
-_MONTH: Final = re.compile("|".join(_MONTHS))
-
-
 def _spoken_dates(told: list[str]) -> Iterator[Value]:
     """Dates with a month's name: `May 1st, 2024`, `from the 1st to the 5th of May 2024`."""
-    tokens = [token.strip(_EDGE).rstrip(".") for token in told]
-    months = [
-        (at, _MONTHS[token[:3]])
-        for at, token in enumerate(tokens)
-        if token[:3] in _MONTHS and token.isalpha() and len(token) <= 9
-    ]
-    for at, month in months[:_MOST_DATES]:
-        near = tokens[max(0, at - 6) : at + 3]
-        year = next((t for t in tokens[at + 1 : at + 4] if len(t) == 4 and t.isdigit()), "")
-        for day in (_day(other) for other in near):
+    months = islice(_months(told), _MOST_DATES)
+    for at, month in months:
+        near = [_bare(token) for token in told[max(0, at - 6) : at + 4]]
+        here = len(near) - len(told[at : at + 4])
+        year = next((t for t in near[here + 1 :] if len(t) == 4 and t.isdigit()), "")
+        for day in (_day(other) for other in near[: here + 3]):
             if day:
                 yield Value(SinkType.DATE, f"{year}-{month:02d}-{day:02d}")
+
+
+def _months(told: list[str]) -> Iterator[tuple[int, int]]:
+    """Where a month is named, and which."""
+    for at, token in enumerate(told):
+        if token.lstrip(_EDGE)[:3] in _MONTHS:
+            bare = _bare(token)
+            if bare.isalpha() and len(bare) <= 9:
+                yield at, _MONTHS[bare[:3]]
+
+
+def _bare(token: str) -> str:
+    return token.strip(_EDGE).rstrip(".")
 
 
 def _day(token: str) -> int:

@@ -10,7 +10,7 @@ Nothing here grants anything: it asks the same pure question about facts that ar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -254,7 +254,7 @@ _FLAGS: tuple[tuple[Fact, Lever], ...] = (
         ),
     ),
 )
-_FIELDS = frozenset(field.name for field in fields(CallFacts))
+_FIELDS = frozenset(CallFacts._fields)
 
 
 def _changed(request: Request, facts: CallFacts, levers: Iterable[Lever]) -> Request:
@@ -262,7 +262,7 @@ def _changed(request: Request, facts: CallFacts, levers: Iterable[Lever]) -> Req
     changes: dict[str, Any] = {}  # Any: values of CallFacts' fields, each by its name
     for lever in levers:
         changes |= lever.facts
-    before, after = to_request(facts).context, to_request(replace(facts, **changes)).context
+    before, after = to_request(facts).context, to_request(facts._replace(**changes)).context
     context = dict(request.context)
     for name in before.keys() | after.keys():
         if before.get(name) != after.get(name):

@@ -9,8 +9,7 @@ budgets. Those names in its ``context`` are dropped, listed in the answer and in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
-from operator import attrgetter
+from dataclasses import replace
 
 from actfor.authorization.model.decision import Decision, Effect
 from actfor.authorization.model.facts import CallFacts, ToolEffect
@@ -23,15 +22,11 @@ from actfor.wire.canonical import JsonObject
 REPORTED = ("amount_minor", "amount_currency")
 """The facts taken from a PEP's ``context``; all others of the schema are the server's."""
 
-_BOUND = (
-    "agent", "server", "tool", "effect", "approved", "via", "pep", "amount_minor", "amount_currency"
+BOUND = (
+    "agent", "tool", "effect", "server", "approved", "via", "pep", "amount_minor", "amount_currency"
 )  # fmt: skip
-"""The facts that the question and its asker set, in the order of `facts_for`."""
-_KEPT = tuple(field.name for field in fields(CallFacts) if field.name not in _BOUND)
-_kept = attrgetter(*_KEPT)
-# What gives a field of new facts its value; they are frozen from then on.
-_GIVE_BOUND = tuple(getattr(CallFacts, name).__set__ for name in _BOUND)
-_GIVE_KEPT = tuple(getattr(CallFacts, name).__set__ for name in _KEPT)
+"""The facts that the question and its asker set: the first ones of ``CallFacts``, in its order."""
+assert CallFacts._fields[: len(BOUND)] == BOUND  # noqa: S101 - `facts_for` rests on it
 
 _EFFECTS = frozenset(ToolEffect)
 
@@ -81,15 +76,10 @@ def facts_for(pep: str, evaluation: Evaluation, gathered: CallFacts) -> CallFact
         raise Refused(Kind.MALFORMED, "`context.amount_minor` must be an integer of minor units")
     if currency is not None and not isinstance(currency, str):
         raise Refused(Kind.MALFORMED, "`context.amount_currency` must be a string")
-    # `replace`, by hand: it looks at each of some fifty fields in Python, on a hot path.
-    facts: CallFacts = object.__new__(CallFacts)
-    for give, value in zip(_GIVE_KEPT, _kept(gathered), strict=True):
-        give(facts, value)
-    effect = ToolEffect(evaluation.action.name)
-    bound = (evaluation.subject.id, server, tool, effect, False, "authzen", pep, amount, currency)
-    for give, value in zip(_GIVE_BOUND, bound, strict=True):
-        give(facts, value)
-    return facts
+    # In the order of BOUND; `_replace` by names takes three times as long, on a hot path.
+    effect, approved, via = ToolEffect(evaluation.action.name), False, "authzen"
+    bound = (evaluation.subject.id, tool, effect, server, approved, via, pep, amount, currency)
+    return CallFacts._make((*bound, *gathered[len(BOUND) :]))
 
 
 def obliged(
@@ -100,6 +90,8 @@ def obliged(
     A permit with one that it cannot do is a denial: it would have to deny anyway, and this way the
     answer and the log say so.
     """
+    if not obligations:  # as a rule
+        return decision
     lacking = missing(obligations, supported_by(evaluation.context))
     if not decision.permitted or not lacking:
         return decision

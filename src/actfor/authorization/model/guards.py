@@ -65,11 +65,21 @@ class Present:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """``context.a < 5``, ``context.a > context.b``: names or numbers, each certain to be there."""
+    """``context.a < 5``, ``context.a > context.b``: names or numbers, each certain to be there.
+
+    At least one of them is a name.
+    """
 
     left: str | int
     order: str
     right: str | int
+
+    @property
+    def name(self) -> str:
+        """One of the facts without which the order does not hold."""
+        name = self.left if isinstance(self.left, str) else self.right
+        assert isinstance(name, str)  # noqa: S101 - `_comparison` makes no other
+        return name
 
     def test(self, context: Context) -> bool:
         """Whether the order holds; False while a fact is absent, where nobody asks."""
@@ -160,7 +170,9 @@ def _comparison(atom: Node, certain: Mapping[str, type]) -> Test | None:
     if order is None:
         return None
     left, right = (_number(atom[order][side], certain) for side in ("left", "right"))
-    return None if left is None or right is None else Compared(left, order, right)
+    if left is None or right is None or (isinstance(left, int) and isinstance(right, int)):
+        return None
+    return Compared(left, order, right)
 
 
 def _number(node: Node, certain: Mapping[str, type]) -> str | int | None:

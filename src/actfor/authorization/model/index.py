@@ -59,6 +59,12 @@ class Leaf:
     hierarchy: bool
     """Whether one of them asks if something is ``in`` something."""
 
+    def asks_the_same(self, other: Leaf, changed: str) -> bool:
+        """Whether Cedar would be asked about the same policies, which do not read one fact."""
+        if self.names != other.names:
+            return False
+        return self.reads is not None and changed not in self.reads
+
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
@@ -172,7 +178,8 @@ def _key(guards: Iterable[Guard]) -> Callable[[Context], object]:
     named = tuple(texts.items())
     # A flag's value says also whether it is there.
     present = sorted({test.name for test in tests if isinstance(test, Present)} - set(flags))
-    compared = tuple(test.test for test in tests if isinstance(test, Compared))
+    # Most facts that are compared are often absent: then there is nothing to compare.
+    compared = tuple((test.name, test.test) for test in tests if isinstance(test, Compared))
 
     def key(context: Context) -> object:
         get = context.get
@@ -180,7 +187,7 @@ def _key(guards: Iterable[Guard]) -> Callable[[Context], object]:
             tuple(map(get, flags)),
             tuple([value if (value := get(name)) in among else None for name, among in named]),
             tuple(map(context.__contains__, present)),
-            tuple([test(context) for test in compared]),
+            tuple([name in context and test(context) for name, test in compared]),
         )
 
     return key

@@ -86,20 +86,25 @@ class PolicySet:
 
         STEP_UP means: denied now, and approval alone would change that. It is
         found by asking the same policies a second time with the approval granted,
-        so authors write ``when { context.approved }`` and nothing else.
+        so authors write ``when { context.approved }`` and nothing else. Cedar itself is asked a
+        second time only where one of the policies left to it looks at the approval.
         """
         if (fault := self.schema.fault(request)) is not None:
             return self._failed((fault,))
         scope = self._index.scope(request)
-        allowed, policies, errors = self._ask(scope, request, request.context)
+        leaf = scope.leaf(request.context)
+        told = _cedar(leaf, request, request.context)
+        allowed, policies, errors = _joined(leaf, told)
         if errors:
             return self._failed(errors)
         if allowed:
             return self._decision(Effect.PERMIT, policies, request)
         if not request.context.get("approved", True) and _may_change(policies, scope):
-            would, unlocked, errors = self._ask(
-                scope, request, {**request.context, "approved": True}
-            )
+            granted = {**request.context, "approved": True}
+            then = scope.leaf(granted)
+            if not then.asks_the_same(leaf, "approved"):
+                told = _cedar(then, request, granted)
+            would, unlocked, errors = _joined(then, told)
             if would and not errors:
                 return self._decision(Effect.STEP_UP, policies or unlocked, request)
         return self._decision(Effect.DENY, policies, request)
@@ -111,21 +116,6 @@ class PolicySet:
             return Explanation(decision, ())
         matching = self._index.scope(request).entries
         return Explanation(decision, tuple(self._alone(e.policy, request) for e in matching))
-
-    def _ask(self, scope: Scope, request: Request, context: Mapping[str, Fact]) -> Answer:
-        leaf = scope.leaf(context)
-        permits, forbids = leaf.permits, leaf.forbids
-        if leaf.handle is not None:
-            read = context
-            if leaf.reads is not None:
-                read = {name: context[name] for name in leaf.reads if name in context}
-            allowed, named, errors = ask(leaf.handle, request, read, hierarchy=leaf.hierarchy)
-            if errors:
-                return False, (), tuple([_named(error, leaf) for error in errors])
-            # Of an answer's policies all permit, or all forbid (Cedar names what determined it).
-            permits, forbids = (permits + named, forbids) if allowed else (permits, forbids + named)
-        # As Cedar joins them: a satisfied forbid denies; else a satisfied permit allows.
-        return (False, forbids, ()) if forbids else (bool(permits), permits, ())
 
     def _alone(self, policy: Policy, request: Request) -> PolicyAnswer:
         leaf = self._index.only(policy)
@@ -152,6 +142,29 @@ class PolicySet:
             return reason
         # One pass: a fact's value that looks like a placeholder is not replaced again.
         return _PLACEHOLDER.sub(lambda name: _quoted(request.context.get(name[1])), reason)
+
+
+def _cedar(leaf: Leaf, request: Request, context: Mapping[str, Fact]) -> Answer:
+    """What Cedar says of the policies that are left to it."""
+    if leaf.handle is None:
+        return False, (), ()
+    read = context
+    if leaf.reads is not None:
+        read = {name: context[name] for name in leaf.reads if name in context}
+    allowed, named, errors = ask(leaf.handle, request, read, hierarchy=leaf.hierarchy)
+    return allowed, named, tuple([_named(error, leaf) for error in errors])
+
+
+def _joined(leaf: Leaf, told: Answer) -> Answer:
+    """All policies of a leaf together: the decided ones, and what Cedar told of the rest."""
+    allowed, named, errors = told
+    if errors:
+        return False, (), errors
+    # Of an answer's policies all permit, or all forbid (Cedar names what determined it).
+    permits = leaf.permits + named if allowed else leaf.permits
+    forbids = leaf.forbids if allowed else leaf.forbids + named
+    # As Cedar joins them: a satisfied forbid denies; else a satisfied permit allows.
+    return (False, forbids, ()) if forbids else (bool(permits), permits, ())
 
 
 def version_of(source: str, schema: str) -> str:

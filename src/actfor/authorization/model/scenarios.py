@@ -18,9 +18,9 @@ Facts that a table does not mention have the defaults of ``CallFacts``, which de
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from actfor.authorization.model.decision import Decision, Effect
 from actfor.authorization.model.facts import CallFacts, ToolEffect, to_request
@@ -28,7 +28,7 @@ from actfor.authorization.model.policyset import PolicySet
 from actfor.authorization.model.recorded import redecide
 from actfor.errors import Kind, Refused
 
-_FACTS = frozenset(field.name for field in fields(CallFacts))
+_FACTS = frozenset(CallFacts._fields)
 _NEEDED = ("agent", "server", "tool", "effect")
 _TABLE = frozenset({"about", "facts", "scenarios"})
 _ROW = frozenset({"it", "facts", "decision", "policies", "reason"})
@@ -134,13 +134,11 @@ def _facts(members: Mapping[str, Any], where: str) -> CallFacts:
 
 def _plain_types() -> Mapping[str, tuple[type, ...]]:
     """The types each fact may have, from the annotations of CallFacts (``str | None``)."""
-    known = {"bool": bool, "int": int, "str": str, "ToolEffect": str}
+    plain = {bool: bool, int: int, str: str, ToolEffect: str}
     return MappingProxyType(
         {
-            field.name: tuple(
-                known[part.strip()] for part in str(field.type).split("|") if part.strip() in known
-            )
-            for field in fields(CallFacts)
+            name: tuple(plain[kind] for kind in get_args(hint) or (hint,) if kind in plain)
+            for name, hint in get_type_hints(CallFacts).items()
         }
     )
 

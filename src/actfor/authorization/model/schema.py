@@ -21,7 +21,6 @@ _FACTS = re.compile(r"type\s+Facts\s*=\s*\{(?P<body>[^{}]*)\}\s*;")
 _FACT = re.compile(r"(?P<name>\w+)(?P<optional>\??)\s*:\s*(?P<type>\w+)")
 _ACTION = re.compile(r"action\s+(?P<names>[\w\s,]+?)\s+appliesTo")
 _LONG = 2**63
-_NONE = type(None)
 _MOST_GOOD = 4096
 
 
@@ -39,9 +38,8 @@ class RequestSchema:
     facts: frozenset[str]
     """The names of all of them."""
     handle: cedarpy.Schema = field(compare=False, repr=False)
-    _names: tuple[str, ...] = field(compare=False, repr=False)
-    # Types of the facts of requests without a fault, and which of them are numbers: a memo.
-    _good: dict[tuple[type, ...], tuple[str, ...]] = field(compare=False, repr=False)
+    # Names and types of the facts of requests without a fault, and which are numbers: a memo.
+    _good: dict[tuple[object, ...], tuple[str, ...]] = field(compare=False, repr=False)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -64,23 +62,23 @@ class RequestSchema:
         names = frozenset(name.strip() for group in actions for name in group.split(","))
         facts = frozenset(required) | frozenset(optional)
         handle = cedarpy.Schema.from_str(text)
-        return cls(text, names, required, optional, facts, handle, (*required, *optional), {})
+        return cls(text, names, required, optional, facts, handle, {})
 
     def fault(self, request: Request) -> str | None:
         """Why the request is not of this shape, or None."""
         if request.action not in self.actions:
             return f"action `{request.action}` is not in the schema"
         context = request.context
-        types = tuple(map(type, map(context.get, self._names)))
-        numbers = self._good.get(types)
-        if numbers is None or len(types) - types.count(_NONE) != len(context):
-            return self._fault(context, types)
+        shape = (*context, *map(type, context.values()))
+        numbers = self._good.get(shape)
+        if numbers is None:
+            return self._fault(context, shape)
         for name in numbers:
             if not -_LONG <= context[name] < _LONG:  # type: ignore[operator] # a number, by its type
-                return self._fault(context, types)
+                return self._fault(context, shape)
         return None
 
-    def _fault(self, context: Mapping[str, Fact], types: tuple[type, ...]) -> str | None:
+    def _fault(self, context: Mapping[str, Fact], shape: tuple[object, ...]) -> str | None:
         """The same, slowly, fact by fact."""
         for name, kind in self.required.items():
             # `type(…) is`: True is an int to Python, and a Bool is never a Long to Cedar.
@@ -93,9 +91,7 @@ class RequestSchema:
                 return f"fact `{name}` is unknown or has the wrong type"
         if len(self._good) >= _MOST_GOOD:
             self._good.clear()
-        self._good[types] = tuple(
-            name for name, kind in zip(self._names, types, strict=True) if kind is int
-        )
+        self._good[shape] = tuple(name for name, value in context.items() if type(value) is int)
         return None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from actfor.authorization.model.decision import Decision, Effect
 from actfor.authorization.model.policyset import PolicySet
@@ -17,6 +17,9 @@ from actfor.authorization.model.recorded import Recorded, Unusable, adapted, red
 
 EXAMPLES = 5
 """Differing calls shown for each kind of difference."""
+
+SPAN = timedelta(hours=1)
+"""The records of one call are closer together: a question to a person lives for minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,27 +68,61 @@ class Simulation:
         return sum(move.count for move in self.moves.values())
 
 
+class Questions:
+    """One record for each call, out of records that come in portions, newest first.
+
+    Only a call that a person was asked about has several. It is kept until no older record of it
+    can come, so what is held is a portion and such calls of one ``SPAN``.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[str, Recorded] = {}
+        self.unusable: Counter[str] = Counter()
+        """Why records could not be used."""
+
+    def take(self, records: Iterable[Recorded | Unusable]) -> list[Recorded]:
+        """The calls that are certain with this portion."""
+        certain: list[Recorded] = []
+        back_to: datetime | None = None
+        for record in records:
+            if isinstance(record, Unusable):
+                self.unusable[record.why] += 1
+                continue
+            back_to = record.at
+            approved = bool(record.request.context.get("approved"))
+            if record.effect is not Effect.STEP_UP and not approved:
+                certain.append(record)
+            elif record.id not in self._open or not approved:
+                self._open[record.id] = record
+        if back_to is not None:
+            over = [id_ for id_, call in self._open.items() if call.at - back_to > SPAN]
+            certain += map(self._open.pop, over)
+        return certain
+
+    def rest(self) -> list[Recorded]:
+        """The calls that are left once there are no older records."""
+        left, self._open = list(self._open.values()), {}
+        return left
+
+
 def first_questions(records: Iterable[Recorded | Unusable]) -> tuple[list[Recorded], Counter[str]]:
     """One record for each call, given newest first; and why others could not be used."""
-    calls: dict[str, Recorded] = {}
-    unusable: Counter[str] = Counter()
-    for record in records:
-        if isinstance(record, Unusable):
-            unusable[record.why] += 1
-        elif record.id not in calls or not record.request.context.get("approved"):
-            calls[record.id] = record
-    return list(calls.values()), unusable
+    questions = Questions()
+    return [*questions.take(records), *questions.rest()], questions.unusable
 
 
 def simulate(
-    calls: Iterable[Recorded], candidate: PolicySet, baseline: Mapping[str, Decision] | None = None
+    calls: Iterable[Recorded],
+    candidate: PolicySet,
+    baseline: Mapping[str, Decision] | None = None,
+    tally: Simulation | None = None,
 ) -> Simulation:
     """Decide each call by the candidate and compare with what was decided.
 
     ``baseline`` gives other decisions to compare with, by the call's id: those of the set in
-    force, where the records are of older ones.
+    force, where the records are of older ones. ``tally`` is what is added to.
     """
-    tally = Simulation(candidate.version)
+    tally = tally or Simulation(candidate.version)
     for call in calls:
         request = adapted(call.request, candidate.schema)
         decision = redecide(request, candidate)

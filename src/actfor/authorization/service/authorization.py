@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from actfor.audit import AuditLog, Event, EventType
 from actfor.authorization.model import (
@@ -120,8 +120,7 @@ Look = Callable[[str, Evaluation], Awaitable[Looked | None]]
 """Look a question up; None if it names no mandate. Raises Refused to deny it with a reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What a foreign PEP is told: a decision that is already in the log under ``id``."""
 
     id: str
@@ -252,7 +251,7 @@ class AuthorizationService:
                 template = looked.template
                 found = await looked.approval(decision.version)
                 if isinstance(found, Approved):
-                    approved, request = found, to_request(replace(facts, approved=True))
+                    approved, request = found, to_request(facts._replace(approved=True))
                     version, decision = decision.version, self._judge(request, None)
                     if decision.version != version:
                         continue  # the person approved under other policies
@@ -301,7 +300,7 @@ class AuthorizationService:
         why: Refused,
     ) -> Answer:
         decision = replace(answer.decision, effect=Effect.DENY, reasons=(why.detail,))
-        denied = replace(answer, decision=decision, obligations=())
+        denied = answer._replace(decision=decision, obligations=())
         event = _event(pep, evaluation, request, denied, named, refused=True)
         await self._database.write(partial(self._record, answer=denied, event=event))
         return denied

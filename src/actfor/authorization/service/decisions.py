@@ -9,10 +9,12 @@ from actfor.audit import AuditLog, EventType, LoggedEvent
 from actfor.authorization.model.recorded import Reach
 
 MAX_RECORDS = 50_000
-"""Decisions one rehearsal is about, the newest: all of them are held in memory at once."""
+"""Decisions that are looked at together, the newest: all of them are held in memory at once."""
 
 _READ_FOR_EACH = 10
-"""So many entries are read, at most, for each that may be kept: a mandate's among its agent's."""
+"""So many entries are read for each that may be kept, a mandate's among its agent's …"""
+_MOST_READ = MAX_RECORDS * _READ_FOR_EACH
+"""… but not many more than these."""
 
 _PAGE = 500
 
@@ -37,6 +39,7 @@ class Decisions:
         self._agent = agent
         self._mandate = mandate
         self._most = most
+        self._most_read = max(most, min(most * _READ_FOR_EACH, _MOST_READ))
         self._since = since
         self._until = until
         self.reach = Reach(0, since)
@@ -46,7 +49,7 @@ class Decisions:
         back_to: datetime | None = None
         async for event in self._from_the_log():
             wanted = self._wants(event)
-            if read >= self._most * _READ_FOR_EACH or (wanted and seen >= self._most):
+            if read >= self._most_read or (wanted and seen >= self._most):
                 self.reach = Reach(seen, back_to or event.at, complete=False)
                 return
             read += 1

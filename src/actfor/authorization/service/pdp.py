@@ -168,7 +168,10 @@ class Pdp:
         return [] if population is None else sorted(set(await population()))
 
     def _domain(self, evaluation: Evaluation) -> Domain | None:
-        return next((d for d in self._options.domains if d.asks_about(evaluation)), None)
+        for domain in self._options.domains:
+            if domain.asks_about(evaluation):
+                return domain
+        return None
 
 
 def _event(pep: str, domain: Domain, evaluation: Evaluation, answer: Answer) -> Event:

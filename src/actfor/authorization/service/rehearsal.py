@@ -7,7 +7,7 @@ nothing it finds has an effect.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,10 +15,14 @@ from actfor.audit import AuditLog, EventType, LoggedEvent
 from actfor.authorization.model import Decision, Explanation, PolicySet, Request
 from actfor.authorization.model.counterfactual import Remedy, remedies
 from actfor.authorization.model.recorded import Reach, Recorded, Unusable, adapted, read, redecide
-from actfor.authorization.model.simulation import Simulation, first_questions, simulate
+from actfor.authorization.model.simulation import Questions, Simulation, simulate
 from actfor.authorization.service.authorization import AuthorizationService
-from actfor.authorization.service.decisions import MAX_RECORDS, Decisions
+from actfor.authorization.service.decisions import Decisions
 from actfor.errors import Kind, Refused
+
+MAX_SIMULATED = 1_000_000
+"""Decisions one simulation is about, the newest: a bound on time, for few are in memory at once."""
+_HELD = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +50,17 @@ class Rehearsal:
         audit: AuditLog,
         clock: Callable[[], datetime],
         *,
-        most: int = MAX_RECORDS,
+        most: int = MAX_SIMULATED,
+        held: int = _HELD,
     ) -> None:
-        """``most`` is how many decisions one simulation is about, the newest."""
+        """``most`` is how many decisions one simulation is about, the newest; ``held`` how many of
+        them are in memory at once.
+        """
         self._authorization = authorization
         self._audit = audit
         self._clock = clock
         self._most = most
+        self._held = held
 
     # -- explain ----------------------------------------------------------------------------
 
@@ -107,10 +115,23 @@ class Rehearsal:
         candidate = await self._authorization.compile(source)
         since = self._clock() - last
         asked = Decisions(self._audit, since, agent=agent, mandate=mandate, most=self._most)
-        found = [record_of(event) async for event in asked]
         in_force = self._in_force() if against_now else None
-        tally = await asyncio.to_thread(_simulated, found, candidate, in_force)
+        questions, tally = Questions(), Simulation(candidate.version)
+        async for portion in self._portions(asked):
+            calls = questions.take(portion)
+            await asyncio.to_thread(_simulate, calls, candidate, in_force, tally)
+        await asyncio.to_thread(_simulate, questions.rest(), candidate, in_force, tally)
+        tally.unusable = questions.unusable
         return tally, asked.reach
+
+    async def _portions(self, asked: Decisions) -> AsyncIterator[list[Recorded | Unusable]]:
+        portion: list[Recorded | Unusable] = []
+        async for event in asked:
+            portion.append(record_of(event))
+            if len(portion) == self._held:
+                yield portion
+                portion = []
+        yield portion
 
     async def _told(self, record: Recorded) -> Account:
         policies = await self._authorization.set_of(record.version)
@@ -148,18 +169,15 @@ def _agrees(decision: Decision, record: Recorded) -> bool:
     return decision.effect is record.effect and named == list(record.policies)
 
 
-def _simulated(
-    found: list[Recorded | Unusable], candidate: PolicySet, in_force: PolicySet | None
-) -> Simulation:
-    calls, unusable = first_questions(found)
+def _simulate(
+    calls: list[Recorded], candidate: PolicySet, in_force: PolicySet | None, tally: Simulation
+) -> None:
     baseline = None
     if in_force is not None:
         baseline = {
             call.id: redecide(adapted(call.request, in_force.schema), in_force) for call in calls
         }
-    tally = simulate(calls, candidate, baseline)
-    tally.unusable = unusable
-    return tally
+    simulate(calls, candidate, baseline, tally)
 
 
 def _distinct(records: list[Recorded]) -> list[Recorded]:

@@ -15,6 +15,9 @@ from actfor.errors import Kind, Refused
 
 LastOption = Annotated[str, typer.Option("--last", help="How far back: 30m, 24h, 7d, 4w.")]
 
+_PATIENCE = 1800.0
+"""Seconds: a simulation may be about a million decisions."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
@@ -67,7 +70,7 @@ def simulate(
         "mandate": mandate,
         "against": against,
     }
-    found = api().post("/v1/policies/simulate", body)
+    found = api().post("/v1/policies/simulate", body, patience=_PATIENCE)
     emit(found, as_json=as_json, text="\n".join(tallied(found)))
 
 

@@ -58,6 +58,17 @@ _ADDRESSES: Final = tuple(
 )
 
 
+def _by_longest(phrases: Iterable[frozenset[str]]) -> Mapping[str, tuple[frozenset[str], ...]]:
+    """The phrases by their longest words: few searches tell that a long text holds none of them."""
+    found: dict[str, list[frozenset[str]]] = {}
+    for phrase in phrases:
+        found.setdefault(max(sorted(phrase), key=len), []).append(phrase)
+    return {word: tuple(held) for word, held in found.items()}
+
+
+_BY_LONGEST: Final = _by_longest(_ADDRESSES)
+
+
 @dataclass(eq=False, slots=True)
 class Item:
     """One record of one result: a mail, a file, a page, a row. Its fields share author and name."""
@@ -556,7 +567,13 @@ def speaks(entry: Entry) -> bool:
 @lru_cache(maxsize=4_096)
 def speaks_to_machine(text: str) -> bool:
     """Whether a text addresses whoever processes it, with instructions of its own."""
-    near = [phrase for phrase in _ADDRESSES if all(word in text for word in phrase)]
+    near = [
+        phrase
+        for longest, phrases in _BY_LONGEST.items()
+        if longest in text
+        for phrase in phrases
+        if all(word in text for word in phrase)
+    ]
     if not near:
         return False
     found = frozenset(words(text))

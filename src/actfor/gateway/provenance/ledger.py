@@ -47,14 +47,14 @@ from actfor.gateway.provenance.trace import (
     within_command,
 )
 from actfor.gateway.sql import written_in
-from actfor.wire.canonical import JsonObject, JsonValue, digest
+from actfor.wire.canonical import JsonObject, JsonValue, canonical, digest, digest_bytes
 from actfor.wire.rar import Origin as Seen
 from actfor.wire.rar import Origins
 
 _DOCUMENTS: Final = frozenset({SinkType.PATH, SinkType.URL, SinkType.RECIPIENT})
 """What names one document or one writer, as opposed to a place where many write."""
 _MOST_CALLS: Final = 10_000
-_KEPT: Final = 4_096  # characters; a source is not told by longer arguments
+_KEPT: Final = 4_096  # bytes of canonical JSON; a source is not told by longer arguments
 _SENTENCE: Final = 16  # characters; shorter texts ask for nothing
 _STRANGERS: Final = frozenset({Label.ATTESTED, Label.UNTRUSTED})
 _FREE: Final = frozenset({SinkType.TEXT, SinkType.OTHER, SinkType.DATE, SinkType.AMOUNT})
@@ -68,6 +68,17 @@ class Traced:
 
     facts: Mapping[str, Fact]
     slots: tuple[SlotTrace, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    """What was asked and answered, told by their digests: each is worked out once."""
+
+    arguments: str
+    size: int
+    """Bytes of the arguments in canonical form."""
+    result: str | None
+    """None where it has no canonical form, so that it cannot be compared."""
 
 
 class Ledger:
@@ -229,10 +240,16 @@ class Ledger:
         *,
         approved: bool = False,
     ) -> None:
-        """The call was made and this came back."""
-        again = self._told_again(tool, arguments, result) if not approved else None
+        """The call was made and this came back.
+
+        Raises:
+            Refused: MALFORMED if the arguments have no canonical form; the enforcer asked before.
+        """
+        asked = canonical(arguments)
+        exchange = _Exchange(digest_bytes(asked), len(asked), _digest(result))
+        again = self._told_again(tool, exchange) if not approved else None
         if again is not None and again in self._lately:
-            self._note_made(tool, arguments, result)
+            self._note_made(tool, arguments, exchange, result)
             return
         made = list(slots(arguments, tool.sinks))[:MAX_SLOTS]
         if approved:
@@ -243,7 +260,7 @@ class Ledger:
         keyed = any(_names_document(tool, one) for one in traced)
         bidden = any(_bids(one) for one in traced)
         echoes = {normal(one.value): one.label for one in traced if one.label > Label.TRUSTED}
-        if self._is_news(tool, arguments, result, traced):
+        if self._is_news(tool, exchange, traced):
             read = read_result(
                 result,
                 tool.results,
@@ -251,7 +268,7 @@ class Ledger:
                 confirms=tool.reading.effect is not ToolEffect.READ,
             )
             self.index.add(
-                self._numbered(tool, arguments),
+                self._numbered(tool, arguments, exchange),
                 tool.name,
                 read.fields,
                 keyed=keyed,
@@ -264,43 +281,35 @@ class Ledger:
             if len(self._lately) >= _MOST_CALLS:
                 self._lately.clear()
             self._lately.add((*again[:-1], len(self.index.items)))
-        self._note_made(tool, arguments, result)
+        self._note_made(tool, arguments, exchange, result)
 
-    def _told_again(
-        self, tool: KnownTool, arguments: JsonObject, result: JsonValue | str
-    ) -> tuple[object, ...] | None:
+    def _told_again(self, tool: KnownTool, exchange: _Exchange) -> tuple[object, ...] | None:
         """What tells that nothing was learned since the same call told the same; None: no telling.
 
         Nothing but the words and what was read decides how a result is labelled.
         """
-        try:
-            said = digest(arguments), digest(result)
-        except Refused:
+        if exchange.result is None:
             return None
+        said = exchange.arguments, exchange.result
         return tool.name, *said, self.index.version, self.index.full, len(self.index.items)
 
-    def _note_made(self, tool: KnownTool, arguments: JsonObject, result: JsonValue | str) -> None:
+    def _note_made(
+        self, tool: KnownTool, arguments: JsonObject, exchange: _Exchange, result: JsonValue | str
+    ) -> None:
         if not _failed(result):
-            self._count(self._made.setdefault(tool.name, Counter()), digest(arguments))
+            self._count(self._made.setdefault(tool.name, Counter()), exchange.arguments)
             if key := _reached(tool, arguments):
                 self._reached.setdefault(tool.name, set()).add(key)
 
-    def _is_news(
-        self,
-        tool: KnownTool,
-        arguments: JsonObject,
-        result: JsonValue | str,
-        traced: list[SlotTrace],
-    ) -> bool:
+    def _is_news(self, tool: KnownTool, exchange: _Exchange, traced: list[SlotTrace]) -> bool:
         """Whether the same call has not told the same before, as far as labels go, too.
 
         An agent that asks again and again fills no memory, and makes nothing slower.
         """
-        labels = tuple(slot.label for slot in traced)
-        try:
-            told = (tool.name, digest(arguments), digest(result), self.index.version, labels)
-        except Refused:
+        if exchange.result is None:
             return True  # no canonical form, so nothing to compare
+        labels = tuple(slot.label for slot in traced)
+        told = (tool.name, exchange.arguments, exchange.result, self.index.version, labels)
         if told in self._told:
             return False
         if len(self._told) >= _MOST_CALLS:
@@ -308,11 +317,11 @@ class Ledger:
         self._told.add(told)
         return True
 
-    def _numbered(self, tool: KnownTool, arguments: JsonObject) -> int:
+    def _numbered(self, tool: KnownTool, arguments: JsonObject, exchange: _Exchange) -> int:
         """The number under which a call is remembered; 0 once there is no more room."""
         if len(self._calls) > _MOST_CALLS:
             return 0
-        self._calls.append((tool.name, arguments if len(str(arguments)) <= _KEPT else {}))
+        self._calls.append((tool.name, arguments if exchange.size <= _KEPT else {}))
         return len(self._calls) - 1
 
     # -- what is found out ----------------------------------------------------------------------
@@ -495,6 +504,13 @@ def _reached(tool: KnownTool, arguments: JsonObject) -> str:
             key_of(value, kind) for _, kind, value in slots(arguments, tool.sinks) if kind in HARD
         )
     )
+
+
+def _digest(result: JsonValue | str) -> str | None:
+    try:
+        return digest(result)
+    except Refused:
+        return None
 
 
 def _failed(result: JsonValue | str) -> bool:

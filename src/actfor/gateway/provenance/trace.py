@@ -399,7 +399,8 @@ def _segments(text: str) -> list[str]:
     """Sentences and clauses long enough to be recognised; the whole where it is short."""
     pieces = [text]
     for mark in (". ", ": ", "; ", "! ", "? ", ", "):
-        pieces = [part for piece in pieces for part in piece.split(mark)]
+        if mark in text:
+            pieces = [part for piece in pieces for part in piece.split(mark)]
     kept = [piece.strip(" .'\"") for piece in pieces if len(piece) >= _SEGMENT]
     return list(dict.fromkeys(kept))[:64] or [text]
 
