@@ -191,9 +191,7 @@ def test_a_surname_alone_is_whoever_bears_it(name, address, same):
 
 
 def assistants(*mails: dict[str, str]) -> DecisionPoint:
-    words = (
-        "Dr Achebe sent an email listing the assistants. Please add each of them to kelp as reader."
-    )
+    words = "Dr Achebe sent an email listing the assistants. Please add each of them to the project kelp as reader."
     point = said(words, MAIL, MEMBER)
     point.record("search_mail", {"query": "assistants"}, list(mails))
     return point

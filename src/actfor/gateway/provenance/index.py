@@ -454,19 +454,17 @@ class Index:
         said = [host_of(v.key) for v in self.wish.values if v.type is SinkType.URL]
         return bool(host) and any(own and f".{host}".endswith(f".{own}") for own in said)
 
-    def is_only_object(self, key: str, done_to: Iterable[frozenset[str]]) -> bool:
-        """Whether of all that was read one record alone bears a title out of what a verb is done
-        to (the concepts of each), and this is its identifier.
+    def only_objects(self, done_to: Iterable[frozenset[str]]) -> frozenset[str] | None:
+        """The identifiers of the one record that bears a title out of what a verb is done to (the
+        concepts of each); empty where several records do, None where no record does.
         """
         meant = [
             item
             for item in self.items
             if any(own and own <= after for own in map(_matters, item.titles) for after in done_to)
         ]
-        keys = {
-            entry.text for item in meant for entry in item.fields if entry.label is Label.TRUSTED
-        }
-        return key in keys and all(any(e.text == key for e in item.fields) for item in meant)
+        keys = [{e.text for e in item.fields if e.label is Label.TRUSTED} for item in meant]
+        return frozenset(set.intersection(*keys)) if keys else None
 
     def is_about(self, item: Item) -> bool:
         """Whether an item's title has a value of the words: a path, a repository, an account.

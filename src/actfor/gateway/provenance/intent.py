@@ -88,8 +88,10 @@ class Findings:
     dialects: Mapping[str, str] = field(default_factory=dict)
     repeats: bool = False
     """Whether the words that ask say to do it more than once."""
-    only_object: bool = False
-    """Whether a deletion's target is the one record that the tool's own verb is said of."""
+    only_object: bool | None = None
+    """Whether a deletion's target is the one record that the tool's own verb is said of; None where
+    no record is.
+    """
     """In which SQL an argument is written, by its pointer, where the operator's overlay says it."""
 
 
@@ -225,6 +227,8 @@ def _doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
         return False
     if kind is SinkType.NAME and label is Label.FROM and _is_only_told(slot, found):
         return True
+    if kind is SinkType.NAME and found.only_object is False:
+        return True  # there is one record that is called so, and this is another
     if kind is SinkType.NAME and slot.how == "other-record":
         return found.grounds.one or label is Label.UNTRUSTED
     if kind is SinkType.NAME and label is Label.UNKNOWN and _names_existing(slot, found):

@@ -228,7 +228,7 @@ class Ledger:
             most=self.wish.most if effect is ToolEffect.PAY else None,
             dialects={tool.sql.pointer: tool.sql.dialect} if tool.sql else {},
             repeats=says_repeats(grounds.because),
-            only_object=self._is_only_object(tool, effect, traces),
+            only_object=self._is_only_object(tool, effect, grounds, traces),
         )
         return Traced(facts_of(found), tuple(traces + inner + embedded))
 
@@ -342,13 +342,21 @@ class Ledger:
             if self.wish.asks_state(normal(value), tool.reading.core)
         )
 
-    def _is_only_object(self, tool: KnownTool, effect: ToolEffect, traces: list[SlotTrace]) -> bool:
-        """Whether a deletion is done to the one record whose title the tool's verb is said of."""
+    def _is_only_object(
+        self, tool: KnownTool, effect: ToolEffect, grounds: Grounds, traces: list[SlotTrace]
+    ) -> bool | None:
+        """Whether a deletion is done to the one record whose title the tool's verb is said of;
+        None where there is no such record, or several things are meant.
+        """
         targets = [slot for slot in traces if slot.type in TARGET]
         if effect is not ToolEffect.DELETE or len(targets) != 1:
-            return False
+            return None
         done_to = [one.after for one in self.wish.asked if one.verb in tool.reading.verbs]
-        return self.index.is_only_object(key_of(targets[0].value, targets[0].type), done_to)
+        meant = self.index.only_objects(done_to)
+        if meant is None:
+            return None
+        its = key_of(targets[0].value, targets[0].type) in meant
+        return True if its else False if grounds.one else None
 
     @staticmethod
     def _count(calls: Counter[str], key: str) -> None:
@@ -398,6 +406,8 @@ class Ledger:
         mine = [s for s in traces if s.label is not Label.USER and s.how != "followed"]
         if self.wish.hands_over or not self.wish.stems.isdisjoint(_CODES):
             mine = [slot for slot in mine if slot.type is not SinkType.CODE]  # codes are mailed
+        if Deed.FETCH in tool.reading.deeds:
+            mine = [slot for slot in mine if slot.how != "named-site"]
         targets = [slot for slot in traces if slot.type in TARGET]
         telling = not targets
         if targets and all(slot.label is Label.USER for slot in targets):
