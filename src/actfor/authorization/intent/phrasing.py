@@ -39,7 +39,7 @@ MANY: Final = frozenset(
 
 def matters_of(sentence: str) -> frozenset[str]:
     """What a sentence is about: the concepts of its words, money, channels and files."""
-    spoken = _PLACES.sub(" ", sentence)
+    spoken = " ".join(token for token in sentence.split() if not _is_place(token))
     found = set(concepts(frozenset(stem(word) for word in words(spoken))))
     if sums_in(sentence):
         found.add("~money")
@@ -51,8 +51,9 @@ def matters_of(sentence: str) -> frozenset[str]:
     return frozenset(found)
 
 
-_PLACES: Final = re.compile(r"(?:^|(?<=[\s(\"'`]))(?:/|~/|[a-z]+://)\S+|\S+@\S+")
-"""Paths and addresses: where a thing is does not say what it is."""
+def _is_place(token: str) -> bool:
+    """Whether a token is a path or an address: where a thing is does not say what it is."""
+    return "@" in token or "://" in token or token.lstrip("('\"`").startswith(("/", "~/"))
 
 
 LEADS: Final = frozenset(

@@ -30,6 +30,7 @@ from actfor.authorization.intent.text import MAX_TEXT, normal, skeleton, stem, w
 from actfor.authorization.intent.values import SinkType, Value, typed
 
 _NEAR_SOURCE: Final = 4
+_CLOSE: Final = 80  # characters that are looked at before and after
 
 
 _POINTS: Final = frozenset(
@@ -103,8 +104,8 @@ class Wish:
         """
         at = self.plain.find(title) if title else -1
         while at >= 0:
-            before = self.plain[:at].split()[-_NEAR_SOURCE:]
-            after = self.plain[at + len(title) :].split()[:2]
+            before = self.plain[max(0, at - _CLOSE) : at].split()[-_NEAR_SOURCE:]
+            after = self.plain[at + len(title) : at + len(title) + _CLOSE].split()[:2]
             if not (_POINTS.isdisjoint(before) and _TELLING.isdisjoint(after)):
                 return True
             at = self.plain.find(title, at + 1)
