@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
-from json import dumps
+from json import JSONEncoder
 from types import MappingProxyType
 from typing import Any, Final, Self, cast
 
@@ -324,4 +324,7 @@ def _import(jwk: dict[str, str]) -> ECKey:
 
 
 def _dump(claims: JsonObject) -> bytes:
-    return dumps(claims, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return _ENCODER.encode(claims).encode()
+
+
+_ENCODER = JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
