@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final, Self
@@ -213,15 +213,23 @@ class Delegation:
     mandate_epoch: int
     kid: str = ""  # of the key that signed the token; empty before there is one
     through: tuple[Link, ...] = ()
+    # What follows from the others, once, because every step of a call asks for it.
+    levels: tuple[Level, ...] = field(init=False, repr=False, compare=False)
+    """All that a call is counted against: the token, those above it, last the mandate."""
+    epochs: Mapping[str, JsonValue] = field(init=False, repr=False, compare=False)
+    """What this delegation depends on, as the log states it (``audit.Epochs``)."""
+
+    def __post_init__(self) -> None:
+        """Work out what follows."""
+        object.__setattr__(self, "levels", self._levels())
+        object.__setattr__(self, "epochs", self._epochs())
 
     @property
     def agent_name(self) -> str:
         """The registered agent's name."""
         return self.agent.agent_name or ""
 
-    @property
-    def levels(self) -> tuple[Level, ...]:
-        """All that a call is counted against: the token, those above it, last the mandate."""
+    def _levels(self) -> tuple[Level, ...]:
         own = tuple(range(len(self.authority.grants)))
         return (
             Level(self.grant_id, self.authority, own),
@@ -229,9 +237,7 @@ class Delegation:
             Level(self.mandate.id, self.mandate.authority, self.origins),
         )
 
-    @property
-    def epochs(self) -> dict[str, JsonValue]:
-        """What this delegation depends on, as the log states it (``audit.Epochs``)."""
+    def _epochs(self) -> dict[str, JsonValue]:
         signed: dict[str, JsonValue] = {Revocable.KEY.value: {self.kid: 0}} if self.kid else {}
         return signed | {
             Revocable.PERSON.value: {pseudonym(self.person_id): self.person_epoch},

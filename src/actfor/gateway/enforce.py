@@ -161,10 +161,10 @@ class Enforcer:
         """
         status, result, begun = "unknown", None, time.perf_counter()
         try:
-            async with self._running.while_permitted(case):
-                result = await case.governed.upstream.call(
-                    case.tool.name, case.tool.pinned_digest or "", case.attempt.arguments
-                )
+            call = case.governed.upstream.call(
+                case.tool.name, case.tool.pinned_digest or "", case.attempt.arguments
+            )
+            result = await self._running.while_permitted(case, call)
             status = "tool-error" if result.get("isError") is True else "ok"
             self._gatherer.memory.heard(case.past, case.known, case.attempt.arguments, result)
             return Answered(case.trace, result)

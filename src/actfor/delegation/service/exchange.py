@@ -201,7 +201,7 @@ class Exchange(Context):
         return None
 
     def _require_live(self, tx: Tx, delegation: Delegation, now: datetime) -> None:
-        self._people.check_live(tx, delegation.person_id, delegation.person_epoch)
+        self._people.require_live(tx, delegation.person_id, delegation.person_epoch)
         self._check_agents(tx, delegation)
         self._standing(tx, delegation.mandate).require_active(now, delegation.mandate_epoch)
         if delegation.through:
@@ -246,7 +246,7 @@ def _granted(granted: Plan, parties: Parties) -> Event:
         "jkt": delegation.jkt,
         "manifest": delegation.manifest,
         "expires_at": rfc3339(delegation.expires_at),
-        "epochs": delegation.epochs | parties.epochs,
+        "epochs": {**delegation.epochs, **parties.epochs},
     }
     if delegation.through:
         facts["parent"] = delegation.through[0].grant_id
