@@ -116,8 +116,7 @@ class Edge:
     def _account(self, scope: Scope, status: int, seconds: float) -> None:
         first = scope["path"].split("/", 2)[1] if "/" in scope["path"] else ""
         route = first if first in _ROUTES else "other"
-        self._metrics.requests.labels(route, scope["method"], str(status)).inc()
-        self._metrics.seconds.labels(route).observe(seconds)
+        self._metrics.answered(route, scope["method"], status, seconds)
         if route not in {"livez", "readyz", "metrics", "static"}:
             request_line(scope["request_id"], scope["method"], scope["path"], status, seconds)
 

@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TextIO
 
 import orjson
@@ -185,6 +186,14 @@ class Metrics:
             registry=self.registry,
             buckets=(0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 45),
         )
+
+        self._answered = lru_cache(maxsize=256)(self.requests.labels)
+        self._took = lru_cache(maxsize=64)(self.seconds.labels)
+
+    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count a request, and how long it took."""
+        self._answered(route, method, str(status)).inc()
+        self._took(route).observe(seconds)
 
     def trial(self, kind: str, differs: bool) -> None:  # noqa: FBT001 - a callback's shape
         """Count a call that a trial of policies was asked about."""

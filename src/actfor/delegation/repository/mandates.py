@@ -155,7 +155,7 @@ def add_slots(tx: Tx, owner: str, authority: Authority) -> None:
     """Counters for the grants of ``authority`` that limit their own calls."""
     for index, grant in enumerate(authority.grants):
         if grant.max_calls is not None:
-            tx.changed(_ADD_SLOT, owner=owner, slot=index, limit=grant.max_calls)
+            tx.later(_ADD_SLOT, owner=owner, slot=index, limit=grant.max_calls)
 
 
 def by_id(tx: Tx, texts: Texts, mandate_id: str, resources: str) -> Mandate | None:

@@ -23,7 +23,7 @@ from actfor.delegation.service.planning import Plan, plan, require_may_act
 from actfor.delegation.service.tokens import Subject
 from actfor.errors import Kind, Refused
 from actfor.identity import AttestedAgent
-from actfor.store import Tx, new_id
+from actfor.store import Ask, Tx, new_id
 from actfor.wire import jose
 from actfor.wire.canonical import JsonValue, digest
 from actfor.wire.dpop import INVALID_PROOF, DpopProof
@@ -98,7 +98,8 @@ class Exchange(Context):
             planned = as_oauth(refused)
         # 4. Record, the refusal too.
         outcome = await self._database.write(
-            lambda tx: self._recorded(tx, planned, proof, parties, grant_id, now)
+            lambda tx: self._recorded(tx, planned, proof, parties, grant_id, now),
+            self._ahead(planned, proof),
         )
         if isinstance(outcome, Refused):
             raise outcome
@@ -175,6 +176,14 @@ class Exchange(Context):
         grants.add(tx, planned.delegation, now)
         self._audit.append(tx, _granted(planned, parties))
         return planned
+
+    def _ahead(self, planned: Plan | Refused, proof: DpopProof) -> list[Ask]:
+        """What ``_recorded`` will ask, for ``Database.write``."""
+        asks = [grants.spent(proof.once)]
+        if isinstance(planned, Plan):
+            asks.append(self._people.asked(planned.delegation.person_id))
+            asks.append(self._agents.asked(planned.delegation.agent_name))
+        return asks
 
     def _refusal_now(
         self, tx: Tx, planned: Plan | Refused, proof: DpopProof, now: datetime
