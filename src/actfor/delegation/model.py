@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from actfor.errors import Kind, Refused
 from actfor.wire.canonical import JsonObject, JsonValue
@@ -123,6 +123,28 @@ class Mandate:
             return replace(self, state=MandateState.EXPIRED)
         return self
 
+    def used(
+        self,
+        state: MandateState,
+        epoch: int,
+        calls: int,
+        amount: int,
+        reason: str | None,
+        hour: int,
+    ) -> Self:
+        """The same mandate with all of it that ever changes as given, in the order of the fields;
+        ``hour`` is the calls of this hour.
+        """
+        return _with(
+            self,
+            state=state,
+            epoch=epoch,
+            calls_used=calls,
+            amount_used=amount,
+            reason=reason,
+            calls_this_hour=hour,
+        )
+
     def require_active(self, now: datetime, epoch: int | None = None) -> None:
         """Refuse unless it carries authority now, and (with ``epoch``) did so ever since.
 
@@ -223,6 +245,10 @@ class Delegation:
         """Work out what follows."""
         object.__setattr__(self, "levels", self._levels())
         object.__setattr__(self, "epochs", self._epochs())
+
+    def under(self, mandate: Mandate) -> Self:
+        """The same with its own mandate as it stands now."""
+        return _with(self, mandate=mandate)
 
     @property
     def agent_name(self) -> str:
@@ -448,3 +474,16 @@ def member(claims: JsonObject, name: str) -> JsonObject:
 
 def _shown(text: str) -> str:
     return text[:64].encode("unicode_escape").decode("ascii")
+
+
+T = TypeVar("T")
+
+
+def _with(old: T, **changes: object) -> T:
+    """``dataclasses.replace`` at a third of its cost, for changes from which nothing else follows:
+    for what every call makes anew.
+    """
+    made = object.__new__(type(old))
+    for name in type(old).__slots__:  # type: ignore[attr-defined] # only of classes with slots
+        object.__setattr__(made, name, changes[name] if name in changes else getattr(old, name))
+    return made

@@ -217,7 +217,8 @@ class Enforcer:
         """The permit, on disk. All that may be taken once is taken here or not at all."""
         caller, delegation = case.caller, case.caller.delegation
         event = records.decided(case, decision, approval)
-        use, endorsed = replace(case.use, asked=approval is not None), case.endorsements
+        use = case.use if approval is None else replace(case.use, asked=True)
+        endorsed = case.endorsements
 
         def unit(tx: Tx) -> None:
             with at(Stage.CREDENTIAL, case):

@@ -18,7 +18,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
-from json import JSONEncoder
 from types import MappingProxyType
 from typing import Any, Final, Self, cast
 
@@ -28,7 +27,7 @@ from joserfc.jwk import ECKey
 
 from actfor.errors import Kind, Refused
 from actfor.wire.base64_text import unbase64url
-from actfor.wire.canonical import JsonObject, JsonValue
+from actfor.wire.canonical import JsonObject, JsonValue, canonical
 from actfor.wire.strict_json import load_object
 
 ALGORITHM: Final = "ES256"
@@ -168,7 +167,7 @@ def sign(
     """
     header: dict[str, Any] = {"typ": typ, "alg": ALGORITHM}
     header |= {"jwk": dict(jwk)} if jwk else {"kid": key.kid}
-    return jws.serialize_compact(header, _dump(claims), key._key, registry=_REGISTRY)  # noqa: SLF001 - same module
+    return jws.serialize_compact(header, canonical(claims), key._key, registry=_REGISTRY)  # noqa: SLF001 - same module
 
 
 def verify(
@@ -321,10 +320,3 @@ def _import(jwk: dict[str, str]) -> ECKey:
         return ECKey.import_key(cast("dict[str, str | list[str]]", jwk))
     except (JoseError, ValueError, KeyError) as cause:
         raise Refused(Kind.MALFORMED, "key is not a P-256 public key") from cause
-
-
-def _dump(claims: JsonObject) -> bytes:
-    return _ENCODER.encode(claims).encode()
-
-
-_ENCODER = JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -249,7 +248,7 @@ class Access(Context):
             if refused.kind is Kind.BUSY:
                 raise
             raise _invalid(refused.detail) from refused
-        return replace(known, mandate=mandate)
+        return known.under(mandate)
 
 
 def _minor(authority: Authority, amount: Money | None) -> int:
