@@ -1,6 +1,9 @@
 import asyncio
+import io
 import json
 import logging
+import subprocess
+import sys
 
 import pytest
 from starlette.applications import Starlette
@@ -189,6 +192,38 @@ async def test_a_loop_that_ended_keeps_no_line_of_the_next(
     assert [json.loads(line)["request_id"] for line in capfd.readouterr().err.splitlines()] == [
         "r1", "r2",
     ]  # fmt: skip
+
+
+def test_lines_that_wait_are_written_when_the_process_ends() -> None:
+    program = (
+        "import asyncio\n"
+        "from actfor.server.telemetry import configure_logging, request_line\n"
+        "async def serve(): request_line('r1', 'GET', '/v1/x', 200, 0.0012)\n"
+        "configure_logging('info')\n"
+        "asyncio.run(serve())\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert [json.loads(line)["request_id"] for line in ended.stderr.splitlines()] == ["r1"]
+
+
+class _Broken(io.StringIO):
+    def write(self, text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+def test_a_log_that_cannot_be_written_harms_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", _Broken())
+    configure_logging("info")
+
+    async def serve() -> None:
+        request_line("r1", "GET", "/v1/x", 200, 0.0012)
+        logging.getLogger("x").warning("said by somebody with work to do")
+        for number in range(300):  # so many that they are written at once
+            request_line(f"r{number}", "GET", "/v1/x", 200, 0.0012)
+
+    asyncio.run(serve())
 
 
 async def _tell(request_id: str) -> None:

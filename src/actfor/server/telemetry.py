@@ -10,6 +10,7 @@ import atexit
 import logging
 import re
 import sys
+import threading
 from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -63,6 +64,8 @@ def configure_logging(level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+    _requests.handlers = [logging.StreamHandler(sys.stderr)]
+    _requests.propagate = False
     _requests.setLevel(level.upper())
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         library = logging.getLogger(name)
@@ -72,26 +75,29 @@ def configure_logging(level: str) -> None:
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
 
 
-_requests = logging.getLogger("actfor.request")  # only its level counts: see `request_line`
+_requests = logging.getLogger("actfor.request")  # is given finished lines, many at a time
 
 
 class _Lines:
-    """Lines for stderr, written together: one system call for many requests.
+    """Lines of requests, written together: one record and one system call for many.
 
-    In order with all other lines, and at most ``SECONDS`` late. A process that is killed loses what
-    was not written yet; what must not be lost stands in the audit log, never only here.
+    In order with all other lines, and about ``SECONDS`` late at most; any thread may write them. A
+    process that is killed loses what was not written yet; what must not be lost stands in the audit
+    log, never only here. A stream that fails is `logging`'s affair, not the request's.
     """
 
     SECONDS = 0.05
     _MOST = 256
 
     def __init__(self) -> None:
+        self._lock = threading.RLock()  # until they are written: others' lines must not overtake
         self._waiting: list[str] = []
         self._timekeeper: asyncio.AbstractEventLoop | None = None
 
     def add(self, line: str) -> None:
         """Write it soon; at once where no event loop would do it later."""
-        self._waiting.append(line)
+        with self._lock:
+            self._waiting.append(line)
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -109,10 +115,10 @@ class _Lines:
 
     def write(self) -> None:
         """Write all that wait."""
-        waiting, self._waiting = self._waiting, []
-        if waiting:
-            sys.stderr.write("\n".join(waiting) + "\n")
-            sys.stderr.flush()
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+            if waiting:
+                _requests.info("%s", "\n".join(waiting))
 
 
 _lines = _Lines()
