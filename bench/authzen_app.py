@@ -83,7 +83,7 @@ async def serve(port: int, folder: Path, policies: int, *, record: bool) -> None
     routes = authzen_routes(pdp, authenticate_pep=authenticate, base_url=url)
     hot = {("POST", route.path): route.app for route in routes if "POST" in (route.methods or ())}
     config = uvicorn.Config(
-        Hot(Starlette(routes=routes), hot),
+        Hot(Starlette(routes=routes), hot, {}),
         host="127.0.0.1",
         port=port,
         access_log=False,

@@ -17,7 +17,8 @@ from typing import Any
 import cbor2
 import httpx2
 
-from actfor.wire.jose import SigningKey, decode, encode
+from actfor.wire.base64_text import base64url, unbase64url
+from actfor.wire.jose import SigningKey
 from bench.harness import NotRun
 
 _PRESENT_VERIFIED_ATTESTED = 0x01 | 0x04 | 0x40
@@ -64,7 +65,7 @@ def create_passkey(options: dict[str, Any], origin: str) -> dict[str, Any]:
     key, credential_id = SigningKey.generate(), secrets.token_bytes(16)
     public = key.public
     # COSE_Key (RFC 9053 §7.1.1): EC2, ES256, P-256, x, y.
-    cose = {1: 2, 3: -7, -1: 1, -2: decode(public.x), -3: decode(public.y)}
+    cose = {1: 2, 3: -7, -1: 1, -2: unbase64url(public.x), -3: unbase64url(public.y)}
     authenticator_data = (
         sha256(options["rp"]["id"].encode()).digest()
         + struct.pack(">BI", _PRESENT_VERIFIED_ATTESTED, 1)
@@ -81,14 +82,14 @@ def create_passkey(options: dict[str, Any], origin: str) -> dict[str, Any]:
     }
     attestation = {"fmt": "none", "attStmt": {}, "authData": authenticator_data}
     return {
-        "id": encode(credential_id),
-        "rawId": encode(credential_id),
+        "id": base64url(credential_id),
+        "rawId": base64url(credential_id),
         "type": "public-key",
         "authenticatorAttachment": "platform",
         "clientExtensionResults": {},
         "response": {
-            "clientDataJSON": encode(json.dumps(client_data).encode()),
-            "attestationObject": encode(cbor2.dumps(attestation)),
+            "clientDataJSON": base64url(json.dumps(client_data).encode()),
+            "attestationObject": base64url(cbor2.dumps(attestation)),
             "transports": ["internal"],
         },
     }

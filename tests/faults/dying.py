@@ -91,19 +91,23 @@ class Unanswered:
 
     def __init__(self, database: Database) -> None:
         self._jobs: set[int] = set()
-        self._submit = database._sequencer.submit
-        database._sequencer.submit = self._count  # type: ignore[method-assign] # only looks on
+        sequencer = database._sequencer
+        sequencer.submit = self._counting(sequencer.submit)  # type: ignore[assignment,method-assign] # only looks on
+        sequencer.defer = self._counting(sequencer.defer)  # type: ignore[assignment,method-assign] # only looks on
 
-    def _count(self, job: Job) -> None:
-        settle = job.settle
+    def _counting(self, ask: Callable[[Job], None]) -> Callable[[Job], None]:
+        def counted(job: Job) -> None:
+            settle = job.settle
 
-        def settled(of: Job) -> None:
-            settle(of)
-            self._jobs.discard(id(of))
+            def settled(of: Job) -> None:
+                settle(of)
+                self._jobs.discard(id(of))
 
-        job.settle = settled
-        self._jobs.add(id(job))
-        self._submit(job)
+            job.settle = settled
+            self._jobs.add(id(job))
+            ask(job)
+
+        return counted
 
     async def none(self) -> None:
         """Until there are none."""

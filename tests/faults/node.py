@@ -139,7 +139,7 @@ def permitted(delegation: Delegation, number: int, approval: str | None = None) 
         "mandate": delegation.mandate.id, "grant": delegation.grant_id,
         "server": "crm", "tool": "read_query", "effect": "read", "decision": "permit",
         "manifest": delegation.manifest, "n": number,
-        "epochs": delegation.epochs | {"tool": {"crm/read_query": 1}},
+        "epochs": {**delegation.epochs, "tool": {"crm/read_query": 1}},
     }  # fmt: skip
     if approval is not None:
         facts["approval_digest"] = approval

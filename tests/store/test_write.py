@@ -147,6 +147,33 @@ async def test_posted_units_are_kept_by_close(database_url: str, clock: Clock) -
     assert refused.value.kind is Kind.BUSY
 
 
+async def test_a_posted_unit_shares_the_commit_of_the_next(store: Database) -> None:
+    before = store.commits
+    store.post(add("posted", 1))
+    await store.write(add("written", 2))
+    assert store.commits == before + 1
+    assert rows(store) == [("posted", 1), ("written", 2)]
+
+
+async def test_a_posted_unit_is_committed_though_nobody_comes(store: Database) -> None:
+    before = store.commits
+    store.post(add("a", 1))
+    async with asyncio.timeout(5):
+        while store.commits == before:
+            await asyncio.sleep(0.001)
+    assert rows(store) == [("a", 1)]
+
+
+def test_a_posted_unit_outlives_the_loop_that_posted_it(store: Database) -> None:
+    async def post(name: str) -> None:
+        store.post(add(name, 1))
+
+    asyncio.run(post("a"))
+    asyncio.run(post("b"))  # no timer of a loop that ended is waited for
+    store.write_sync(lambda tx: None)
+    assert rows(store) == [("a", 1), ("b", 1)]
+
+
 async def test_a_posted_unit_that_fails_is_logged(store: Database, caplog) -> None:
     store.post(lambda tx: 1 / 0)
     await store.write(lambda tx: None)

@@ -1,4 +1,9 @@
+import asyncio
+import io
 import json
+import logging
+import subprocess
+import sys
 
 import pytest
 from starlette.applications import Starlette
@@ -6,10 +11,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
+from starlette.types import Scope
 
 from actfor.errors import Kind, Refused
 from actfor.server.app import HANDLERS
-from actfor.server.edge import MAX_BODY, Edge
+from actfor.server.edge import MAX_BODY, Edge, Hot
 from actfor.server.telemetry import Metrics, configure_logging, redact, request_line
 
 
@@ -155,6 +161,95 @@ def test_a_request_is_one_line_of_json_without_tokens_whatever_the_path_holds(
     }  # fmt: skip
     assert (told[0]["event"], told[0]["ms"], told[0]["path"]) == ("request", 1.2, "/v1/x")
     assert not any("aaaa" in line or "eyJ" in line or "\x1b" in line for line in lines)
+
+
+def test_lines_of_requests_keep_their_place_among_the_others(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    configure_logging("info")
+
+    async def serve() -> str:
+        request_line("r1", "GET", "/v1/x", 200, 0.0012)
+        request_line("r2", "GET", "/v1/x", 200, 0.0012)
+        unwritten = capfd.readouterr().err
+        logging.getLogger("x").warning("after both")
+        request_line("r3", "GET", "/v1/x", 200, 0.0012)
+        await asyncio.sleep(0.2)
+        return unwritten
+
+    assert asyncio.run(serve()) == ""
+    told = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert [one.get("request_id", one["event"]) for one in told] == ["r1", "r2", "after both", "r3"]
+
+
+async def test_a_loop_that_ended_keeps_no_line_of_the_next(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    configure_logging("info")
+    await asyncio.to_thread(asyncio.run, _tell("r1"))
+    await _tell("r2")
+    await asyncio.sleep(0.2)
+    assert [json.loads(line)["request_id"] for line in capfd.readouterr().err.splitlines()] == [
+        "r1", "r2",
+    ]  # fmt: skip
+
+
+def test_lines_that_wait_are_written_when_the_process_ends() -> None:
+    program = (
+        "import asyncio\n"
+        "from actfor.server.telemetry import configure_logging, request_line\n"
+        "async def serve(): request_line('r1', 'GET', '/v1/x', 200, 0.0012)\n"
+        "configure_logging('info')\n"
+        "asyncio.run(serve())\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert [json.loads(line)["request_id"] for line in ended.stderr.splitlines()] == ["r1"]
+
+
+class _Broken(io.StringIO):
+    def write(self, text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+def test_a_log_that_cannot_be_written_harms_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", _Broken())
+    configure_logging("info")
+
+    async def serve() -> None:
+        request_line("r1", "GET", "/v1/x", 200, 0.0012)
+        logging.getLogger("x").warning("said by somebody with work to do")
+        for number in range(300):  # so many that they are written at once
+            request_line(f"r{number}", "GET", "/v1/x", 200, 0.0012)
+        await asyncio.sleep(0.2)  # the rest is not left to the next test
+
+    asyncio.run(serve())
+
+
+async def _tell(request_id: str) -> None:
+    request_line(request_id, "GET", "/v1/x", 200, 0.0012)
+
+
+@pytest.mark.parametrize(
+    ("path", "served"),
+    [("/mcp/crm", "crm"), ("/mcp/a b", "a b"), ("/mcp/", None), ("/mcp", None), ("/mcp/a/b", None),
+     ("/x/mcp/a", None), ("", None)],
+)  # fmt: skip
+async def test_one_segment_below_a_hot_path_is_found_without_a_router(
+    path: str, served: str | None
+) -> None:
+    seen: list[object] = []
+
+    async def front(scope: Scope, receive: object, send: object) -> None:
+        seen.append(scope["path_params"]["server"])
+
+    async def router(scope: Scope, receive: object, send: object) -> None:
+        seen.append(None)
+
+    hot = Hot(router, {}, {"/mcp": ("server", front)})
+    await hot({"type": "http", "method": "POST", "path": path}, None, None)  # type: ignore[arg-type] # neither is used
+    assert seen == [served]
 
 
 def test_a_request_is_not_told_of_where_only_warnings_are(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -18,6 +17,7 @@ from actfor.errors import Kind, Refused
 from actfor.identity import PeopleService, Person, Session
 from actfor.identity.http import SessionCookie
 from actfor.identity.http.session import require_own_origin
+from actfor.wire.base64_text import base64url
 
 CSRF_HEADER = "x-csrf-token"
 
@@ -34,7 +34,7 @@ class Visitor:
 def csrf_token(cookie: str) -> str:
     """The session's CSRF token: a one-way image of its 256-bit cookie."""
     digest = hashlib.sha256(b"actfor csrf token\0" + cookie.encode()).digest()
-    return urlsafe_b64encode(digest).rstrip(b"=").decode()
+    return base64url(digest)
 
 
 class Guard:

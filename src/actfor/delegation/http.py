@@ -13,15 +13,16 @@ The URL of a DPoP proof is the configured one, never what a header says we are c
 
 # No `annotations` future here: FastAPI reads the local dependency aliases at run time.
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
+import orjson
 from fastapi import APIRouter, Body, Depends
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from actfor.delegation.model import (
@@ -399,7 +400,7 @@ async def _form(request: Request) -> list[tuple[str, str]]:
         Refused: MALFORMED unless the body is a url-encoded form in UTF-8 within the limits, or if
             there are parameters in the URL (RFC 6749 §3.2, RFC 9700 §4.3.2).
     """
-    if request.url.query:
+    if request.scope["query_string"]:
         raise _malformed("parameters belong in the body")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
@@ -432,16 +433,15 @@ def _proof(request: Request, delegation: DelegationService, path: str) -> DpopPr
     return verify_proof(proofs[0], method="POST", url=url, now=delegation.now())
 
 
-def _oauth(endpoint: Endpoint) -> Callable[[Request], Awaitable[JSONResponse]]:
-    async def answered(request: Request) -> JSONResponse:
+def _oauth(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    async def answered(request: Request) -> Response:
+        status = 200
         try:
-            return JSONResponse(await endpoint(request), headers=NO_STORE)
+            body: Mapping[str, JsonValue] = await endpoint(request)
         except Refused as refused:
             status, body = oauth_error(refused)
-            headers = dict(NO_STORE)
-            if status == 503:
-                headers["retry-after"] = "1"
-            return JSONResponse(body, status, headers=headers)
+        headers = NO_STORE if status != 503 else {**NO_STORE, "retry-after": "1"}
+        return Response(orjson.dumps(body), status, headers, "application/json")
 
     return answered
 

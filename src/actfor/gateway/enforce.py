@@ -167,10 +167,10 @@ class Enforcer:
         """
         status, result, begun = "unknown", None, time.perf_counter()
         try:
-            async with self._running.while_permitted(case):
-                result = await case.governed.upstream.call(
-                    case.tool.name, case.tool.pinned_digest or "", case.attempt.arguments
-                )
+            call = case.governed.upstream.call(
+                case.tool.name, case.tool.pinned_digest or "", case.attempt.arguments
+            )
+            result = await self._running.while_permitted(case, call)
             status = "tool-error" if result.get("isError") is True else "ok"
             self._gatherer.memory.heard(case.past, case.known, case.attempt.arguments, result)
             return Answered(case.trace, result)
@@ -234,7 +234,8 @@ class Enforcer:
         """The permit, on disk. All that may be taken once is taken here or not at all."""
         caller, delegation = case.caller, case.caller.delegation
         event = records.decided(case, decision, approval)
-        use, endorsed = replace(case.use, asked=approval is not None), case.endorsements
+        use = case.use if approval is None else replace(case.use, asked=True)
+        endorsed = case.endorsements
 
         def unit(tx: Tx) -> None:
             with at(Stage.CREDENTIAL, case):

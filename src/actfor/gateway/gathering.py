@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from typing import Final
 
@@ -83,7 +84,9 @@ class Gatherer:
             coverage = caller.delegation.authority.covers(call, spent=spent)
             use = _use(tool, known, call, judged, coverage, arguments_digest)
             standing = await self._standing(caller.delegation, use, coverage)
-        traced = await self._traced(caller.delegation, past, known, call, coverage)
+        traced = await self._traced(
+            caller.delegation, past, known, call, coverage, arguments_digest
+        )
         tier = await self._tier(caller.delegation)
         facts = call_facts(
             caller, attempt, tool, judged, coverage, standing, traced, use=use, tier=tier
@@ -124,7 +127,13 @@ class Gatherer:
         )
 
     async def _traced(
-        self, delegation: Delegation, past: Past, known: KnownTool, call: Call, coverage: Coverage
+        self,
+        delegation: Delegation,
+        past: Past,
+        known: KnownTool,
+        call: Call,
+        coverage: Coverage,
+        said: str,
     ) -> Traced:
         """Whose data the call carries, by the endorsements that hold now."""
         effect = ToolEffect(call.effect)
@@ -134,12 +143,15 @@ class Gatherer:
             and effect not in GRAVE
             and _is_explicit(delegation, coverage.grant_index)
         )
-        traced = past.ledger.trace(known, effect, call.arguments, granted=granted)
+        trace = partial(
+            past.ledger.trace, known, effect, call.arguments, granted=granted, said=said
+        )
+        traced = trace()
         if any(map(_depends_on_endorsement, traced.slots)):
             with at(Stage.MANDATE):
                 held = await self._delegation.endorsements(delegation.mandate.id)
             if past.keep_endorsed(held):
-                return past.ledger.trace(known, effect, call.arguments, granted=granted)
+                return trace()
         return traced
 
     async def _standing(

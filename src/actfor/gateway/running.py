@@ -8,13 +8,14 @@ connection is let go, and the outcome is recorded as unknown, because the upstre
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from actfor.audit import Revocable
 from actfor.gateway.case import Case
 
 _Authority = tuple[str, str]
+T = TypeVar("T")
 
 
 class Ended(Exception):  # noqa: N818 - an order, not a malfunction
@@ -27,9 +28,8 @@ class Running:
     def __init__(self) -> None:
         self._calls: dict[_Authority, set[asyncio.Timeout]] = {}
 
-    @asynccontextmanager
-    async def while_permitted(self, case: Case) -> AsyncIterator[None]:
-        """Run the block unless what permits the call is taken back meanwhile.
+    async def while_permitted(self, case: Case, call: Awaitable[T]) -> T:
+        """The answer of ``call``, unless what permits it is taken back meanwhile.
 
         Raises:
             Ended: it was.
@@ -40,7 +40,7 @@ class Running:
             self._calls.setdefault(one, set()).add(scope)
         try:
             async with scope:
-                yield
+                return await call
         except TimeoutError:
             if not scope.expired():  # somebody else's timeout
                 raise

@@ -18,12 +18,12 @@ import hashlib
 import os
 import stat
 import time
-from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from actfor.errors import Kind, Refused
 from actfor.identity.model import Entry, Measurement, Reference, Tree
+from actfor.wire.base64_text import base64url
 from actfor.wire.canonical import digest_bytes
 
 EXCLUDED = frozenset({".git", "__pycache__"})
@@ -220,7 +220,7 @@ def _signature(found: os.stat_result) -> _Signature:
 
 
 def _text(sha256: bytes) -> str:
-    return "sha-256:" + urlsafe_b64encode(sha256).rstrip(b"=").decode()
+    return "sha-256:" + base64url(sha256)
 
 
 def _cannot(what: str, path: str, cause: OSError) -> str:

@@ -97,9 +97,10 @@ def asgi(services: Services) -> ASGIApp:
         base_url=settings.public_url,
         ticket=services.approvals.url,
     )
+    tokens = delegation_routes(services.delegation)
     routes: list[BaseRoute] = [
         *front.routes,
-        *delegation_routes(services.delegation),
+        *tokens,
         *decisions,
         *requests,
         *webauthn_routes(services.people, cookie),
@@ -128,10 +129,12 @@ def asgi(services: Services) -> ASGIApp:
     ]
     app = Starlette(routes=routes, exception_handlers=HANDLERS)
     hot = {
-        ("POST", route.path): route.app for route in decisions if "POST" in (route.methods or ())
+        ("POST", route.path): route.app
+        for route in (*decisions, *tokens)
+        if "POST" in (route.methods or ())
     }
     return Edge(
-        Hot(app, hot),
+        Hot(app, hot, {"/mcp": ("server", front)}),
         hosts=hosts(services),
         metrics=services.metrics,
         check_fresh=services.database.feed.check_fresh,

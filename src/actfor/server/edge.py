@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-import secrets
 import time
 from collections.abc import Callable, Collection, Mapping
+from random import Random
 
 import structlog
 from starlette.responses import JSONResponse
@@ -33,6 +33,8 @@ _ROUTES = frozenset(
 )  # fmt: skip
 _OF_THE_NODE = frozenset({"/livez", "/readyz", "/metrics"})
 """What a node answers even when it is cut off from its database."""
+
+_names = Random()  # noqa: S311 - tells requests apart in the log; nothing rests on it
 
 log = structlog.get_logger("actfor.http")
 
@@ -114,8 +116,7 @@ class Edge:
     def _account(self, scope: Scope, status: int, seconds: float) -> None:
         first = scope["path"].split("/", 2)[1] if "/" in scope["path"] else ""
         route = first if first in _ROUTES else "other"
-        self._metrics.requests.labels(route, scope["method"], str(status)).inc()
-        self._metrics.seconds.labels(route).observe(seconds)
+        self._metrics.answered(route, scope["method"], status, seconds)
         if route not in {"livez", "readyz", "metrics", "static"}:
             request_line(scope["request_id"], scope["method"], scope["path"], status, seconds)
 
@@ -126,14 +127,32 @@ class Hot:
     What stands here answers refusals itself; anything unexpected is the edge's, as ever.
     """
 
-    def __init__(self, app: ASGIApp, found: Mapping[tuple[str, str], ASGIApp]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        found: Mapping[tuple[str, str], ASGIApp],
+        below: Mapping[str, tuple[str, ASGIApp]],
+    ) -> None:
+        """``found`` are whole paths by method; ``below`` serves what is one segment below a path,
+        whatever the method, and is given that segment as the path parameter of this name.
+        """
         self._app = app
         self._found = found
+        self._below = below
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        key = (scope.get("method", ""), scope.get("path", ""))
-        await self._found.get(key, self._app)(scope, receive, send)
+        path = scope.get("path", "")
+        app = self._found.get((scope.get("method", ""), path))
+        if app is None:
+            above, _, segment = path.rpartition("/")
+            below = self._below.get(above)
+            if below is None or not segment:
+                app = self._app
+            else:
+                name, app = below
+                scope["path_params"] = {name: segment}
+        await app(scope, receive, send)
 
 
 class _Rejected(Exception):  # noqa: N818 - an answer, not a malfunction
@@ -144,7 +163,7 @@ class _Rejected(Exception):  # noqa: N818 - an answer, not a malfunction
 
 def _request_id(headers: dict[bytes, bytes]) -> str:
     given = headers.get(b"x-request-id", b"")
-    return given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    return given.decode() if _REQUEST_ID.fullmatch(given) else f"{_names.getrandbits(64):016x}"
 
 
 async def _body(headers: dict[bytes, bytes], receive: Receive) -> bytes:

@@ -105,6 +105,9 @@ class Database:
     def post(self, unit: Callable[[Tx], object]) -> None:
         """Queue a unit that nobody waits for; ``close`` still commits it. Failures are logged.
 
+        It shares the commit of the next unit that somebody waits for, and runs before that one;
+        without one it is committed by itself a moment later (``sequencer.COMPANY_SECONDS``).
+
         Raises:
             Refused: BUSY when it cannot even be queued.
         """
@@ -112,7 +115,7 @@ class Database:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             loop = None
-        self._sequencer.submit(Job(unit, _log_failure, loop))
+        self._sequencer.defer(Job(unit, _log_failure, loop))
 
     def write_sync(self, unit: Callable[[Tx], T]) -> T:
         """``write`` for code without an event loop: the CLI, recovery, tests."""

@@ -46,6 +46,11 @@ left is refused, and nothing of it has happened."""
 MAX_WAITING = 20_000
 """Units in the queue; beyond that callers are refused rather than kept."""
 
+COMPANY_SECONDS = 0.02
+"""How long a unit that nobody waits for may wait for another, to share its commit."""
+
+_MOST_DEFERRED = 64
+
 
 class Writer(Connection, Protocol):
     """The writing connection of a dialect."""
@@ -156,6 +161,8 @@ class Sequencer:
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._closing = threading.Lock()  # held while a job is queued and while closing
         self._closed = False
+        self._deferred: list[Job] = []  # not queued yet; behind the lock, as is who keeps the time
+        self._timekeeper: asyncio.AbstractEventLoop | None = None
         self._left: list[Job] = []  # taken from the queue, not yet begun; the thread's
         self.commits = 0  # written by the thread; others may read a slightly old value
         self.units = 0
@@ -168,12 +175,43 @@ class Sequencer:
         Raises:
             Refused: BUSY when too many units wait already or the database is closed.
         """
-        if self._queue.qsize() >= MAX_WAITING:
-            raise Refused(Kind.BUSY, "too many records are waiting to be made durable")
         with self._closing:
-            if self._closed:
-                raise Refused(Kind.BUSY, "the database is closed")
+            self._require_room()
+            self._queue_deferred()
             self._queue.put(job)
+
+    def defer(self, job: Job) -> None:
+        """Queue one unit that nobody waits for: with the next that is submitted, never after it,
+        and without one soon (``COMPANY_SECONDS``). Its loop keeps the time.
+
+        Raises:
+            Refused: as ``submit``.
+        """
+        with self._closing:
+            self._require_room()
+            self._deferred.append(job)
+            if job.loop is None or len(self._deferred) >= _MOST_DEFERRED:
+                self._queue_deferred()
+            elif self._timekeeper is not job.loop:
+                self._timekeeper = job.loop
+                job.loop.call_later(COMPANY_SECONDS, self._hurry)
+
+    def _require_room(self) -> None:
+        if self._queue.qsize() + len(self._deferred) >= MAX_WAITING:
+            raise Refused(Kind.BUSY, "too many records are waiting to be made durable")
+        if self._closed:
+            raise Refused(Kind.BUSY, "the database is closed")
+
+    def _hurry(self) -> None:
+        """Nobody came; where somebody did, this is early for what was deferred since."""
+        with self._closing:
+            self._timekeeper = None
+            self._queue_deferred()
+
+    def _queue_deferred(self) -> None:
+        for job in self._deferred:
+            self._queue.put(job)
+        self._deferred.clear()
 
     def is_current_thread(self) -> bool:
         """Whether the caller is inside a unit; waiting for another unit there would never end."""
@@ -184,6 +222,7 @@ class Sequencer:
         with self._closing:
             if not self._closed:
                 self._closed = True
+                self._queue_deferred()
                 self._queue.put(None)
         self._thread.join()
 

@@ -11,8 +11,9 @@ a NUL character or half a surrogate pair in a text, an integer that needs more t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, TypeAlias
 from weakref import ref
 
@@ -50,6 +51,7 @@ class Compiled:
     names: tuple[str, ...]
     tables: frozenset[str]
     written: str | None
+    pick: Callable[[Mapping[str, Scalar]], tuple[Scalar, ...]]  # the values of ``names``
 
     def ordered(self, params: Mapping[str, Scalar]) -> tuple[Scalar, ...]:
         """All parameters of one run, in order; a missing or unknown name is a programmer's error.
@@ -57,9 +59,13 @@ class Compiled:
         Raises:
             Refused: MALFORMED for a value that no database of ours can keep as it is.
         """
-        if params.keys() != self.required:
+        try:
+            values = self.pick({**self.defaults, **params} if self.defaults else params)
+        except KeyError:
+            values = None
+        if values is None or len(params) != len(self.required):
             raise TypeError(f"parameters {sorted(params)} given, {sorted(self.required)} needed")
-        for value in params.values():
+        for value in values:
             # Nearly all there is, told by the exact type; this runs for each value of each row.
             kind = type(value)
             if kind is str:
@@ -67,9 +73,7 @@ class Compiled:
                     _check_text(value)  # type: ignore[arg-type] # a str
             elif value is not None and kind is not bytes:
                 _check_other(value)
-        if self.defaults:
-            params = {**self.defaults, **params}
-        return tuple([params[name] for name in self.names])
+        return values
 
 
 def _check_other(value: object) -> None:
@@ -132,7 +136,15 @@ def _compile(statement: Statement, dialect: Dialect) -> Compiled:
         frozenset(part.name for part in iterate(statement) if isinstance(part, Table))
         or frozenset({ANY}),
         _written(statement),
+        _picker(tuple(compiled.positiontup or ())),
     )
+
+
+def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, Scalar]], tuple[Scalar, ...]]:
+    """What takes the values of these names out of a map, in order; raises KeyError."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda params: tuple([params[name] for name in names])
 
 
 def _written(statement: ClauseElement) -> str | None:

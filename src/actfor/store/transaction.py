@@ -40,7 +40,7 @@ class Result:
         return self._rows[0] if self._rows else None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # not frozen: five are made for each call, at a third of the cost
 class Ask:
     """A query with its parameters: what a unit will want to know, told before it begins.
 

@@ -11,7 +11,6 @@ compares them): orjson, or the standard library's where the thin installation ha
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
@@ -22,6 +21,7 @@ from typing import Any, TypeAlias, cast
 import rfc8785
 
 from actfor.errors import Kind, Refused
+from actfor.wire.base64_text import base64url
 
 JsonValue: TypeAlias = (
     "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
@@ -86,7 +86,7 @@ def digest(value: JsonValue) -> str:
 
 def digest_bytes(data: bytes) -> str:
     """The digest string of these bytes."""
-    return "sha-256:" + urlsafe_b64encode(sha256(data).digest()).rstrip(b"=").decode()
+    return "sha-256:" + base64url(sha256(data).digest())
 
 
 def _is_plain(value: Any, depth: int) -> bool:  # Any: whatever was passed; it is told apart here

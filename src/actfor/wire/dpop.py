@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from actfor.errors import Kind, Refused
 from actfor.wire import jose
+from actfor.wire.base64_text import base64url
 from actfor.wire.canonical import JsonObject, JsonValue
 from actfor.wire.jose import SigningKey, VerifyKey
 
@@ -48,7 +49,7 @@ class DpopProof:
     @property
     def once(self) -> str:
         """The name under which the proof is spent: digest of key and ``jti``."""
-        return jose.encode(sha256(f"{self.jkt}.{self.jti}".encode()).digest())
+        return base64url(sha256(f"{self.jkt}.{self.jti}".encode()).digest())
 
 
 def build_proof(
@@ -161,7 +162,7 @@ def _check_token(claims: JsonObject, access_token: str | None) -> None:
 
 def access_token_hash(access_token: str) -> str:
     """``ath``: base64url of SHA-256 over the token's ASCII (RFC 9449 §4.2)."""
-    return jose.encode(sha256(access_token.encode()).digest())
+    return base64url(sha256(access_token.encode()).digest())
 
 
 def target(url: str) -> str:

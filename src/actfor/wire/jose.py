@@ -14,13 +14,10 @@ INVARIANT: no claim leaves ``verify`` that was not in the signed bytes.
 
 from __future__ import annotations
 
-import binascii
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
-from json import dumps
 from types import MappingProxyType
 from typing import Any, Final, Self, cast
 
@@ -29,7 +26,8 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
 from actfor.errors import Kind, Refused
-from actfor.wire.canonical import JsonObject, JsonValue
+from actfor.wire.base64_text import unbase64url
+from actfor.wire.canonical import JsonObject, JsonValue, canonical
 from actfor.wire.strict_json import load_object
 
 ALGORITHM: Final = "ES256"
@@ -76,7 +74,7 @@ class VerifyKey:
         x, y = jwk.get("x"), jwk.get("y")
         if not isinstance(x, str) or not isinstance(y, str):
             raise Refused(Kind.MALFORMED, "key is not a P-256 public key")
-        if len(decode(x)) != 32 or len(decode(y)) != 32:
+        if len(unbase64url(x)) != 32 or len(unbase64url(y)) != 32:
             raise Refused(Kind.MALFORMED, "key coordinates are not 32 bytes")
         return cls._of(_import({**_P256, "x": x, "y": y}))
 
@@ -169,7 +167,7 @@ def sign(
     """
     header: dict[str, Any] = {"typ": typ, "alg": ALGORITHM}
     header |= {"jwk": dict(jwk)} if jwk else {"kid": key.kid}
-    return jws.serialize_compact(header, _dump(claims), key._key, registry=_REGISTRY)  # noqa: SLF001 - same module
+    return jws.serialize_compact(header, canonical(claims), key._key, registry=_REGISTRY)  # noqa: SLF001 - same module
 
 
 def verify(
@@ -224,8 +222,8 @@ def unverified(token: str) -> Unverified:
     segments = token.split(".")
     if len(segments) != 3 or len(segments[0]) > _MAX_HEADER_BYTES:
         raise Refused(Kind.MALFORMED, "token is not a compact JWS")
-    header, payload = header_of(segments[0]), decode(segments[1])
-    if len(decode(segments[2])) != 64:
+    header, payload = header_of(segments[0]), unbase64url(segments[1])
+    if len(unbase64url(segments[2])) != 64:
         raise Refused(Kind.UNAUTHENTICATED, "token signature is not an ES256 signature")
     return Unverified(
         header=header,
@@ -244,7 +242,7 @@ def header_of(segment: str) -> JsonObject:
     Raises:
         Refused: MALFORMED.
     """
-    return MappingProxyType(dict(load_object(decode(segment), max_depth=4)))
+    return MappingProxyType(dict(load_object(unbase64url(segment), max_depth=4)))
 
 
 def check_header(header: JsonObject, *, typ: str, members: frozenset[str]) -> None:
@@ -317,32 +315,8 @@ def text(claims: JsonObject, name: str) -> str:
     return value
 
 
-def encode(data: bytes) -> str:
-    """base64url without padding (RFC 7515 §2)."""
-    return urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def decode(segment: str) -> bytes:
-    """Undo ``encode``; only the one canonical text of some bytes is accepted.
-
-    Raises:
-        Refused: MALFORMED.
-    """
-    try:
-        data = urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
-    except (binascii.Error, ValueError) as cause:
-        raise Refused(Kind.MALFORMED, "not base64url") from cause
-    if encode(data) != segment:
-        raise Refused(Kind.MALFORMED, "not canonical base64url")
-    return data
-
-
 def _import(jwk: dict[str, str]) -> ECKey:
     try:
         return ECKey.import_key(cast("dict[str, str | list[str]]", jwk))
     except (JoseError, ValueError, KeyError) as cause:
         raise Refused(Kind.MALFORMED, "key is not a P-256 public key") from cause
-
-
-def _dump(claims: JsonObject) -> bytes:
-    return dumps(claims, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()

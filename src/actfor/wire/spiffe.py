@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final, Self
 
 from actfor.errors import Kind, Refused
@@ -77,17 +78,14 @@ class SpiffeId:
     @property
     def agent(self) -> Self | None:
         """The registered agent this is, or is an instance of; None for other workloads."""
-        parts = self.path.split("/")
-        whole = len(parts) == 3 or (len(parts) == 5 and parts[3] == "i")
-        if not whole or parts[1] != "agent":
-            return None
-        return type(self)(self.trust_domain, "/".join(parts[:3]))
+        path = _agent_path(self.path)
+        return None if path is None else type(self)(self.trust_domain, path)
 
     @property
     def agent_name(self) -> str | None:
         """The name in ``/agent/<name>``, or None for other workloads."""
-        agent = self.agent
-        return agent.path.removeprefix("/agent/") if agent else None
+        path = _agent_path(self.path)
+        return None if path is None else path.removeprefix("/agent/")
 
     @property
     def authority(self) -> str:
@@ -96,6 +94,14 @@ class SpiffeId:
 
     def __str__(self) -> str:
         return f"spiffe://{self.trust_domain}{self.path}"
+
+
+@lru_cache(maxsize=4096)  # asked several times in each call, of the same few
+def _agent_path(path: str) -> str | None:
+    """``/agent/<name>`` of an agent's path or an instance's; None for others."""
+    parts = path.split("/")
+    whole = len(parts) == 3 or (len(parts) == 5 and parts[3] == "i")
+    return "/".join(parts[:3]) if whole and parts[1] == "agent" else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,9 @@ def from_ms(milliseconds: int) -> datetime:
 def rfc3339(instant: datetime) -> str:
     """RFC 3339 §5.6 text in UTC with milliseconds: ``2026-11-24T04:05:06.789Z``."""
     _require_aware(instant)
-    text = instant.astimezone(UTC).isoformat(timespec="milliseconds")
+    if instant.tzinfo is not UTC:
+        instant = instant.astimezone(UTC)
+    text = instant.isoformat(timespec="milliseconds")
     return text.removesuffix("+00:00") + "Z"
 
 

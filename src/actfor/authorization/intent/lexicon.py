@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from actfor.authorization.intent.text import stem
@@ -180,6 +181,7 @@ PARTICIPLES: Final = _participles()
 """What has been done to a thing → the verb: `paid`, `cancelled`, `frozen`."""
 
 
+@lru_cache(maxsize=1024)
 def primary(verb: str) -> Deed | None:
     """What a verb does in a tool's name; None if it is no verb we know."""
     known = VERBS.get(verb)

@@ -66,9 +66,9 @@ _FORGET_GRANTS = delete(_table).where(and_(_t.expires_at <= bindparam("until")))
 
 
 def add(tx: Tx, delegation: Delegation, now: datetime) -> None:
-    """Record a grant before its token exists."""
+    """Record a grant before its token exists. Its id is new, so it can be written with others."""
     budget = delegation.authority.budget
-    tx.changed(
+    tx.later(
         _ADD,
         id=delegation.grant_id,
         mandate_id=delegation.mandate.id,

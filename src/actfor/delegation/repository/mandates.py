@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
@@ -155,7 +155,7 @@ def add_slots(tx: Tx, owner: str, authority: Authority) -> None:
     """Counters for the grants of ``authority`` that limit their own calls."""
     for index, grant in enumerate(authority.grants):
         if grant.max_calls is not None:
-            tx.changed(_ADD_SLOT, owner=owner, slot=index, limit=grant.max_calls)
+            tx.later(_ADD_SLOT, owner=owner, slot=index, limit=grant.max_calls)
 
 
 def by_id(tx: Tx, texts: Texts, mandate_id: str, resources: str) -> Mandate | None:
@@ -186,15 +186,8 @@ def standing(tx: Tx, texts: Texts, mandate: Mandate) -> Mandate | None:
     if row is None:
         return None
     state, epoch, calls, amount, reason, hour, recent = row
-    return replace(
-        mandate,
-        state=MandateState(state),
-        epoch=epoch,
-        calls_used=calls,
-        amount_used=amount,
-        reason=texts.open_some(tx, _REASON, mandate.id, reason),
-        calls_this_hour=_recent(tx, hour, recent),
-    )
+    why = texts.open_some(tx, _REASON, mandate.id, reason)
+    return mandate.used(MandateState(state), epoch, calls, amount, why, _recent(tx, hour, recent))
 
 
 def active(tx: Tx) -> list[Active]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -94,7 +93,7 @@ class Access(Context):
             Refused: DENIED with the cause, EXPIRED, NOT_FOUND.
         """
         self._check_key(tx, delegation.kid)
-        self._people.check_live(tx, delegation.person_id, delegation.person_epoch)
+        self._people.require_live(tx, delegation.person_id, delegation.person_epoch)
         self._check_agents(tx, delegation)
         mandate = self._standing(tx, delegation.mandate)
         mandate.require_active(tx.now, delegation.mandate_epoch)
@@ -144,7 +143,7 @@ class Access(Context):
         if proof is not None:
             self.spend(tx, proof)
         self._check_key(tx, delegation.kid)
-        self._people.check_live(tx, delegation.person_id, delegation.person_epoch)
+        self._people.require_live(tx, delegation.person_id, delegation.person_epoch)
         self._check_agents(tx, delegation)
         mandate = delegation.mandate
         taken = rows.take(
@@ -257,7 +256,7 @@ class Access(Context):
         """The delegation with its mandate as it stands; revoked means the token is not valid."""
         try:
             self._check_key(tx, known.kid)
-            self._people.check_live(tx, known.person_id, known.person_epoch)
+            self._people.require_live(tx, known.person_id, known.person_epoch)
             self._check_agents(tx, known)
             mandate = self._standing(tx, known.mandate)
             mandate.require_active(now, known.mandate_epoch)
@@ -266,7 +265,7 @@ class Access(Context):
             if refused.kind is Kind.BUSY:
                 raise
             raise _invalid(refused.detail) from refused
-        return replace(known, mandate=mandate)
+        return known.under(mandate)
 
 
 def _minor(authority: Authority, amount: Money | None) -> int:

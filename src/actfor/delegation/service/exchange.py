@@ -23,7 +23,7 @@ from actfor.delegation.service.planning import Plan, plan, require_may_act
 from actfor.delegation.service.tokens import Subject
 from actfor.errors import Kind, Refused
 from actfor.identity import AttestedAgent
-from actfor.store import Tx, new_id
+from actfor.store import Ask, Tx, new_id
 from actfor.wire import jose
 from actfor.wire.canonical import JsonValue, digest
 from actfor.wire.dpop import INVALID_PROOF, DpopProof
@@ -98,7 +98,8 @@ class Exchange(Context):
             planned = as_oauth(refused)
         # 4. Record, the refusal too.
         outcome = await self._database.write(
-            lambda tx: self._recorded(tx, planned, proof, parties, grant_id, now)
+            lambda tx: self._recorded(tx, planned, proof, parties, grant_id, now),
+            self._ahead(planned, proof),
         )
         if isinstance(outcome, Refused):
             raise outcome
@@ -176,6 +177,14 @@ class Exchange(Context):
         self._audit.append(tx, _granted(planned, parties))
         return planned
 
+    def _ahead(self, planned: Plan | Refused, proof: DpopProof) -> list[Ask]:
+        """What ``_recorded`` will ask, for ``Database.write``."""
+        asks = [grants.spent(proof.once)]
+        if isinstance(planned, Plan):
+            asks.append(self._people.asked(planned.delegation.person_id))
+            asks.append(self._agents.asked(planned.delegation.agent_name))
+        return asks
+
     def _refusal_now(
         self, tx: Tx, planned: Plan | Refused, proof: DpopProof, now: datetime
     ) -> Refused | None:
@@ -201,7 +210,7 @@ class Exchange(Context):
         return None
 
     def _require_live(self, tx: Tx, delegation: Delegation, now: datetime) -> None:
-        self._people.check_live(tx, delegation.person_id, delegation.person_epoch)
+        self._people.require_live(tx, delegation.person_id, delegation.person_epoch)
         self._check_agents(tx, delegation)
         self._standing(tx, delegation.mandate).require_active(now, delegation.mandate_epoch)
         if delegation.through:
@@ -246,7 +255,7 @@ def _granted(granted: Plan, parties: Parties) -> Event:
         "jkt": delegation.jkt,
         "manifest": delegation.manifest,
         "expires_at": rfc3339(delegation.expires_at),
-        "epochs": delegation.epochs | parties.epochs,
+        "epochs": {**delegation.epochs, **parties.epochs},
     }
     if delegation.through:
         facts["parent"] = delegation.through[0].grant_id

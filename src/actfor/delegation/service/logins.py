@@ -30,6 +30,7 @@ from actfor.errors import Kind, Refused
 from actfor.identity import Person
 from actfor.store import Tx, new_id
 from actfor.wire import dpop, jose
+from actfor.wire.base64_text import base64url
 from actfor.wire.canonical import JsonObject, JsonValue
 from actfor.wire.dpop import DpopProof
 from actfor.wire.spiffe import PRIVATE_CLAIM, confirmation
@@ -203,7 +204,7 @@ def _signed_out(detail: str, code: str | None = None) -> Refused:
 
 def _hash(device_code: str) -> str:
     """How a 256-bit code is kept; a copy of the database redeems nothing."""
-    return jose.encode(sha256(device_code.encode(errors="surrogatepass")).digest())
+    return base64url(sha256(device_code.encode(errors="surrogatepass")).digest())
 
 
 def _user_code(text: str) -> str:

@@ -109,7 +109,8 @@ def narrowed(
             f"audience `{shown(request.audience)}` is not in the mandate",
             code=INVALID_TARGET,
         )
-    authority = replace(parent, grants=tuple(granted))
+    whole = len(granted) == len(parent.grants)
+    authority = parent if whole else replace(parent, grants=tuple(granted))
     if request.authorization_details is not None:
         asked = from_authorization_details(request.authorization_details, resources=resources)
         widened = narrows(asked, authority)
@@ -118,7 +119,7 @@ def narrowed(
         authority = asked
     if request.scope is not None:
         authority = _scoped(authority, request.scope)
-    if narrows(authority, parent) is not None:
+    if authority is not parent and narrows(authority, parent) is not None:
         raise AssertionError("an exchange was about to widen what it is made from")
     return authority
 

@@ -29,7 +29,7 @@ class Label(IntEnum):
     @property
     def word(self) -> str:
         """The label as policies and people see it."""
-        return self.name.lower()
+        return self._name_.lower()  # `name` is a descriptor in Python
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,9 +166,17 @@ class Ledger:
         return found
 
     def trace(
-        self, tool: KnownTool, effect: ToolEffect, arguments: JsonObject, *, granted: bool = False
+        self,
+        tool: KnownTool,
+        effect: ToolEffect,
+        arguments: JsonObject,
+        *,
+        granted: bool = False,
+        said: str | None = None,
     ) -> Traced:
-        """Origins and facts of a call. ``granted``: a person confirmed a grant for this tool."""
+        """Origins and facts of a call. ``granted``: a person confirmed a grant for this tool;
+        ``said`` is the digest of the arguments, where somebody has it.
+        """
         grounds = self._asks(tool)
         stated = self._stated(tool, effect, arguments)
         if stated:
@@ -215,8 +223,8 @@ class Ledger:
                 self.index.read_untrusted,
                 self.index.read_secret,
                 self.index.speaks,
-                0 if effect is ToolEffect.READ else self._others(tool, arguments),
-                self._same(tool, arguments),
+                0 if effect is ToolEffect.READ else self._others(tool, arguments, said),
+                self._same(tool, arguments, said),
             ),
             said=self.wish.stems,
             changes_asked=self.wish.changes,
@@ -363,18 +371,18 @@ class Ledger:
         """One more of these; past the bound all others count as one another's repetition."""
         calls[key if key in calls or len(calls) < _MOST_CALLS else ""] += 1
 
-    def _others(self, tool: KnownTool, arguments: JsonObject) -> int:
+    def _others(self, tool: KnownTool, arguments: JsonObject, said: str | None) -> int:
         """Calls made with other arguments; of what goes to someone, to others."""
         calls = self._made.get(tool.name)
         if not calls:
             return 0
         if key := _reached(tool, arguments):
             return len(self._reached.get(tool.name, set()) - {key})
-        return len(calls.keys() - {digest(arguments)})
+        return len(calls.keys() - {said or digest(arguments)})
 
-    def _same(self, tool: KnownTool, arguments: JsonObject) -> int:
+    def _same(self, tool: KnownTool, arguments: JsonObject, said: str | None) -> int:
         calls = self._made.get(tool.name)
-        return 0 if not calls else max(calls[digest(arguments)], calls[""])
+        return 0 if not calls else max(calls[said or digest(arguments)], calls[""])
 
     def _relevant(self, tool: KnownTool, traces: list[SlotTrace]) -> bool:
         if relevant(self.wish, tool.reading):

@@ -16,6 +16,7 @@ Tried in this order, the first that fits decides:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -395,13 +396,12 @@ def _hides(value: str) -> bool:
     )
 
 
+_ENDS: Final = re.compile(r"[.:;!?,] ")  # of sentences and clauses
+
+
 def _segments(text: str) -> list[str]:
     """Sentences and clauses long enough to be recognised; the whole where it is short."""
-    pieces = [text]
-    for mark in (". ", ": ", "; ", "! ", "? ", ", "):
-        if mark in text:
-            pieces = [part for piece in pieces for part in piece.split(mark)]
-    kept = [piece.strip(" .'\"") for piece in pieces if len(piece) >= _SEGMENT]
+    kept = [piece.strip(" .'\"") for piece in _ENDS.split(text) if len(piece) >= _SEGMENT]
     return list(dict.fromkeys(kept))[:64] or [text]
 
 

@@ -69,10 +69,15 @@ class Person:
 
     def require_active(self, epoch: int | None = None) -> None:
         """Refuse a person whose account is disabled (or, with ``epoch``, was changed since)."""
-        if self.state is not PersonState.ACTIVE:
-            raise Refused(Kind.DENIED, "the person's account is disabled")
-        if epoch is not None and epoch != self.epoch:
-            raise Refused(Kind.DENIED, "the person's authority changed since the token was issued")
+        require_active(self.state, self.epoch, epoch)
+
+
+def require_active(state: PersonState, now: int, epoch: int | None) -> None:
+    """``Person.require_active`` where no more is known than the state and the epoch ``now``."""
+    if state is not PersonState.ACTIVE:
+        raise Refused(Kind.DENIED, "the person's account is disabled")
+    if epoch is not None and epoch != now:
+        raise Refused(Kind.DENIED, "the person's authority changed since the token was issued")
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,8 @@ _LINKS_KEPT = timedelta(days=1)
 _PERSON_INSERT = insert_into(person)
 _PERSON_COUNT = select(func.count()).select_from(person)
 _PERSON_BY_ID = select(person).where(person.c.id == bindparam("key"))
-_PERSONS_BY_ID = select(person.c.id, person).where(one_of(person.c.id))
+_PERSON_STANDING = select(person.c.state, person.c.epoch).where(person.c.id == bindparam("key"))
+_PERSONS_STANDING = select(person.c.id, person.c.state, person.c.epoch).where(one_of(person.c.id))
 _PERSON_STATE = select(person.c.state).where(person.c.id == bindparam("key"))
 _PERSON_ALL = select(person).order_by(person.c.created_at, person.c.id)
 _PERSON_SWAP = (
@@ -53,9 +54,15 @@ def person_state(tx: Tx, person_id: str) -> PersonState | None:
     return PersonState(row[0]) if row else None
 
 
-def person_asked(person_id: str) -> Ask:
-    """What ``person_by_id`` asks."""
-    return Ask(_PERSON_BY_ID, {"key": person_id}, _PERSONS_BY_ID)
+def person_standing(tx: Tx, person_id: str) -> tuple[PersonState, int] | None:
+    """State and epoch of the person with this id: no more of them is read."""
+    row = tx.one(_PERSON_STANDING, key=person_id)
+    return (PersonState(row[0]), row[1]) if row else None
+
+
+def person_standing_asked(person_id: str) -> Ask:
+    """What ``person_standing`` asks."""
+    return Ask(_PERSON_STANDING, {"key": person_id}, _PERSONS_STANDING)
 
 
 def people(tx: Tx, texts: Texts | None) -> list[Person]:

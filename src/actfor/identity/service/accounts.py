@@ -9,7 +9,7 @@ from datetime import datetime
 from actfor.audit import AuditLog, Event, EventType, Revocable
 from actfor.errors import Kind, Refused
 from actfor.identity.model import LinkKind, Person, PersonState, Role
-from actfor.identity.model.people import parse_roles
+from actfor.identity.model.people import parse_roles, require_active
 from actfor.identity.repository import people as rows
 from actfor.identity.service.passkeys import RelyingParty
 from actfor.store import Ask, Database, Tx
@@ -201,7 +201,7 @@ class Accounts:
         return not alive
 
     def check_live(self, tx: Tx, person_id: str, epoch: int | None = None) -> Person:
-        """Refuse unless the person may act now, and nothing was taken away since ``epoch``.
+        """The person, refused unless they may act now and nothing was taken away since ``epoch``.
 
         For the transaction that records a decision.
         """
@@ -210,14 +210,26 @@ class Accounts:
         return person
 
     @staticmethod
+    def require_live(tx: Tx, person_id: str, epoch: int) -> None:
+        """``check_live`` for whoever needs nothing of the person: for every call.
+
+        Raises:
+            Refused: DENIED, NOT_FOUND.
+        """
+        found = rows.person_standing(tx, person_id)
+        if found is None:
+            raise _unknown()
+        require_active(*found, epoch)
+
+    @staticmethod
     def asked(person_id: str) -> Ask:
-        """What ``check_live`` will ask, for ``Database.write``."""
-        return rows.person_asked(person_id)
+        """What ``require_live`` will ask, for ``Database.write``."""
+        return rows.person_standing_asked(person_id)
 
     def _load(self, tx: Tx, person_id: str) -> Person:
         person = rows.person_by_id(tx, self._texts, person_id)
         if person is None:
-            raise Refused(Kind.NOT_FOUND, "there is no such person")
+            raise _unknown()
         return person
 
     def _load_active(self, tx: Tx, person_id: str) -> Person:
@@ -247,3 +259,7 @@ class Accounts:
         elif by is not None:
             others[by] = {"by": by}
         self._audit.append(tx, Event(type_, trace or pseudonym(person_id), facts, about, others))
+
+
+def _unknown() -> Refused:
+    return Refused(Kind.NOT_FOUND, "there is no such person")

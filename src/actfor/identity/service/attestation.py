@@ -31,6 +31,7 @@ from actfor.identity.service.registry import Registry, attest_event
 from actfor.sdk.attest import ATTESTATION_TYPE
 from actfor.store import Tx, new_id
 from actfor.wire import jose, spiffe
+from actfor.wire.base64_text import base64url
 from actfor.wire.canonical import JsonObject, JsonValue
 from actfor.wire.jose import SigningKey, VerifyKey
 
@@ -70,7 +71,7 @@ class Attestation:
             Refused: NOT_FOUND; DENIED with the cause for an agent that is out of service.
         """
         nonce = secrets.token_bytes(32)
-        challenge = Challenge(jose.encode(nonce), self._issuer, self._now() + CHALLENGE_LIFETIME)
+        challenge = Challenge(base64url(nonce), self._issuer, self._now() + CHALLENGE_LIFETIME)
         agent = await self._registry.show(name)
         await self._require_attestable(agent, peer_pid)
 

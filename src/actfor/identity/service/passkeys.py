@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import binascii
 import struct
-from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,6 +30,7 @@ from webauthn.helpers.structs import (
 from actfor.errors import Kind, Refused
 from actfor.identity.model import CEREMONY_LIFETIME, Assertion, Passkey, Person
 from actfor.identity.model.people import require_backup_unchanged, require_counting_up
+from actfor.wire.base64_text import base64url
 from actfor.wire.canonical import JsonObject
 
 # What the library's parsers raise on input that is not what it should be, beside their own type.
@@ -173,15 +173,15 @@ def _require_same_user(person: Person, response: JsonObject) -> None:
     # WebAuthn §7.2 step 6: the user handle, where given, names the owner of the credential.
     inner = response.get("response")
     handle = inner.get("userHandle") if isinstance(inner, Mapping) else None
-    if handle is not None and handle != _base64url(person.id.encode()):
+    if handle is not None and handle != base64url(person.id.encode()):
         raise Refused(Kind.UNAUTHENTICATED, "the passkey belongs to someone else")
 
 
 def _evidence(passkey: Passkey, response: JsonObject) -> JsonObject:
     inner = cast("Mapping[str, str]", response["response"])
     return {
-        "credential_id": _base64url(passkey.credential_id),
-        "public_key": _base64url(passkey.public_key),
+        "credential_id": base64url(passkey.credential_id),
+        "public_key": base64url(passkey.public_key),
         "authenticator_data": inner["authenticatorData"],
         "client_data_json": inner["clientDataJSON"],
         "signature": inner["signature"],
@@ -208,7 +208,3 @@ def _transports(response: JsonObject) -> tuple[str, ...]:
 
 def _mutable(response: JsonObject) -> dict[str, Any]:  # Any: the library's own parameter type
     return dict(response)
-
-
-def _base64url(data: bytes) -> str:
-    return urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Final
 
 from actfor.keys.model import Purpose
-from actfor.wire import jose
+from actfor.wire.base64_text import base64url
 from actfor.wire.canonical import canonical
 from actfor.wire.jose import SigningKey
 from actfor.wire.note import Cosigner, NoteSigner
@@ -34,12 +34,12 @@ def kid_of(purpose: Purpose, secret: bytes) -> str:
         return SigningKey.from_pem(secret).kid
     if purpose is Purpose.LOG:
         public = NoteSigner.from_text(secret.decode()).verifier.public
-        return _thumbprint({"crv": "Ed25519", "kty": "OKP", "x": jose.encode(public)})
+        return _thumbprint({"crv": "Ed25519", "kty": "OKP", "x": base64url(public)})
     if purpose is Purpose.LOG_POST_QUANTUM:
         public = Cosigner.from_text(secret.decode()).verifier.public
-        return _thumbprint({"alg": "ML-DSA-44", "kty": "AKP", "pub": jose.encode(public)})
-    return _thumbprint({"k": jose.encode(secret), "kty": "oct"})
+        return _thumbprint({"alg": "ML-DSA-44", "kty": "AKP", "pub": base64url(public)})
+    return _thumbprint({"k": base64url(secret), "kty": "oct"})
 
 
 def _thumbprint(members: dict[str, str]) -> str:
-    return jose.encode(sha256(canonical(members)).digest())
+    return base64url(sha256(canonical(members)).digest())
