@@ -1,4 +1,4 @@
-"""A chained agent behind a foreign enforcement point: its token shows the chain (ADR 21).
+"""A chained agent behind a foreign enforcement point: its token shows the chain (ADR 20).
 
 Real server, real exchanges, the SDK at the agents' end. Nothing is patched.
 """

@@ -1,5 +1,5 @@
 """What an agent holds behind a foreign enforcement point: a mandate that names it, or what its
-token shows (ADR 21).
+token shows (ADR 20).
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from typing import Final
 from actfor.errors import Kind, Refused
 from actfor.wire import jose
 from actfor.wire.authzen import Action, Entity, Evaluation
+from actfor.wire.base64_text import base64url
 from actfor.wire.canonical import JsonObject, JsonValue, canonical
 from actfor.wire.jose import SigningKey, VerifyKey
 from actfor.wire.timestamps import rfc3339
@@ -55,7 +56,7 @@ def binding_hash(evaluation: Evaluation) -> str:
         "action": _with_properties({"name": evaluation.action.name}, evaluation.action),
         "context": context,
     }
-    return jose.encode(hashlib.sha256(canonical(bound)).digest())
+    return base64url(hashlib.sha256(canonical(bound)).digest())
 
 
 def bind(
