@@ -97,7 +97,7 @@ _PHRASES: Final = {
     # verb and what follows it within a few words → the verb that is meant
     "tell": "let know,drop line,drop note,get back,fill in,loop in,pass on,pass along,give heads",
     "delete": "get rid,take off,take away,take down,throw away,throw out,clear out,call off,"
-    "cut off,tear down,opt out,strike off,clean up,clean out,clear up",
+    "cut off,tear down,opt out,strike off,clean out",
     "assign": "hand over,pass over,give over",
     "rollback": "roll back,go back",
     "return": "send back,give back,bring back",

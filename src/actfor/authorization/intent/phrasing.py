@@ -51,7 +51,7 @@ def matters_of(sentence: str) -> frozenset[str]:
     return frozenset(found)
 
 
-_PLACES: Final = re.compile(r"(?:^|(?<=[\s(\"'`]))(?:/|~/|[a-z]+://)\S+|\S+@\S+")
+_PLACES: Final = re.compile(r"(?:^|(?<=[\s(\"'`]))(?:/|~/|[a-z]+://)\S+|(?<!\S)\S[^\s@]*@\S+")
 """Paths and addresses: where a thing is does not say what it is."""
 
 

@@ -30,6 +30,8 @@ from actfor.authorization.intent.text import MAX_TEXT, normal, skeleton, stem, w
 from actfor.authorization.intent.values import SinkType, Value, typed
 
 _NEAR_SOURCE: Final = 4
+_NEAR: Final = 200
+"""Characters on each side of a title that are looked at."""
 
 
 _POINTS: Final = frozenset(
@@ -94,7 +96,7 @@ class Wish:
     def asks_state(self, value: str, about: frozenset[str]) -> bool:
         """Whether a verb asks for what a word says of a thing: who says to close it, `closed`."""
         verb, _ = PARTICIPLES.get(value, ("", None))
-        return any(one.verb == verb and (one.about & about) for one in self.asked)
+        return any(one.verb == verb and (one.direct & about) for one in self.asked)
 
     def points_to(self, title: str) -> bool:
         """Whether they name this as what something is taken from: `listed in X`, `X says`.
@@ -103,8 +105,9 @@ class Wish:
         """
         at = self.plain.find(title) if title else -1
         while at >= 0:
-            before = self.plain[:at].split()[-_NEAR_SOURCE:]
-            after = self.plain[at + len(title) :].split()[:2]
+            end = at + len(title)
+            before = self.plain[max(0, at - _NEAR) : at].split()[-_NEAR_SOURCE:]
+            after = self.plain[end : end + _NEAR].split()[:2]
             if not (_POINTS.isdisjoint(before) and _TELLING.isdisjoint(after)):
                 return True
             at = self.plain.find(title, at + 1)

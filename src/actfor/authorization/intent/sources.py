@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from actfor.authorization.intent.lexicon import VERBS, concepts
+from actfor.authorization.intent.deeds import Asked, read_sentence
+from actfor.authorization.intent.lexicon import VERBS, Deed, concepts
 from actfor.authorization.intent.names import names_in
 from actfor.authorization.intent.phrasing import HONORIFICS, SPOKEN, WORDS
 from actfor.authorization.intent.text import stem, words
@@ -98,7 +99,7 @@ def hands_over(sentences: list[str]) -> bool:
     tells = [_tells_of_things_to_do(sentence) for sentence in sentences]
     return any(
         _tells_to_do_what_is_said(sentence)
-        or (_DO_THEM.search(sentence) is not None and any(tells[max(0, at - 1) : at + 1]))
+        or (_does_them(sentences[max(0, at - 1) : at + 1]) and any(tells[max(0, at - 1) : at + 1]))
         for at, sentence in enumerate(sentences)
     )
 
@@ -108,9 +109,28 @@ def _tells_of_things_to_do(sentence: str) -> bool:
     return named or _WHAT_TO_DO.search(sentence) is not None
 
 
+def _does_them(two: list[str]) -> bool:
+    """Whether the last sentence says to do what was spoken of, and that is nothing that the person
+    asks for themselves: `Mail the list to Ann. Please do it today`.
+    """
+    found = _DO_THEM.search(two[-1])
+    if found is None or found["what"].casefold() not in _THE_SAME:
+        return found is not None
+    asked: list[Asked] = []
+    for number, sentence in enumerate((*two[:-1], two[-1][: found.start()])):
+        read_sentence(sentence, number, asked, set(), frozenset(), frozenset())
+    return all(one.deeds <= _LOOKED or one.verb in _HANDS_OVER for one in asked)
+
+
+_THE_SAME: Final = frozenset("it that so".split())
+
+
+_LOOKED: Final = frozenset({Deed.LOOK, Deed.ANY})
+
+
 _DO_THEM: Final = re.compile(
     r"\b(?:do|handle|follow|complete|take care of|go through|work through|see to|deal with"
-    r"|carry out) (?:all of )?(?:it|them|that|those|these|everything|so)\b",
+    r"|carry out) (?:all of )?(?P<what>it|them|that|those|these|everything|so)\b",
     re.IGNORECASE,
 )
 
