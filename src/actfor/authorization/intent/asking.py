@@ -218,7 +218,7 @@ def _one(one: Asked, wish: Wish, tool: ToolReading) -> Ask:
     return Ask.MAYBE if same_verb and Deed.SEND in tool.deeds else Ask.NO
 
 
-_PAYS: Final = frozenset("pay repay reimburse refund remit wire".split())
+_PAYS: Final = frozenset("pay repay reimburse refund remit".split())
 
 
 def _is_letter(tool: ToolReading) -> bool:

@@ -20,11 +20,9 @@ from actfor.authorization.intent.phrasing import (
 )
 from actfor.authorization.intent.telling import CLAUSE, TOLD, goes_to, is_told
 from actfor.authorization.intent.text import normal, words
-from actfor.authorization.intent.values import sums_in
+from actfor.authorization.intent.values import SinkType, sums_in, typed
 
 LOOKING: Final = frozenset({Deed.LOOK})
-
-
 _IDIOMS: Final = frozenset(
     {
         ("make", "sure"),
@@ -33,15 +31,13 @@ _IDIOMS: Final = frozenset(
         ("let", "me"),
         ("let", "us"),
         ("note", "that"),
+        ("thank", "you"),
+        *(("pay", word) for word in "attention close special particular heed".split()),
     }
 )
 """Verbs with words that make them ask for nothing by themselves."""
-
-
 _AUXILIARY: Final = frozenset("i you we they he she it not my the n't".split())
 """What follows `do` where it only helps another verb: `how much time do I have`."""
-
-
 _TO_ME: Final = frozenset("give send show tell get find provide list write".split())
 """`give me …` wants an answer, not that something is sent."""
 
@@ -62,6 +58,10 @@ class Asked:
     """It is said to somebody: `answer her`, `tell the customer`."""
     after: frozenset[str] = frozenset()
     """What the part of its sentence is about that follows the verb: what it is done to."""
+    clause: frozenset[str] = frozenset()
+    """The same, up to where its clause ends."""
+    direct: frozenset[str] = frozenset()
+    """The same, up to the first preposition: `comment` of `delete the comment on the case`."""
 
 
 def read_sentence(
@@ -80,7 +80,8 @@ def read_sentence(
     many = bool(MANY.intersection(tokens)) or is_plural(tokens)
     for position, token in enumerate(tokens):
         if done := is_to_be_done(tokens, position):
-            asked.append(Asked(*done, here, number, many, text, after=matters_of(_before(tokens))))
+            object_ = " ".join(tokens[max(0, position - _FAR) : position - 2])
+            asked.append(Asked(*done, here, number, many, text, False, False, *_done_to(object_)))
         known = VERBS.get(token) or _HEADS.get(token)
         if wanted := needed(tokens, spoken, position):
             asked.append(
@@ -88,7 +89,7 @@ def read_sentence(
             )
         begins = position in clauses and (
             _is_done_to(tokens[position + 1 : position + 2])
-            or not _CONDITIONS.isdisjoint(tokens[:position])
+            or not _CONDITIONS.isdisjoint(tokens[max(0, position - _FAR) : position])
         )
         if known is None or token in PAST or not (begins or _asks(tokens, position)):
             continue
@@ -101,7 +102,9 @@ def read_sentence(
             continue
         if after in {"me", "us"} and base in _TO_ME:
             deeds = LOOKING
-        elif base in _MOVES and _is_of_money(" ".join(spoken[position + 1 :])):
+        elif base in _MOVES and _is_of_money(
+            base, " ".join(spoken[position + 1 : position + _FAR])
+        ):
             deeds |= {Deed.PAY}
         elif base == "send" and not _DUE.isdisjoint(tokens[position + 1 : position + 1 + TOLD]):
             deeds = frozenset({Deed.PAY})  # `send her the money`
@@ -113,26 +116,48 @@ def read_sentence(
         about = here | before if _IT.intersection(rest[:2]) else here
         knows = base == "let" and "know" in rest[: _APART + 1]
         following = spoken[position + 1 :]
-        single, done_to = _is_single(rest), matters_of(" ".join(rest))
+        single, done_to = _is_single(rest), _done_to(" ".join(rest[:_FAR]))
         for verb, means in _readings(base, deeds, meant):
             told = knows or is_told(verb, following) or goes_to(verb, following)
-            asked.append(Asked(verb, means, about, number, many, text, single, told, done_to))
+            asked.append(Asked(verb, means, about, number, many, text, single, told, *done_to))
         if base in _MARKS and (state := _as_state(tokens[position + 1 :])) is not None:
             asked.append(Asked(*state, here, number, many, text))
 
 
-def _before(tokens: list[str]) -> str:
-    return " ".join(tokens[: tokens.index("be")])
+def _done_to(rest: str) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """What a part of a sentence is about: all of it, its first clause, and its very object."""
+    tokens = rest.casefold().split()
+    clause = _until(tokens, _CLAUSE_ENDS | _CONDITIONS)
+    direct = _until(clause, _PREPOSITIONS)
+    return matters_of(rest), matters_of(" ".join(clause)), matters_of(" ".join(direct))
 
 
-def _is_of_money(rest: str) -> bool:
-    """Whether what follows a verb of moving is a sum, or what is due."""
-    return bool(sums_in(rest)) or not _DUE.isdisjoint(words(rest)[:_APART])
+def _until(tokens: list[str], ends: frozenset[str]) -> list[str]:
+    return tokens[: next((at for at, word in enumerate(tokens) if word in ends), len(tokens))]
+
+
+_PREPOSITIONS: Final = frozenset(
+    "on in at of for from to about with by into regarding under via per that has have".split()
+)
+
+
+def _is_of_money(verb: str, rest: str) -> bool:
+    """Whether what follows a verb of moving is a sum, or what is due; what is put somewhere is
+    written there, but into an account.
+    """
+    told = words(rest)
+    if (
+        verb in _PUTS
+        and _ACCOUNTS.isdisjoint(told)
+        and not any(one.type is SinkType.ACCOUNT for one in typed(rest))
+    ):
+        return False
+    return bool(sums_in(rest)) or not _DUE.isdisjoint(told[:_APART])
 
 
 _MOVES: Final = frozenset("move put return shift give".split())
-
-
+_PUTS: Final = frozenset("move put shift".split())
+_ACCOUNTS: Final = frozenset("account accounts wallet card iban savings".split())
 _DUE: Final = frozenset("difference deposit money sum remainder overpayment".split())
 
 
@@ -153,11 +178,7 @@ def _is_done_to(after: list[str]) -> bool:
 
 _CONDITIONS: Final = frozenset("if when once after before unless as while since because".split())
 """What leads a clause that another follows, after a comma: `if it is right, set it to approved`."""
-
-
 _OBJECTS: Final = frozenset("it them him her me us".split())
-
-
 _IT: Final = frozenset("it them that those these".split())
 """What stands for what was just spoken of: `If it failed, kick it off again`."""
 
@@ -169,6 +190,8 @@ def _is_single(after: list[str]) -> bool:
     return clause[:1] in (["a"], ["an"], ["another"], ["one"]) and not MANY & {*after[:end]}
 
 
+_FAR: Final = 32
+"""Words on each side of a verb that are looked at: a sentence of many verbs stays linear."""
 _CLAUSE_ENDS: Final = frozenset("and then or but which that so".split())
 
 
@@ -178,7 +201,9 @@ def _phrase(tokens: list[str], position: int, base: str) -> tuple[str, frozenset
     due = "~money" in matters_of(" ".join(near)) or not _DUE.isdisjoint(near)
     if base in _BACK and "back" in near and due:
         return VERBS.get("refund")
-    for second in tokens[position + 1 : position + 1 + _APART]:
+    for at, second in enumerate(tokens[position + 1 : position + 1 + _APART], position + 2):
+        if base == "make" and tokens[at : at + 1] and tokens[at] not in _MADE_SO:
+            continue  # `make a list of visible errors`
         if meant := PHRASES.get((base, second)):
             return VERBS.get(meant, (meant, frozenset({Deed.ANY})))
     return None
@@ -197,13 +222,10 @@ def _readings(
         yield phrase
 
 
+_MADE_SO: Final = frozenset("to for on in at and so until by now again from as with".split())
 _HEADS: Final = {first: (first, frozenset[Deed]()) for first, _ in PHRASES if first not in VERBS}
 """Words that are verbs in a phrase only: `jot … down`, `hand … over`."""
-
-
 _BACK: Final = frozenset("get give have send pay".split())
-
-
 _APART: Final = 5
 """How many words may stand between the two of a phrase: `take the old one off`."""
 
@@ -249,15 +271,9 @@ _ALSO_NOUNS: Final = frozenset(
     " meeting building open"
     " booking listing".split()
 )
-
-
 _SUBJECTS: Final = frozenset(
     "i we they he she it who that which i'll we'll they'll he'll she'll".split()
 )
 """Who tells what they did or do: `I read an article` asks for nothing."""
-
-
 _TOPIC: Final = frozenset("about of for on regarding".split())
-
-
 _ORDINALS: Final = frozenset("first second third last next".split())

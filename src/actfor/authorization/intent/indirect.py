@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final
 
 from actfor.authorization.intent.lexicon import PARTICIPLES, Deed
@@ -17,14 +18,40 @@ def is_to_be_done(tokens: list[str], position: int) -> tuple[str, frozenset[Deed
     if known is None or before[-1:] != ["be"] or before[:1] not in _TO_BE:
         return None
     lead = tokens[max(0, position - 4) : position - 2]
-    return None if DENIED.intersection(lead) or _HOPES.intersection(lead[-1:]) else known
+    wanted = any(two in _WE_WANT for two in pairwise(tokens[max(0, position - _FAR) : position]))
+    if before[0] == "to" and _OUGHT.isdisjoint(lead[-1:]) and not wanted:
+        return None  # `it seems to be deleted`, `she asks to be paid`
+    return (
+        None
+        if DENIED.intersection(lead) or _is_told_of(tokens[max(0, position - _FAR) : position - 2])
+        else known
+    )
 
 
 _TO_BE: Final = (["to"], ["should"], ["must"])
+_WE_WANT: Final = frozenset(
+    {(who, verb) for who in ("i", "we") for verb in ("want", "need", "would")}
+    | {("i'd", "like"), ("we'd", "like")}
+)
+"""`I would like every review to be answered`."""
+_OUGHT: Final = frozenset("has have needs need ought is are".split())
+"""What leads `to be done` where somebody asks for it."""
+_FAR: Final = 32
+"""Words before it that are looked at."""
 
 
-_HOPES: Final = frozenset("seem seems appear appears likely like going supposed said".split())
-"""What leads `to be done` where nobody asks for it."""
+def _is_told_of(before: list[str]) -> bool:
+    """Whether what should be done is asked about or reported: `which have to be paid`."""
+    return not (_QUESTIONS.isdisjoint(before) and _REPORTS.isdisjoint(before)) or (
+        "if" in before[1:]
+    )
+
+
+_QUESTIONS: Final = frozenset("what which whether who whom why how when where".split())
+_REPORTS: Final = frozenset(
+    "say says said claim claims claimed write writes wrote think thinks thought state states"
+    " suggest suggests suggested demand demands demanded ask asks asked".split()
+)
 
 
 def _is_somebody(before: list[str]) -> bool:
@@ -32,7 +59,12 @@ def _is_somebody(before: list[str]) -> bool:
     first = before[-2:] if len(before) > 1 and before[-2][:1].isupper() else before[-1:]
     alone = len(first) == len(before) or before[-len(first) - 1].casefold() in LEADS
     named = all(word[:1].isupper() and word.casefold() not in NOT_NAMES for word in first)
-    return before[-1].casefold() in {"he", "she", "they", "who"} or (alone and named)
+    told = before[-1].casefold() in _PEOPLE or before[0].casefold() in _EVERYBODY
+    return told or (alone and named)
+
+
+_PEOPLE: Final = frozenset("he she they who".split())
+_EVERYBODY: Final = frozenset("everybody everyone anybody anyone somebody someone".split())
 
 
 def needed(tokens: list[str], spoken: list[str], position: int) -> frozenset[Deed]:
@@ -44,6 +76,8 @@ def needed(tokens: list[str], spoken: list[str], position: int) -> frozenset[Dee
         return _TO_HAVE
     if not before or before[0] in _OURSELVES or DENIED.intersection(before):
         return frozenset()
+    if _is_told_of(tokens[max(0, position - _FAR) : position]):
+        return frozenset()
     if tokens[position] in _SHOULD and after[:1] and after[0] in _HAVE:
         return _GIVEN
     if tokens[position] in _NEED | _SHOULD | {"has", "have"} and "to" in after[:1]:
@@ -54,25 +88,11 @@ def needed(tokens: list[str], spoken: list[str], position: int) -> frozenset[Dee
 
 
 _OURSELVES: Final = frozenset("i we you it this that which what there nothing".split())
-
-
 _SHOULD: Final = frozenset("should must".split())
-
-
 _NEED: Final = frozenset("need needs".split())
-
-
 _HAVE: Final = frozenset("get have receive".split())
-
-
 _SEE: Final = frozenset("see read edit view access use".split())
-
-
 _GIVEN: Final = frozenset({Deed.SEND, Deed.ADMIT})
-
-
 _TO_HAVE: Final = frozenset({Deed.LOOK, Deed.FETCH})
 """`I need the data set in /raw`: it is to be got."""
-
-
 _LET_IN: Final = frozenset({Deed.ADMIT})

@@ -98,7 +98,7 @@ _PHRASES: Final = {
     # verb and what follows it within a few words → the verb that is meant
     "tell": "let know,drop line,drop note,get back,fill in,loop in,pass on,pass along,give heads",
     "delete": "get rid,take off,take away,take down,throw away,throw out,clear out,call off,"
-    "cut off,tear down,opt out,strike off,clean up,clean out,clear up",
+    "cut off,tear down,opt out,strike off,clean out",
     "assign": "hand over,pass over,give over",
     "rollback": "roll back,go back",
     "return": "send back,give back,bring back",
@@ -155,8 +155,6 @@ def _table() -> Mapping[str, tuple[str, frozenset[Deed]]]:
 
 VERBS: Final = _table()
 """Form of a verb → its base and what it may do."""
-
-
 _IRREGULAR: Final = {
     "sent": "send", "paid": "pay", "repaid": "repay", "given": "give", "told": "tell",
     "bought": "buy", "made": "make", "written": "write", "put": "put", "set": "set",

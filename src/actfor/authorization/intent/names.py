@@ -58,8 +58,6 @@ def _is_name(token: str, *, first: bool) -> bool:
 
 
 _CALLED: Final = frozenset("named called titled number no the id to".split())
-
-
 _NO_SLOT: Final = frozenset(
     "a an the and or to of in on at by for from with is are was be as if it that this than via"
     " into per my your his her their our".split()

@@ -16,21 +16,13 @@ BREAKS: Final = re.compile(
 
 
 SPOKEN: Final = re.compile(r"[^\s,;:!?()]+")
-
-
 WORDS: Final = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
-
-
 DETERMINER: Final = frozenset(
     "the an a all this that these those my his her their our your its any each some another new"
     " latest recent upcoming same no unread entire whole total via by per recurring rental"
     " from".split()
 )
-
-
 DENIED: Final = frozenset("not don't dont never without avoid no doesn't won't cannot stop".split())
-
-
 MANY: Final = frozenset(
     "all every each everyone everybody any both them these those multiple several many various"
     " remaining rest others other respective".split()
@@ -77,14 +69,10 @@ _NO_PLURAL: Final = frozenset(
     " months years seconds always thanks sales news settings details".split()
 )
 """Words in -s that do not say that many things are meant: sums, stretches of time."""
-
-
 HONORIFICS: Final = frozenset(
     "dr mr mrs ms miss prof professor sir madam signor signora monsieur madame herr frau".split()
 )
 """What stands before a name and is none."""
-
-
 NOT_NAMES: Final = frozenset(
     "i i'm i've please the a an and or my in on at to for if it its it's this that there can could"
     " you he she they we what when where who how which do don't also then after before from of with"

@@ -30,22 +30,17 @@ from actfor.authorization.intent.text import MAX_TEXT, normal, skeleton, stem, w
 from actfor.authorization.intent.values import SinkType, Value, typed
 
 _NEAR_SOURCE: Final = 4
-_CLOSE: Final = 80  # characters that are looked at before and after
-
-
+_NEAR: Final = 200
+"""Characters on each side of a title that are looked at."""
 _POINTS: Final = frozenset(
     "in from per see following follow according using use on read check review open look at by as"
     " consult summarize summarise through with called titled named subject".split()
 )
-
-
 _TELLING: Final = frozenset(
     "says say lists list explains describes contains gives names mentions tells prescribes shows"
     " asks requires suggests has".split()
 )
 """What stands before and after the name of a source."""
-
-
 _ANSWERS: Final = frozenset({None, Deed.LOOK, Deed.ANY})
 
 
@@ -95,7 +90,7 @@ class Wish:
     def asks_state(self, value: str, about: frozenset[str]) -> bool:
         """Whether a verb asks for what a word says of a thing: who says to close it, `closed`."""
         verb, _ = PARTICIPLES.get(value, ("", None))
-        return any(one.verb == verb and (one.about & about) for one in self.asked)
+        return any(one.verb == verb and (one.direct & about) for one in self.asked)
 
     def points_to(self, title: str) -> bool:
         """Whether they name this as what something is taken from: `listed in X`, `X says`.
@@ -104,8 +99,9 @@ class Wish:
         """
         at = self.plain.find(title) if title else -1
         while at >= 0:
-            before = self.plain[max(0, at - _CLOSE) : at].split()[-_NEAR_SOURCE:]
-            after = self.plain[at + len(title) : at + len(title) + _CLOSE].split()[:2]
+            end = at + len(title)
+            before = self.plain[max(0, at - _NEAR) : at].split()[-_NEAR_SOURCE:]
+            after = self.plain[end : end + _NEAR].split()[:2]
             if not (_POINTS.isdisjoint(before) and _TELLING.isdisjoint(after)):
                 return True
             at = self.plain.find(title, at + 1)
@@ -183,8 +179,6 @@ def _spellings(two: list[str]) -> Iterator[str]:
 _ADDRESSING: Final = frozenset(
     stem(word) for word in "address adress contact list listed phone recipient forward cc".split()
 )
-
-
 _GROUPS: Final = frozenset(
     "participants attendees members collaborators everyone everybody users people invitees guests"
     " recipients colleagues contacts employees".split()

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from actfor.authorization.intent.lexicon import VERBS, concepts
+from actfor.authorization.intent.deeds import Asked, read_sentence
+from actfor.authorization.intent.lexicon import VERBS, Deed, concepts
 from actfor.authorization.intent.names import names_in
 from actfor.authorization.intent.phrasing import HONORIFICS, SPOKEN, WORDS
 from actfor.authorization.intent.text import stem, words
@@ -19,26 +20,18 @@ _TASKS: Final = frozenset(
     for w in "task todo instruction action request errand step checklist runbook playbook procedure"
     " protocol routine guideline".split()
 )
-
-
 _LISTS: Final = frozenset(
     stem(w)
     for w in "task todo instruction step checklist list runbook playbook procedure protocol policy"
     " guideline".split()
 )
 """What holds several things to do, and is then spoken of as `it` or `them`."""
-
-
 _NEEDS: Final = frozenset(
     stem(w)
     for w in "need want ask say tell request specify mention suggest recommend advise"
     " propose".split()
 )
-
-
 _WHAT: Final = frozenset("what whatever everything anything as".split())
-
-
 _TELLS: Final = frozenset(
     "send sends sent ask asks asked tell tells told post posts posted write writes wrote say says"
     " said mention mentions mentioned share shared give gives gave propose proposes proposed email"
@@ -48,19 +41,11 @@ _TELLS: Final = frozenset(
     " announced written noted put".split()
 )
 """What someone does whose words are then followed: `John sent me …`."""
-
-
 _OF: Final = frozenset("from by of via".split())
-
-
 _BETWEEN: Final = frozenset(
     "just has have also recently already had i me the email mail my people team".split()
 )
-
-
 _WRITINGS: Final = frozenset({"~mail", "~message", "~task", "~file", "~web", "~issue"})
-
-
 _HANDS_OVER: Final = frozenset(
     "do follow complete perform achieve fulfil fulfill execute finish handle carry accomplish"
     " implement address act comply help solve resolve satisfy process tackle".split()
@@ -98,7 +83,7 @@ def hands_over(sentences: list[str]) -> bool:
     tells = [_tells_of_things_to_do(sentence) for sentence in sentences]
     return any(
         _tells_to_do_what_is_said(sentence)
-        or (_DO_THEM.search(sentence) is not None and any(tells[max(0, at - 1) : at + 1]))
+        or (_does_them(sentences[max(0, at - 1) : at + 1]) and any(tells[max(0, at - 1) : at + 1]))
         for at, sentence in enumerate(sentences)
     )
 
@@ -108,9 +93,24 @@ def _tells_of_things_to_do(sentence: str) -> bool:
     return named or _WHAT_TO_DO.search(sentence) is not None
 
 
+def _does_them(two: list[str]) -> bool:
+    """Whether the last sentence says to do what was spoken of, and that is nothing that the person
+    asks for themselves: `Mail the list to Ann. Please do it today`.
+    """
+    found = _DO_THEM.search(two[-1])
+    if found is None or found["what"].casefold() not in _THE_SAME:
+        return found is not None
+    asked: list[Asked] = []
+    for number, sentence in enumerate((*two[:-1], two[-1][: found.start()])):
+        read_sentence(sentence, number, asked, set(), frozenset(), frozenset())
+    return all(one.deeds <= _LOOKED or one.verb in _HANDS_OVER for one in asked)
+
+
+_THE_SAME: Final = frozenset("it that so".split())
+_LOOKED: Final = frozenset({Deed.LOOK, Deed.ANY})
 _DO_THEM: Final = re.compile(
     r"\b(?:do|handle|follow|complete|take care of|go through|work through|see to|deal with"
-    r"|carry out) (?:all of )?(?:it|them|that|those|these|everything|so)\b",
+    r"|carry out) (?:all of )?(?P<what>it|them|that|those|these|everything|so)\b",
     re.IGNORECASE,
 )
 

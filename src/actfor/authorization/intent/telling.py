@@ -26,11 +26,7 @@ def goes_to(verb: str, after: list[str]) -> bool:
 
 
 _SENDS: Final = frozenset("send forward email mail message".split())
-
-
 _THEIRS: Final = frozenset("his her their my our".split())
-
-
 _CARRIED: Final = 16
 """How many words may stand between `send` and to whom."""
 
@@ -53,24 +49,14 @@ def is_told(verb: str, after: list[str]) -> bool:
 
 
 CLAUSE: Final = 8
-
-
 TOLD: Final = 4
-
-
 _SPEAKS: Final = frozenset(
     "answer reply respond tell inform notify write remind message email mail warn alert ask"
     " thank congratulate".split()
 )
-
-
 _ALWAYS_TO_SOMEBODY: Final = frozenset(
     "inform notify remind warn alert reply respond thank congratulate".split()
 )
 """Verbs that always mean somebody who is told: `inform my co-authors`, `reply with the price`."""
-
-
 _WHETHER: Final = frozenset("whether if".split())
-
-
 _SOMEBODY: Final = frozenset("him her them everyone everybody someone folks guys".split())

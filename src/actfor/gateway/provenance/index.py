@@ -131,6 +131,8 @@ class Index:
         self._skeletons: dict[str, str] = {}
         self._decoded: set[str] = set()
         self._writers: set[str] = set()
+        self._bearers: dict[frozenset[str], set[str]] = {}
+        """Memo: the domains of the writers who bear a name."""
         self._fields = 0
         self._chars = 0
 
@@ -199,6 +201,7 @@ class Index:
             item.authors.append(text)
             if "@" in text and text not in self._writers:
                 self._writers.add(text)
+                self._bearers.clear()
                 self.version += 1  # who is meant by a name may be another question now
             entry.by = text
         if one.label in {Label.ATTESTED, Label.UNTRUSTED}:
@@ -366,10 +369,10 @@ class Index:
         """
         if author in name:
             return False  # the words have the very address
-        host = author.rpartition("@")[2]
-        return any(
-            known.rpartition("@")[2] != host and _writes(name)(known) for known in self._writers
-        )
+        if name not in self._bearers:
+            bears = _writes(name)
+            self._bearers[name] = {w.rpartition("@")[2] for w in self._writers if bears(w)}
+        return bool(self._bearers[name] - {author.rpartition("@")[2]})
 
     def is_by_another(self, entry: Entry) -> bool:
         """Whether the words name one author of an item, and this part of it is another's."""
@@ -451,20 +454,42 @@ class Index:
     def is_of_named_site(self, key: str) -> bool:
         """Whether an address is on a host that the words name, or on one below it."""
         host = host_of(key)
-        said = [host_of(v.key) for v in self.wish.values if v.type is SinkType.URL]
-        return bool(host) and any(own and f".{host}".endswith(f".{own}") for own in said)
+        said = {host_of(v.key) for v in self.wish.values if v.type is SinkType.URL} - {""}
+        return host in said or any(host.endswith(f".{own}") for own in said - _SHARED)
 
-    def only_objects(self, done_to: Iterable[frozenset[str]]) -> frozenset[str] | None:
+    def only_objects(
+        self, done_to: Iterable[tuple[frozenset[str], frozenset[str]]], *, letters: bool = False
+    ) -> frozenset[str] | None:
         """The identifiers of the one record that bears a title out of what a verb is done to (the
-        concepts of each); empty where several records do, None where no record does.
+        concepts of each clause, and of the very object in it); empty where several records do or
+        another record has the identifier, None where no record does.
+
+        ``letters``: whether what somebody wrote is a thing that the verb may be done to.
         """
+        pairs = list(done_to)
         meant = [
             item
             for item in self.items
-            if any(own and own <= after for own in map(_matters, item.titles) for after in done_to)
+            if (letters or not item.authors)
+            and any(
+                own and own <= clause and own & direct
+                for own in map(_matters, item.titles)
+                for clause, direct in pairs
+            )
         ]
-        keys = [{e.text for e in item.fields if e.label is Label.TRUSTED} for item in meant]
-        return frozenset(set.intersection(*keys)) if keys else None
+        if not meant:
+            return None
+        keys = set.intersection(*map(_trusted, meant))
+        others = {id(item) for item in meant}
+        return frozenset(
+            key
+            for key in keys
+            if all(
+                id(entry.item) in others
+                for entry in self._exact.get(key, ())
+                if entry.label is Label.TRUSTED and entry.item.titles
+            )
+        )
 
     def is_about(self, item: Item) -> bool:
         """Whether an item's title has a value of the words: a path, a repository, an account.
@@ -522,6 +547,10 @@ def _is_of(item: Item, names: list[frozenset[str]]) -> bool:
     )
 
 
+def _trusted(item: Item) -> set[str]:
+    return {entry.text for entry in item.fields if entry.label is Label.TRUSTED}
+
+
 def _matters(title: str) -> frozenset[str]:
     """What a title is about, if it says enough to tell one thing from others."""
     found = frozenset(one for one in map(stem, words(title)) if one not in STOP)
@@ -532,6 +561,17 @@ def _tells(title: str, plain: str) -> bool:
     """Whether a title's words stand in a row in the words."""
     own = " ".join(words(title))
     return len(own) > 3 and within(own, plain)
+
+
+_SHARED: Final = frozenset(
+    "github.io gitlab.io pages.dev workers.dev netlify.app vercel.app web.app firebaseapp.com"
+    " herokuapp.com onrender.com fly.dev blogspot.com wordpress.com tumblr.com medium.com"
+    " substack.com bandcamp.com itch.io neocities.org amazonaws.com s3.amazonaws.com"
+    " cloudfront.net azurewebsites.net blob.core.windows.net googleapis.com"
+    " storage.googleapis.com appspot.com hf.space readthedocs.io sourceforge.net atlassian.net"
+    " sharepoint.com myshopify.com zendesk.com slack.com ngrok.io ngrok.app".split()
+)
+"""Hosts below which anybody may have one of their own: none of those speaks for the host."""
 
 
 _LONGEST_NAME: Final = 80  # characters

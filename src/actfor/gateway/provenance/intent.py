@@ -263,12 +263,22 @@ def _is_payees_name(slot: SlotTrace, found: Findings, asked: str) -> bool:
     """
     if found.effect is not ToolEffect.PAY or asked == "no" or slot.type is not SinkType.NAME:
         return False
-    accounts = [one for one in found.slots if one.type is SinkType.ACCOUNT]
-    named = not _PAYEE.isdisjoint(words(slot.pointer))
-    return named and bool(accounts) and all(one.label <= Label.TRUSTED for one in accounts)
+    accounts = [
+        one
+        for one in found.slots
+        if one.type is SinkType.ACCOUNT and _PAYER.isdisjoint(words(one.pointer))
+    ]
+    named = [word for word in words(slot.pointer) if word not in {"name", "full", "account"}]
+    return (
+        _PAYEE.issuperset(named)
+        and bool(accounts)
+        and all(one.label <= Label.TRUSTED for one in accounts)
+    )
 
 
-_PAYEE: Final = frozenset("recipient payee beneficiary holder receiver name".split())
+_PAYEE: Final = frozenset("recipient payee beneficiary holder receiver".split())
+_PAYER: Final = frozenset("from source payer debit sender own my card".split())
+"""What an account is called that pays: it says nothing of who gets the money."""
 
 
 def _another_sum(slot: SlotTrace, found: Findings) -> bool:
@@ -368,7 +378,7 @@ def _hard_doubt(slot: SlotTrace, found: Findings, asked: str) -> bool:
         return asked != "yes" and label in _OTHERS  # else nobody named it, see `_is_unnamed`
     if label is Label.UNKNOWN and kind in _MADE_UP:
         return False  # an agent composes such; see `_is_unnamed`
-    if slot.how == "named-site" and asked != "no":
+    if slot.how == "named-site" and asked != "no" and Deed.FETCH in found.tool.deeds:
         return False
     if label is Label.FROM and asked != "yes":
         # A source is believed about what the person surely asked for, or, where it was handed the

@@ -28,7 +28,7 @@ from actfor.authorization.intent import (
 )
 from actfor.authorization.intent.lexicon import Deed
 from actfor.authorization.intent.limits import says_repeats, says_sum
-from actfor.authorization.intent.text import stem, words
+from actfor.authorization.intent.text import words
 from actfor.authorization.model import Fact, ToolEffect
 from actfor.errors import Refused
 from actfor.gateway.effects import SqlEffect
@@ -188,7 +188,7 @@ class Ledger:
             many=not grounds.one or self.wish.groups,
             sentence=grounds.because,
             stated=stated,
-            vocabulary=tool.reading.vocabulary,
+            tool=tool.reading,
             reading=effect is ToolEffect.READ,
         )
         traces: list[SlotTrace] = []
@@ -359,8 +359,11 @@ class Ledger:
         targets = [slot for slot in traces if slot.type in TARGET]
         if effect is not ToolEffect.DELETE or len(targets) != 1:
             return None
-        done_to = [one.after for one in self.wish.asked if one.verb in tool.reading.verbs]
-        meant = self.index.only_objects(done_to)
+        done_to = [
+            (one.clause, one.direct) for one in self.wish.asked if one.verb in tool.reading.verbs
+        ]
+        letters = not tool.reading.about.isdisjoint({"~mail", "~message"})
+        meant = self.index.only_objects(done_to, letters=letters)
         if meant is None:
             return None
         its = key_of(targets[0].value, targets[0].type) in meant
@@ -412,7 +415,7 @@ class Ledger:
         if effect is ToolEffect.READ:
             traces = [s for s in traces if s.type is SinkType.URL and s.how != "named-site"]
         mine = [s for s in traces if s.label is not Label.USER and s.how != "followed"]
-        if self.wish.hands_over or not self.wish.stems.isdisjoint(_CODES):
+        if self.wish.hands_over or _awaits_code(self.wish):
             mine = [slot for slot in mine if slot.type is not SinkType.CODE]  # codes are mailed
         if Deed.FETCH in tool.reading.deeds:
             mine = [slot for slot in mine if slot.how != "named-site"]
@@ -545,7 +548,14 @@ def _reaching(effect: ToolEffect, tool: KnownTool) -> ToolEffect:
     return ToolEffect.SHARE if letter else effect
 
 
-_CODES: Final = frozenset(stem(word) for word in "code confirmation verification otp pin".split())
+def _awaits_code(wish: Wish) -> bool:
+    """Whether the words speak of a code that is sent to them, and not of a program's."""
+    spoken = frozenset(words(wish.plain))
+    written = not wish.about.isdisjoint({"~mail", "~message"})
+    return not spoken.isdisjoint(_CODES) or (written and not spoken.isdisjoint({"code", "codes"}))
+
+
+_CODES: Final = frozenset("confirmation verification otp pin passcode".split())
 _SECRETS: Final = frozenset({"~credential", "~key", "code", "secret"})
 
 

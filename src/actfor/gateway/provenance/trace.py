@@ -25,6 +25,7 @@ from actfor.authorization.intent import (
     HARD,
     TARGET,
     SinkType,
+    ToolReading,
     Value,
     key_of,
     normal,
@@ -32,7 +33,8 @@ from actfor.authorization.intent import (
     permissions,
     typed,
 )
-from actfor.authorization.intent.text import MAX_TEXT, mixes_scripts, within, words
+from actfor.authorization.intent.lexicon import STOP, VERBS
+from actfor.authorization.intent.text import MAX_TEXT, mixes_scripts, stem, within, words
 from actfor.authorization.intent.values import host_of, is_moment, is_url, person_matches
 from actfor.gateway.provenance.index import Entry, Index, decodings, speaks, typed_of
 from actfor.gateway.provenance.labels import Label, Origin, SlotTrace
@@ -60,8 +62,8 @@ class Hand:
     """The sentence of the words that asks for the call."""
     stated: frozenset[str] = frozenset()
     """Values that say what a verb of the words asks for: `closed`."""
-    vocabulary: frozenset[str] = frozenset()
-    """The words that describe the tool."""
+    tool: ToolReading | None = None
+    """The reading of the tool that is called."""
     reading: bool = False
     """The call only reads, so an address is followed and nothing is sent."""
 
@@ -146,7 +148,7 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
         return found(Label.USER, "words")
     if normal(value) in hand.stated and kind in _STATES:
         return found(Label.USER, "words")
-    if kind is SinkType.NAME and _is_field(pointer) and normal(value) in hand.vocabulary:
+    if kind is SinkType.NAME and _is_field(pointer) and _is_own_field(index, value, hand):
         return found(Label.TRUSTED, "record")  # a field of a record, as its tool calls it
     if kind is SinkType.NAME and _is_said_apart(value, index.wish.plain):
         return found(Label.USER, "words")
@@ -217,6 +219,23 @@ def _plausible(key: str, kind: SinkType) -> bool:
 def _is_field(pointer: str) -> bool:
     """Whether an argument says which field of a record is meant."""
     return not _FIELDS.isdisjoint(words(pointer.rpartition("/")[2]))
+
+
+def _is_own_field(index: Index, value: str, hand: Hand) -> bool:
+    """Whether a field is called as the tool calls it, and the words speak of it, leave it to a
+    source, or speak of no other: who sets a thing to `ready` names no field.
+    """
+    if hand.tool is None or normal(value) not in hand.tool.vocabulary:
+        return False
+    spoken = {stem(word) for word in words(value)} - STOP
+    told = bool(spoken & index.wish.stems) or index.wish.hands_over
+    return told or index.wish.stems.isdisjoint(_fields_of(hand.tool))
+
+
+def _fields_of(tool: ToolReading) -> frozenset[str]:
+    """The stems of what a tool's description may call a field: not what the tool is about."""
+    own = {stem(word) for word in words(tool.name)} | tool.about | STOP
+    return frozenset({stem(word) for word in tool.vocabulary if word not in VERBS} - own)
 
 
 _FIELDS: Final = frozenset("field column attribute property".split())
@@ -296,6 +315,8 @@ def _spelled_otherwise(index: Index, value: str) -> tuple[Label, Entry | None] |
     for one in typed(value):
         if one.type not in {SinkType.DATE, SinkType.AMOUNT} or len(value) > len(one.key) + 2:
             continue
+        if value.startswith("0"):
+            continue  # `07` is an identifier, and not the seven of the words
         if one in index.wish.values:
             return Label.USER, None
         if seen := index.sightings(one.key, one.type):
