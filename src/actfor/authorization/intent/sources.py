@@ -138,7 +138,8 @@ def sources(text: str) -> tuple[frozenset[str], ...]:
         owns = bare.casefold().endswith(("'s", "\u2019s")) and bool(
             concepts(frozenset(stem(word) for word in after[:2])) & _WRITINGS
         )
-        if after[:1] in (["from"], ["of"], ["at"]) and tokens[position + 2][:1].isupper():
+        place = "".join(tokens[position + 2 : position + 3])
+        if after[:1] in (["from"], ["of"], ["at"]) and place[:1].isupper():
             after = after[2:]  # `Dragan from Bremstech sent me`
         while after and (after[0] in _BETWEEN or tokens[position + 1][:1].isupper()):
             after.pop(0)

@@ -104,7 +104,11 @@ def facts_of(found: Findings) -> dict[str, Fact]:
     unnamed = [slot for slot in found.slots if _is_unnamed(slot, found, asked)]
     leaning = asked == "maybe" and not found.hands_over
     most = Label.TRUSTED if _is_plainly_meant(found) else Label.FROM
-    anchored = any(slot.label <= most for slot in found.slots if slot.type in _ANCHOR)
+    anchored = any(
+        slot.label <= most or slot.how == "named-record"
+        for slot in found.slots
+        if slot.type in _ANCHOR
+    )
     if leaning and (not anchored or _is_grave(found) or found.history.speaks):
         asked = "no"  # words that may mean it are not enough, or have nothing to do with this call
     content = any(
