@@ -25,6 +25,7 @@ from actfor.errors import Kind, Refused
 from actfor.gateway.model import Http
 from actfor.store import Database
 from actfor.wire import jose
+from actfor.wire.base64_text import base64url
 from actfor.wire.jose import SigningKey
 from actfor.wire.rar import Grant
 
@@ -166,7 +167,7 @@ async def test_no_other_token_and_no_other_question_will_do(office: Office, cloc
     for forged in (
         jose.sign(claims, typ=kind, key=forger),
         f"{head}.{body}.{'A' * 86}",
-        f"{head}.{jose.encode(json.dumps({**claims, 'exp': 9**10}).encode())}.{signature}",
+        f"{head}.{base64url(json.dumps({**claims, 'exp': 9**10}).encode())}.{signature}",
         (await office.world.token()).token,
         "x.y.z",
         "not a token",

@@ -117,7 +117,8 @@ def read(database: Database, texts: Texts, text: str, at: str = "person.name/usr
 def test_any_text_comes_back_as_it_was(database: Database, texts: Texts, text: str) -> None:
     sealed = stored(database, texts, text)
     assert sealed.startswith(MARK)
-    assert text.strip() == "" or not any(needle in sealed.encode() for needle in needles(text))
+    # A few characters stand in any ciphertext by chance.
+    assert len(text) < 6 or not any(needle in sealed.encode() for needle in needles(text))
     assert sealed != stored(database, texts, text), "equal texts do not show"
     for _ in range(2):  # deciphered, and remembered
         assert read(database, texts, sealed) == text
