@@ -17,15 +17,14 @@ def is_to_be_done(tokens: list[str], position: int) -> tuple[str, frozenset[Deed
     before = tokens[max(0, position - 2) : position]
     if known is None or before[-1:] != ["be"] or before[:1] not in _TO_BE:
         return None
-    lead = tokens[max(0, position - 4) : position - 2]
-    wanted = any(two in _WE_WANT for two in pairwise(tokens[max(0, position - _FAR) : position]))
+    near = tokens[max(0, position - _FAR) : position]
+    lead = near[-4:-2]
+    wanted = any(two in _WE_WANT for two in pairwise(near))
     if before[0] == "to" and _OUGHT.isdisjoint(lead[-1:]) and not wanted:
         return None  # `it seems to be deleted`, `she asks to be paid`
-    return (
-        None
-        if DENIED.intersection(lead) or _is_told_of(tokens[max(0, position - _FAR) : position - 2])
-        else known
-    )
+    if DENIED.intersection(lead) or _is_told_of(near[:-2]):
+        return None
+    return known
 
 
 _TO_BE: Final = (["to"], ["should"], ["must"])
