@@ -356,3 +356,11 @@ def test_where_a_channel_is_named_no_other_is_meant():
 def test_not_everything_that_is_opened_is_only_looked_at(name, read):
     reading = read_tool(name, "", {"properties": {"x": {"type": "string"}}})
     assert (reading.effect is ToolEffect.READ) is read
+
+
+def test_a_second_passive_is_said_of_its_own_subject():
+    wish = read_words(["The card should be frozen and the account should be closed."])
+    freeze, close = wish.asked
+    assert "card" in freeze.after
+    assert "card" not in close.after
+    assert "account" in close.after

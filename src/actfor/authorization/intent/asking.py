@@ -101,8 +101,9 @@ def _only_for(wish: Wish, tool: ToolReading, others: Sequence[ToolReading]) -> G
                 return Grounds(Ask.YES, one.text, one.about, one=not one.many)
     own = tool.own_verb
     if own and rest and not any(own == other.own_verb or own in other.about for other in rest):
+        light = tool.effect is ToolEffect.WRITE
         for text, asking, about, many in wish.sentences:
-            if own in asking and text.startswith(own):
+            if own in asking and (light or text.startswith(own)):
                 return Grounds(Ask.YES, text, about, one=not many)
     return None
 
@@ -127,10 +128,25 @@ def _is_alike(one: Asked, tool: ToolReading) -> bool:
     """Whether a verb may mean what a tool does, whatever it is done to."""
     if tool.effect is ToolEffect.GRANT_ACCESS and not (one.deeds & _LETS_IN):
         return one.verb in tool.verbs or one.verb in _ENROLS
+    if _only_writes_down(one, tool):
+        return False
+    if one.verb in _ADDS and Deed.CHANGE in tool.deeds:
+        return True
     return one.verb in tool.verbs or any(one.deeds & MEETS[deed] for deed in tool.deeds)
 
 
+_ADDS: Final = frozenset("add put save enter".split())
+"""Who adds an address to an account changes the account."""
 _LETS_IN: Final = frozenset({Deed.ADMIT, Deed.CHANGE})
+def _only_writes_down(one: Asked, tool: ToolReading) -> bool:
+    """Whether a verb makes something of a sum without paying it: `put the sum into notes.txt`."""
+    paying = tool.effect is ToolEffect.PAY and one.verb in _WRITES_DOWN
+    return paying and one.verb not in tool.verbs and Deed.PAY not in one.deeds
+
+
+_WRITES_DOWN: Final = frozenset(
+    "put write insert append note record log save store draft compose generate place".split()
+)
 _ENROLS: Final = frozenset("create make register setup".split())
 
 
@@ -195,8 +211,14 @@ def _one(one: Asked, wish: Wish, tool: ToolReading) -> Ask:
     same_verb, alike = one.verb in tool.verbs, _is_alike(one, tool)
     if _is_light(one, tool):
         return Ask.YES
+    if _only_writes_down(one, tool):
+        return Ask.NO
     if one.verb in _PAYS and Deed.PAY in tool.deeds:
         return Ask.YES  # what is paid out is money, whatever it is called
+    if one.verb in _BUYS and tool.effect is ToolEffect.PAY and tool.core & _ORDERS:
+        return Ask.YES  # what is ordered may be called anything
+    if one.verb in _FILLS and "form" in tool.head and _leads_to_form(one, wish):
+        return Ask.YES  # whoever registers somebody on a page fills in its form
     shared = one.about & tool.about
     making = bool(one.deeds & _MAKES and tool.deeds & _MAKING)
     if tool.effect is ToolEffect.WRITE and stem(one.verb) in tool.head:
@@ -218,6 +240,19 @@ def _one(one: Asked, wish: Wish, tool: ToolReading) -> Ask:
     return Ask.MAYBE if same_verb and Deed.SEND in tool.deeds else Ask.NO
 
 
+def _leads_to_form(one: Asked, wish: Wish) -> bool:
+    """Whether the words say on which page, or that what is to be confirmed came by mail."""
+    return wish.has(SinkType.URL) or (
+        one.verb in _CONFIRMS and not wish.about.isdisjoint(_LETTERS)
+    )
+
+
+_BUYS: Final = frozenset("order buy purchase checkout".split())
+_ORDERS: Final = frozenset(stem(word) for word in "order purchase checkout cart basket".split())
+_CONFIRMS: Final = frozenset("confirm accept join redeem verify claim activate".split())
+_FILLS: Final = _CONFIRMS | frozenset(
+    "register apply subscribe signup enroll enter fill submit book order reserve report".split()
+)
 _PAYS: Final = frozenset("pay repay reimburse refund remit".split())
 
 

@@ -80,8 +80,8 @@ def read_sentence(
     many = bool(MANY.intersection(tokens)) or is_plural(tokens)
     for position, token in enumerate(tokens):
         if done := is_to_be_done(tokens, position):
-            object_ = " ".join(tokens[max(0, position - _FAR) : position - 2])
-            asked.append(Asked(*done, here, number, many, text, False, False, *_done_to(object_)))
+            object_ = _done_to(_before(tokens[max(0, position - _FAR) : position - 2]))
+            asked.append(Asked(*done, here, number, many, text, False, False, *object_))
         known = VERBS.get(token) or _HEADS.get(token)
         if wanted := needed(tokens, spoken, position):
             asked.append(
@@ -117,11 +117,22 @@ def read_sentence(
         knows = base == "let" and "know" in rest[: _APART + 1]
         following = spoken[position + 1 :]
         single, done_to = _is_single(rest), _done_to(" ".join(rest[:_FAR]))
+        if _IT.intersection(rest[:1]):
+            done_to = done_to[0] | about, done_to[1] | about, about  # `it` is what was spoken of
         for verb, means in _readings(base, deeds, meant):
             told = knows or is_told(verb, following) or goes_to(verb, following)
             asked.append(Asked(verb, means, about, number, many, text, single, told, *done_to))
         if base in _MARKS and (state := _as_state(tokens[position + 1 :])) is not None:
             asked.append(Asked(*state, here, number, many, text))
+
+
+def _before(tokens: list[str]) -> str:
+    """What a passive is said of, where another came before it: `the account` of `The card should
+    be frozen and the account …`.
+    """
+    last = max((at for at, word in enumerate(tokens) if word == "be"), default=-2)
+    rest = tokens[last + 2 :]
+    return " ".join(rest[1:] if rest[:1] in (["and"], ["or"], ["then"]) else rest)
 
 
 def _done_to(rest: str) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:

@@ -49,7 +49,8 @@ _VERBS: Final = {
     " correct fix mark switch increase decrease reset revise amend alter toggle enable disable"
     " configure turn convert address resolve solve patch bump shift swap renew rotate scale resize"
     " freeze unfreeze exchange migrate lock reassign assign note record enter log fill escalate"
-    " merge pin mute dim tag label upgrade downgrade"
+    " merge pin mute dim tag label upgrade downgrade reduce lower raise cut halve double trim"
+    " shorten lengthen pause resume snooze skip activate redeem reserve"
     " restore rollback revert undo close reopen",
     Deed.MOVE: "move copy relocate rename transfer archive put place duplicate replicate",
     Deed.DELETE: "delete remove cancel erase clear drop destroy purge unsubscribe trash discard"
@@ -57,7 +58,7 @@ _VERBS: Final = {
     " return reject decline terminate kill deactivate suspend close end evict stop waive forgive",
     Deed.SEND: "send email mail message forward reply notify inform text dm respond write remind"
     " share contact tell warn alert thank congratulate ask answer invite pass ping call give let"
-    " report deliver message",
+    " report deliver message nudge chase phone",
     Deed.POST: "post publish announce comment tweet blog propose submit write share review report"
     " file raise broadcast release apply",
     Deed.PAY: "pay transfer send buy purchase order checkout refund repay reimburse donate tip"
@@ -74,7 +75,7 @@ _VERBS: Final = {
     Deed.LOGIN: "login logout verify authenticate confirm validate signin signup register log sign",
     Deed.RATE: "star like follow upvote rate bookmark react favorite favourite unstar unlike"
     " unfollow review vote endorse remove give subscribe add",
-    Deed.ACCEPT: "accept confirm approve agree join acknowledge",
+    Deed.ACCEPT: "accept confirm approve agree join acknowledge sell redeem claim",
     # Words that ask for whatever the thing named needs.
     Deed.ANY: "do handle complete finish follow perform act process manage help achieve fulfil"
     " fulfill take execute carry accomplish implement satisfy arrange proceed"
@@ -223,7 +224,10 @@ _NOUNS: Final = {
     "credential": "password credential passcode passphrase login",
     "key": "key ssh token secret",
     "person": "user member collaborator participant attendee guest contact people person someone"
-    " everyone everybody friend colleague teammate employee customer client",
+    " everyone everybody friend colleague teammate employee customer client buyer seller vendor"
+    " landlord landlady tenant neighbour neighbor teacher tutor doctor dentist boss manager"
+    " assistant sender uncle aunt brother sister mother father mum mom dad son daughter cousin"
+    " grandmother grandfather wife husband",
     "channel": "channel",
     "repo": "repo repository project codebase",
     "issue": "issue ticket bug",
@@ -250,7 +254,7 @@ STOP: Final = frozenset(
         " have has had please just also too very all any each every some one two about into onto"
         " up out over under after before when where who what which how why here now want need like"
         " make sure let know thanks thank hi hello new using use used given return returns string"
-        " list int bool true false none dict optional default value parameter param args tool"
+        " int bool true false none dict optional default value parameter param args tool"
         " function specified following e.g i.e etc"
     ).split()
 )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Final
 
-from actfor.authorization.intent.lexicon import concepts
+from actfor.authorization.intent.lexicon import STOP, concepts
 from actfor.authorization.intent.text import stem, words
 from actfor.authorization.intent.values import SinkType, sums_in, typed
 
@@ -32,7 +33,8 @@ MANY: Final = frozenset(
 def matters_of(sentence: str) -> frozenset[str]:
     """What a sentence is about: the concepts of its words, money, channels and files."""
     spoken = " ".join(token for token in sentence.split() if not _is_place(token))
-    found = set(concepts(frozenset(stem(word) for word in words(spoken))))
+    single = words(spoken)
+    found = set(concepts(frozenset(map(stem, (*single, *_joined(single))))))
     if sums_in(sentence):
         found.add("~money")
     for token in SPOKEN.findall(sentence):
@@ -41,6 +43,17 @@ def matters_of(sentence: str) -> frozenset[str]:
         if any(one.type is SinkType.PATH and "/" not in one.key for one in typed(token)):
             found.add("~file")
     return frozenset(found)
+
+
+def _joined(single: list[str]) -> Iterator[str]:
+    """Words that are also written as one: `wish list`, `check out`."""
+    for one, two in pairwise(single):
+        if len(one) + len(two) <= _COMPOUND and one.isalpha() and two.isalpha():
+            if stem(one) not in STOP and stem(two) not in STOP:
+                yield one + two
+
+
+_COMPOUND: Final = 14
 
 
 def _is_place(token: str) -> bool:

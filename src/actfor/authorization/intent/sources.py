@@ -48,7 +48,8 @@ _BETWEEN: Final = frozenset(
 _WRITINGS: Final = frozenset({"~mail", "~message", "~task", "~file", "~web", "~issue"})
 _HANDS_OVER: Final = frozenset(
     "do follow complete perform achieve fulfil fulfill execute finish handle carry accomplish"
-    " implement address act comply help solve resolve satisfy process tackle".split()
+    " implement address act comply help solve resolve satisfy process tackle arrange organize"
+    " organise manage prepare".split()
 )
 
 
@@ -57,7 +58,7 @@ def _tells_to_do_what_is_said(sentence: str) -> bool:
     tokens = [token.casefold() for token in WORDS.findall(sentence)]
     for position, word in enumerate(tokens):
         known = VERBS.get(word)
-        through = word == "work" and tokens[position + 1 : position + 2] in (["through"], ["off"])
+        through = tuple(tokens[position : position + 2]) in _THROUGH
         if known is None or word == "following" or not (through or known[0] in _HANDS_OVER):
             continue
         if word in {"do", "does"} and not _QUESTIONS.isdisjoint(
@@ -65,6 +66,8 @@ def _tells_to_do_what_is_said(sentence: str) -> bool:
         ):
             continue  # `What do the guidelines say?`
         window = tokens[position + 1 : position + 8]
+        if _AS_TOLD.search(" ".join(window)):
+            return True  # `do it the way he wrote`
         if "following" in window:
             continue  # the tasks stand right here
         near = {stem(near) for near in window}
@@ -73,6 +76,10 @@ def _tells_to_do_what_is_said(sentence: str) -> bool:
     return False
 
 
+_THROUGH: Final = frozenset(
+    {("work", "through"), ("work", "off"), ("go", "through"), ("take", "care"), ("deal", "with")}
+    | {("see", "to"), ("sort", "out"), ("get", "done")}
+)
 _QUESTIONS: Final = frozenset("what how when where why which who much many".split())
 
 
@@ -98,7 +105,7 @@ def _does_them(two: list[str]) -> bool:
     asks for themselves: `Mail the list to Ann. Please do it today`.
     """
     found = _DO_THEM.search(two[-1])
-    if found is None or found["what"].casefold() not in _THE_SAME:
+    if found is None or (found["what"] or found["done"]).casefold() not in _THE_SAME:
         return found is not None
     asked: list[Asked] = []
     for number, sentence in enumerate((*two[:-1], two[-1][: found.start()])):
@@ -110,14 +117,22 @@ _THE_SAME: Final = frozenset("it that so".split())
 _LOOKED: Final = frozenset({Deed.LOOK, Deed.ANY})
 _DO_THEM: Final = re.compile(
     r"\b(?:do|handle|follow|complete|take care of|go through|work through|see to|deal with"
-    r"|carry out) (?:all of )?(?P<what>it|them|that|those|these|everything|so)\b",
+    r"|carry out|solve|resolve|address|fix|finish|sort out|help (?:me|us)(?: out)? with)"
+    r" (?:all of )?(?P<what>it|them|that|those|these|everything|so)\b"
+    r"|\bget (?P<done>it|them|that|those|these|everything) (?:all )?done\b",
     re.IGNORECASE,
 )
 
 
+_AS_TOLD: Final = re.compile(
+    r"\b(?:the way|as|like|how) (?:(?:he|she|they)|(?:his|her|their|the) \w+)"
+    r" (?:\w+ )?(?:wrote|said|says|writes|asks?|asked|wants?|wanted|describes?|described|suggests?"
+    r"|suggested|explains?|explained|told|requests?|requested)\b"
+)
 _WHAT_TO_DO: Final = re.compile(
     r"\b(?:what|everything|all|whatever|anything|things?)\b(?:\W+\w+){0,8}?\W+"
     r"(?:to do|be done|done|asks?|requires?|requests?|wants?)\b"
+    r"|\b(?:problem|issue|trouble|complaint)\b"
     r"|\b(?:ask(?:s|ed)?|requires?|request(?:s|ed)?|want(?:s|ed)?)(?:\W+\w+){0,3}?"
     r"\W+(?:anything|everything|something)\b",
     re.IGNORECASE,

@@ -16,6 +16,8 @@ def _is_capital(near: list[str]) -> bool:
 
 def goes_to(verb: str, after: list[str]) -> bool:
     """Whether something is sent to somebody: `send the results to her doctor`, `… to Ann`."""
+    if verb in _PUTS_TO and _names_somebody(after):
+        return True
     if verb not in _SENDS:
         return False
     steps = [at for at, word in enumerate(after[:_CARRIED]) if word.casefold() == "to"]
@@ -25,6 +27,14 @@ def goes_to(verb: str, after: list[str]) -> bool:
     )
 
 
+def _names_somebody(after: list[str]) -> bool:
+    """Whether a person comes after `to`: `write the time to his neighbour Mrs Oster`."""
+    steps = [at for at, word in enumerate(after[:_CARRIED]) if word.casefold() == "to"]
+    near = [word for at in steps for word in after[at + 1 : at + 4]]
+    return any("~person" in concepts(frozenset({stem(word.casefold())})) for word in near)
+
+
+_PUTS_TO: Final = frozenset("write text pass report".split())
 _SENDS: Final = frozenset("send forward email mail message".split())
 _THEIRS: Final = frozenset("his her their my our".split())
 _CARRIED: Final = 16

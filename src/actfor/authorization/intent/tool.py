@@ -100,6 +100,7 @@ class ToolReading:
     effect: ToolEffect
     deeds: frozenset[Deed]
     verbs: frozenset[str]
+    """The base forms of the verb in its name, and of those that lead its description."""
     own_verb: str
     """The stem of the first word of the name, where no vocabulary has it as a verb."""
     about: frozenset[str]
@@ -160,6 +161,8 @@ def read_tool(name: str, description: str, schema: JsonObject) -> ToolReading:
     if effect is ToolEffect.PAY:
         deeds.add(Deed.PAY)
     verbs = frozenset({VERBS[verb][0]} if verb in VERBS else set())
+    if effect is not ToolEffect.READ:
+        verbs |= _told_verbs(said)
     content = _returns_content(effect, deed, about, told)
     return ToolReading(
         name=name,
@@ -178,6 +181,19 @@ def read_tool(name: str, description: str, schema: JsonObject) -> ToolReading:
     )
 
 
+def _told_verbs(said: list[str]) -> frozenset[str]:
+    """The verbs that lead a description: `Orders everything in the cart`, `Pauses or ends it`."""
+    found: set[str] = set()
+    for word in said[:_LEAD]:
+        known = VERBS.get(word)
+        if known is None and word not in {"and", "or"}:
+            break
+        if known is not None and primary(word) is not Deed.LOOK and word not in {"returns", "is"}:
+            found.add(known[0])
+    return frozenset(found)
+
+
+_LEAD: Final = 5
 _TERM: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 

@@ -25,7 +25,9 @@ from actfor.authorization.intent.lexicon import STOP
 from actfor.authorization.intent.names import names_in
 from actfor.authorization.intent.text import stem, within, words
 from actfor.authorization.intent.values import host_of, person_matches, series_of
+from actfor.gateway.provenance.described import described
 from actfor.gateway.provenance.labels import Label, Origin
+from actfor.gateway.provenance.lines import told_values
 from actfor.gateway.provenance.results import Field
 
 MAX_FIELDS: Final = 50_000
@@ -133,6 +135,8 @@ class Index:
         self._writers: set[str] = set()
         self._bearers: dict[frozenset[str], set[str]] = {}
         """Memo: the domains of the writers who bear a name."""
+        self._described: tuple[tuple[int, int], frozenset[int]] = (-1, 0), frozenset()
+        """Memo: the letters that the words describe, for what was heard and read so far."""
         self._fields = 0
         self._chars = 0
 
@@ -356,14 +360,25 @@ class Index:
         item.named = (self.version, named)
         return named
 
+    def is_described(self, item: Item) -> bool:
+        """Whether the words tell of this letter by what it is about: see ``described``."""
+        now = self.version, len(self.items)
+        if self._described[0] != now:
+            self._described = now, described(self.items, self.wish)
+        return id(item) in self._described[1] and not item.speaks
+
+    def is_followed(self, item: Item) -> bool:
+        """Whether the words say to do what this one says: they name it, or describe the letter."""
+        return self.is_named(item) or (self.wish.hands_over and self.is_described(item))
+
     def _names_author(self, item: Item) -> bool:
         return any(
-            _writes(name)(author) and not self._has_rival(name, author)
+            _writes(name)(author) and not self.has_rival(name, author)
             for author in item.authors
             for name in self.wish.sources
         )
 
-    def _has_rival(self, name: frozenset[str], author: str) -> bool:
+    def has_rival(self, name: frozenset[str], author: str) -> bool:
         """Whether somebody of another domain bears the same name: then nobody knows who is meant,
         and a stranger may choose the name before the `@`.
         """
@@ -373,6 +388,11 @@ class Index:
             bears = _writes(name)
             self._bearers[name] = {w.rpartition("@")[2] for w in self._writers if bears(w)}
         return bool(self._bearers[name] - {author.rpartition("@")[2]})
+
+    def is_fuller_name(self, key: str) -> bool:
+        """Whether this is a name out of the words with more of it: `marcus bell` of `Marcus`."""
+        own = frozenset(words(key))
+        return any(name < own for name in self.wish.names)
 
     def is_by_another(self, entry: Entry) -> bool:
         """Whether the words name one author of an item, and this part of it is another's."""
@@ -499,14 +519,18 @@ class Index:
         return any(value in self.wish.values for title in item.titles for value in typed(title))
 
     def values_of(self, item: Item, kind: SinkType) -> set[str]:
-        """The different values of a type in what others wrote in an item."""
-        return {
-            value.key
+        """The different values of a type in what others wrote in an item; of addresses only those
+        of the one line that the words speak of, where there is one: `Maritime museum: …`.
+        """
+        others = [
+            entry
             for entry in item.fields
             if entry.label > Label.TRUSTED and entry.text not in item.authors
-            for value in _typed_of(entry.text)
-            if value.type is kind
-        }
+        ]
+        found = {v.key for entry in others for v in _typed_of(entry.text) if v.type is kind}
+        if len(found) > 1 and kind is SinkType.RECIPIENT:
+            return told_values(others, kind, self.wish.stems) or found
+        return found
 
 
 def _writes(name: frozenset[str]) -> Callable[[str], bool]:

@@ -216,6 +216,8 @@ def _doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
         return kind is SinkType.CODE and label is Label.UNKNOWN
     if kind in _PLAIN and _is_odd(slot):
         return True
+    if kind is SinkType.CODE and (label is Label.UNKNOWN or mixes_scripts(slot.value)):
+        return True  # a voucher's or a coupon's: nobody makes one up
     if kind in HARD:
         return _hard_doubt(slot, found, asked)
     if kind is SinkType.AMOUNT and found.effect is ToolEffect.PAY:
@@ -238,7 +240,7 @@ def _doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
     if kind is SinkType.NAME and label is Label.UNKNOWN and _names_existing(slot, found):
         return True
     if kind is SinkType.NAME and label is Label.UNKNOWN and Deed.BOOK in found.tool.deeds:
-        return True
+        return words(slot.pointer) not in _WHOSE  # in whose name is the person's own to know
     if kind is SinkType.PATH and slot.how not in {"words", "endorsed"}:
         if _is_sensitive(slot.value):
             return True  # where systems keep theirs: only the person's own word is enough
@@ -248,6 +250,9 @@ def _doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
         chosen = label is Label.ATTESTED and (asked == "no" or found.effect in GRAVE)
         return label is Label.UNTRUSTED or chosen
     return False
+
+
+_WHOSE: Final = (["name"], ["guest"], ["guest", "name"], ["passenger"], ["patient"])
 
 
 def _is_only_told(slot: SlotTrace, found: Findings) -> bool:
@@ -330,10 +335,19 @@ def _is_unnamed(slot: SlotTrace, found: Findings, asked: str) -> bool:
         return asked != "yes" or found.history.read_untrusted
     if slot.type is SinkType.NAME and _is_said_otherwise(slot, found):
         return True
-    nowhere = slot.type is SinkType.NAME and slot.how in {"none", "near"}
+    nowhere = slot.type is SinkType.NAME and slot.how in {"none", "near"} and not _is_prose(slot)
     if nowhere and found.history.read_untrusted and _acts_on(slot, found):
         return True
     return slot.type in {SinkType.NAME, SinkType.PATH} and _takes_away(found)
+
+
+def _is_prose(slot: SlotTrace) -> bool:
+    """Whether this is a text and no name: an entry of a list, where it is no identifier."""
+    last = words(slot.pointer.rstrip("/0123456789"))[-1:]
+    return slot.value.count(" ") >= _PROSE and last not in (["id"], ["ids"])
+
+
+_PROSE: Final = 3  # gaps between words
 
 
 def _is_harmless(slot: SlotTrace, found: Findings) -> bool:

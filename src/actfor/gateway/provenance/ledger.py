@@ -402,7 +402,7 @@ class Ledger:
         return any(
             self._bidding(entry, tool)[0] > Ask.NO
             for item in self.index.items
-            if not item.speaks and self.index.is_named(item)
+            if not item.speaks and self.index.is_followed(item)
             for entry in item.fields
             if entry.label > Label.TRUSTED and len(entry.text) > 12
             if not self.index.is_by_another(entry)
@@ -438,7 +438,7 @@ class Ledger:
         ``telling``: the call has no target, so that what it says is all there is to go by.
         """
         ask, sentences = self._bidding(entry, tool)
-        named = self.index.is_named(entry.item) and not entry.item.speaks
+        named = self.index.is_followed(entry.item) and not entry.item.speaks
         if named and slot.label is Label.FROM and self._asks(tool).ask is Ask.YES:
             return False  # a bill that says `please transfer` is what the person sent the agent to
         if named and (self.wish.hands_over or (slot.type in _TELLING and not telling)):

@@ -50,6 +50,8 @@ _SEGMENT: Final = 24  # characters; shorter pieces of prose say nothing about wh
 
 _STATES: Final = frozenset({SinkType.NAME, SinkType.OTHER})
 _FILLED: Final = frozenset({SinkType.RECIPIENT, SinkType.ACCOUNT, SinkType.URL})
+_TOLD: Final = frozenset({SinkType.NAME, SinkType.PATH, SinkType.RECIPIENT, SinkType.URL})
+"""What a letter that is only described may say, where the words hand over to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,8 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
 
     if (slot_of(pointer), normal(value)) in hand.endorsed:
         return found(Label.USER, "endorsed")
-    if _plausible(key, kind) and _fits(pointer, key) and index.said(key, kind):
+    whole = key.count(" ") < _WORDS_OF_ID or not _is_id(pointer)
+    if whole and _plausible(key, kind) and _fits(pointer, key) and index.said(key, kind):
         return found(Label.USER, "words")
     if normal(value) in hand.stated and kind in _STATES:
         return found(Label.USER, "words")
@@ -175,6 +178,8 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
         return found(Label.FROM, "named-site" if site else named, source)
     if kind is SinkType.RECIPIENT and (person := _person_named(index, key, seen)):
         return found(Label.FROM, "person-named", person)
+    if kind is SinkType.RECIPIENT and (letter := _described(index, key, seen)):
+        return found(Label.FROM, "described", letter)
     if kind is SinkType.NAME and not seen and (plain := _spelled_otherwise(index, value)):
         return found(plain[0], "part", plain[1])
     composed = _composed(index, key, kind)
@@ -238,7 +243,9 @@ def _fields_of(tool: ToolReading) -> frozenset[str]:
     return frozenset({stem(word) for word in tool.vocabulary if word not in VERBS} - own)
 
 
-_FIELDS: Final = frozenset("field column attribute property".split())
+_FIELDS: Final = frozenset(
+    "field column attribute property setting option parameter action operation mode".split()
+)
 
 
 def _is_said_apart(value: str, plain: str) -> bool:
@@ -248,6 +255,7 @@ def _is_said_apart(value: str, plain: str) -> bool:
     return told and within(" ".join(own), plain)
 
 
+_WORDS_OF_ID: Final = 3
 _WORDS_OF: Final = {
     SinkType.CODE: 3,
     SinkType.RECIPIENT: 4,
@@ -291,13 +299,15 @@ def _from_named(
         return None  # the words say who: nobody else's word counts
     for entry in seen:
         follows = kind is SinkType.URL and hand.reading and index.is_about(entry.item)
-        if not (index.is_named(entry.item) or follows):
+        followed = kind in _TOLD and index.is_followed(entry.item)
+        if not (index.is_named(entry.item) or follows or followed):
             continue
         if (kind in HARD and not entry.item.content) or index.is_by_another(entry):
             continue
         if kind in HARD:
             several = index.values_of(entry.item, kind)
-            if len(several - {key}) > 0 and not (hand.many and not entry.item.speaks):
+            apart = kind is SinkType.RECIPIENT and "@" not in key and index.is_fuller_name(key)
+            if several - {key} and not apart and not (hand.many and not entry.item.speaks):
                 continue
         if entry.item.speaks:
             continue
@@ -323,6 +333,15 @@ def _spelled_otherwise(index: Index, value: str) -> tuple[Label, Entry | None] |
             best = min(seen, key=lambda entry: entry.label)
             return best.label, best
     return None
+
+
+def _described(index: Index, key: str, seen: list[Entry]) -> Entry | None:
+    """The address from which a letter came that the words describe, if no other bears its name."""
+    if any(person_matches(name, key) and index.has_rival(name, key) for name in index.wish.names):
+        return None
+    return next(
+        (one for one in seen if key in one.item.authors and index.is_described(one.item)), None
+    )
 
 
 def _person_named(index: Index, key: str, seen: list[Entry]) -> Entry | None:

@@ -1,0 +1,56 @@
+"""Which letter the words tell of without its writer's name: `the county has asked us by mail to
+announce a road closure`, `our system administrator wrote about the security clean-up`.
+
+Weaker than a name. A stranger can choose what a letter is about: so it must fit the words better
+than every letter of any other domain, and it is believed about who wrote it and, where the words
+hand over, about what to do; not about whom to pay or let in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from actfor.authorization.intent.lexicon import STOP
+from actfor.authorization.intent.text import stem, words
+
+if TYPE_CHECKING:
+    from actfor.authorization.intent import Wish
+    from actfor.gateway.provenance.index import Item
+
+_LETTERS: Final = frozenset({"~mail", "~message"})
+_FEWEST: Final = 2
+"""Words of a subject or an address that the person must have used."""
+
+
+def described(items: Iterable[Item], wish: Wish) -> frozenset[int]:
+    """The ``id`` of each letter that the words describe: those of one domain, or none."""
+    if wish.about.isdisjoint(_LETTERS):
+        return frozenset()
+    scores = {id(item): (len(_marks(item) & wish.stems), item) for item in items if item.authors}
+    best = max((score for score, _ in scores.values()), default=0)
+    meant = [(key, item) for key, (score, item) in scores.items() if score == best >= _FEWEST]
+    domains = {author.rpartition("@")[2] for _, item in meant for author in item.authors}
+    return frozenset(key for key, _ in meant) if len(domains) == 1 else frozenset()
+
+
+def _marks(item: Item) -> frozenset[str]:
+    """The stems of a letter's subject and of its writer's address, as far as they tell anything.
+
+    Without a word of the subject an address alone is no description.
+    """
+    subject = _telling(" ".join(item.titles))
+    address = " ".join(author.rpartition(".")[0] for author in item.authors if "@" in author)
+    return subject | _telling(address) if subject and address else frozenset()
+
+
+def _telling(text: str) -> frozenset[str]:
+    return frozenset(stem(word) for word in words(text) if len(word) > 2) - _SAY_LITTLE
+
+
+_SAY_LITTLE: Final = STOP | frozenset(
+    stem(word)
+    for word in "re fwd fw request question info office mail email contact hello team support"
+    " service noreply reply no update news new urgent important message you your our today date"
+    " please com org net example www".split()
+)

@@ -1,0 +1,57 @@
+"""Which line of a list the words speak of: `The museum's contact is in "Partners"`.
+
+A list of partners holds many addresses; the person means the one beside the name they said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from actfor.authorization.intent import SinkType, typed
+from actfor.authorization.intent.lexicon import STOP
+from actfor.authorization.intent.text import stem, words
+
+if TYPE_CHECKING:
+    from actfor.gateway.provenance.index import Entry
+
+_MOST_LINES: Final = 1_000
+_LONGEST: Final = 400  # characters; what is longer is prose and no line of a list
+
+
+def told_values(fields: Iterable[Entry], kind: SinkType, said: frozenset[str]) -> frozenset[str]:
+    """The values of a type in the one line that shares most words with the person's (as stems);
+    none where no line does, or several share as many.
+    """
+    told: list[tuple[int, frozenset[str]]] = []
+    for name, line in islice(_lines(fields), _MOST_LINES):
+        values = frozenset(value.key for value in typed(line) if value.type is kind)
+        if values:
+            told.append((len(_marks(f"{name} {line}", values) & said), values))
+    best = max((score for score, _ in told), default=0)
+    meant = {values for score, values in told if score == best > 0}
+    return meant.pop() if len(meant) == 1 else frozenset()
+
+
+def _lines(fields: Iterable[Entry]) -> Iterator[tuple[str, str]]:
+    """Each line of each field with what its field is called."""
+    for field in fields:
+        name = field.pointer.rpartition("/")[2]
+        for line in field.original.splitlines():
+            if line.strip() and len(line) <= _LONGEST:
+                yield name, line
+
+
+def _marks(text: str, values: frozenset[str]) -> frozenset[str]:
+    """The stems of what stands beside the values."""
+    own = {stem(word) for value in values for word in words(value)}
+    return frozenset(stem(word) for word in words(text)) - own - STOP - _COLUMNS
+
+
+_COLUMNS: Final = frozenset(
+    stem(word)
+    for word in "email mail address contact phone mobile number iban account url link website name"
+    " body content text".split()
+)
+"""What stands in every line."""
