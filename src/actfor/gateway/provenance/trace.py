@@ -36,8 +36,10 @@ from actfor.authorization.intent import (
 from actfor.authorization.intent.lexicon import STOP, VERBS
 from actfor.authorization.intent.text import MAX_TEXT, mixes_scripts, stem, within, words
 from actfor.authorization.intent.values import host_of, is_moment, is_url, person_matches
-from actfor.gateway.provenance.index import Entry, Index, decodings, speaks, typed_of
+from actfor.gateway.provenance.index import Index
+from actfor.gateway.provenance.items import Entry, speaks, typed_of
 from actfor.gateway.provenance.labels import Label, Origin, SlotTrace
+from actfor.gateway.provenance.machine import decodings
 from actfor.gateway.sql import spelled
 from actfor.wire.canonical import JsonValue
 from actfor.wire.rar import member_pointer
