@@ -13,8 +13,14 @@ from actfor.authorization import Effect, compile_policies
 from actfor.authorization.intent import SinkType, normal
 from actfor.authorization.intent.text import words as words_of
 from actfor.errors import Kind, Refused
-from actfor.gateway.provenance import DecisionPoint, Label, ToolDescription, suggest_overlay
-from actfor.gateway.provenance import index as limits
+from actfor.gateway.provenance import (
+    DecisionPoint,
+    Label,
+    ToolDescription,
+    machine,
+    suggest_overlay,
+)
+from actfor.gateway.provenance.kept import MAX_CHARS
 from actfor.gateway.provenance.results import read_result, structure
 from actfor.wire.canonical import JsonObject
 from actfor.wire.rar import Authority, Grant
@@ -424,7 +430,7 @@ def test_memory_is_bounded_and_says_when_it_is_full() -> None:
     page = "x" * 60_000
     for n in range(70):
         there.record("get_webpage", {"url": "https://other.example"}, f"{n} {page}")
-    assert there.ledger.index.size <= limits.MAX_CHARS
+    assert there.ledger.index.size <= MAX_CHARS
     assert there.ledger.index.full
     verdict = there.decide("create_event", {"title": "w", "participants": ["nobody@x.example"]})
     assert {slot.how for slot in verdict.slots} >= {"forgotten"}
@@ -459,7 +465,7 @@ def processor_time(text: str) -> float:
 
 @given(
     st.lists(
-        st.sampled_from(sorted({word for phrase in limits._ADDRESSES for word in phrase}))
+        st.sampled_from(sorted({word for phrase in machine._ADDRESSES for word in phrase}))
         | st.text(),
         max_size=12,
     ),
@@ -470,7 +476,7 @@ def test_a_text_speaks_to_machines_if_its_words_hold_a_phrase(
 ) -> None:
     text = normal(between.join(told))
     found = frozenset(words_of(text))
-    assert limits.speaks_to_machine(text) == any(phrase <= found for phrase in limits._ADDRESSES)
+    assert machine.speaks_to_machine(text) == any(phrase <= found for phrase in machine._ADDRESSES)
 
 
 @settings(max_examples=40, deadline=None)

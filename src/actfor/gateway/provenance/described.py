@@ -16,7 +16,7 @@ from actfor.authorization.intent.text import stem, words
 
 if TYPE_CHECKING:
     from actfor.authorization.intent import Wish
-    from actfor.gateway.provenance.index import Item
+    from actfor.gateway.provenance.items import Item
 
 _LETTERS: Final = frozenset({"~mail", "~message"})
 _FEWEST: Final = 2

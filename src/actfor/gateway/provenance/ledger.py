@@ -32,10 +32,12 @@ from actfor.authorization.intent.text import words
 from actfor.authorization.model import Fact, ToolEffect
 from actfor.errors import Refused
 from actfor.gateway.effects import SqlEffect
-from actfor.gateway.provenance.index import Entry, Index
+from actfor.gateway.provenance.index import Index
 from actfor.gateway.provenance.intent import Findings, History, facts_of
+from actfor.gateway.provenance.items import Entry
 from actfor.gateway.provenance.labels import Label, SlotTrace
 from actfor.gateway.provenance.results import read_result
+from actfor.gateway.provenance.titled import is_only_object
 from actfor.gateway.provenance.tools import KnownTool
 from actfor.gateway.provenance.trace import (
     MAX_SLOTS,
@@ -236,7 +238,7 @@ class Ledger:
             most=self.wish.most if effect is ToolEffect.PAY else None,
             dialects={tool.sql.pointer: tool.sql.dialect} if tool.sql else {},
             repeats=says_repeats(grounds.because),
-            only_object=self._is_only_object(tool, effect, grounds, traces),
+            only_object=is_only_object(self.index, tool, effect, grounds, traces),
         )
         return Traced(facts_of(found), tuple(traces + inner + embedded))
 
@@ -349,25 +351,6 @@ class Ledger:
             for _, _, value in islice(slots(arguments, tool.sinks), MAX_SLOTS)
             if self.wish.asks_state(normal(value), tool.reading.core)
         )
-
-    def _is_only_object(
-        self, tool: KnownTool, effect: ToolEffect, grounds: Grounds, traces: list[SlotTrace]
-    ) -> bool | None:
-        """Whether a deletion is done to the one record whose title the tool's verb is said of;
-        None where there is no such record, or several things are meant.
-        """
-        targets = [slot for slot in traces if slot.type in TARGET]
-        if effect is not ToolEffect.DELETE or len(targets) != 1:
-            return None
-        done_to = [
-            (one.clause, one.direct) for one in self.wish.asked if one.verb in tool.reading.verbs
-        ]
-        letters = not tool.reading.about.isdisjoint({"~mail", "~message"})
-        meant = self.index.only_objects(done_to, letters=letters)
-        if meant is None:
-            return None
-        its = key_of(targets[0].value, targets[0].type) in meant
-        return True if its else False if grounds.one else None
 
     @staticmethod
     def _count(calls: Counter[str], key: str) -> None:

@@ -14,7 +14,7 @@ from actfor.authorization.intent.lexicon import STOP
 from actfor.authorization.intent.text import stem, words
 
 if TYPE_CHECKING:
-    from actfor.gateway.provenance.index import Entry
+    from actfor.gateway.provenance.items import Entry
 
 _MOST_LINES: Final = 1_000
 _LONGEST: Final = 400  # characters; what is longer is prose and no line of a list

@@ -36,8 +36,10 @@ from actfor.authorization.intent import (
 from actfor.authorization.intent.lexicon import STOP, VERBS
 from actfor.authorization.intent.text import MAX_TEXT, mixes_scripts, stem, within, words
 from actfor.authorization.intent.values import host_of, is_moment, is_url, person_matches
-from actfor.gateway.provenance.index import Entry, Index, decodings, speaks, typed_of
+from actfor.gateway.provenance.index import Index
+from actfor.gateway.provenance.items import Entry, speaks, typed_of
 from actfor.gateway.provenance.labels import Label, Origin, SlotTrace
+from actfor.gateway.provenance.machine import decodings
 from actfor.gateway.sql import spelled
 from actfor.wire.canonical import JsonValue
 from actfor.wire.rar import member_pointer
@@ -305,7 +307,7 @@ def _from_named(
         if (kind in HARD and not entry.item.content) or index.is_by_another(entry):
             continue
         if kind in HARD:
-            several = index.values_of(entry.item, kind)
+            several = index.choices(entry.item, kind)
             apart = kind is SinkType.RECIPIENT and "@" not in key and index.is_fuller_name(key)
             if several - {key} and not apart and not (hand.many and not entry.item.speaks):
                 continue
@@ -337,7 +339,7 @@ def _spelled_otherwise(index: Index, value: str) -> tuple[Label, Entry | None] |
 
 def _described(index: Index, key: str, seen: list[Entry]) -> Entry | None:
     """The address from which a letter came that the words describe, if no other bears its name."""
-    if any(person_matches(name, key) and index.has_rival(name, key) for name in index.wish.names):
+    if any(person_matches(name, key) and index.writers.has_rival(name, key) for name in index.wish.names):
         return None
     return next(
         (one for one in seen if key in one.item.authors and index.is_described(one.item)), None
