@@ -138,6 +138,8 @@ def _is_alike(one: Asked, tool: ToolReading) -> bool:
 _ADDS: Final = frozenset("add put save enter".split())
 """Who adds an address to an account changes the account."""
 _LETS_IN: Final = frozenset({Deed.ADMIT, Deed.CHANGE})
+
+
 def _only_writes_down(one: Asked, tool: ToolReading) -> bool:
     """Whether a verb makes something of a sum without paying it: `put the sum into notes.txt`."""
     paying = tool.effect is ToolEffect.PAY and one.verb in _WRITES_DOWN
@@ -242,9 +244,7 @@ def _one(one: Asked, wish: Wish, tool: ToolReading) -> Ask:
 
 def _leads_to_form(one: Asked, wish: Wish) -> bool:
     """Whether the words say on which page, or that what is to be confirmed came by mail."""
-    return wish.has(SinkType.URL) or (
-        one.verb in _CONFIRMS and not wish.about.isdisjoint(_LETTERS)
-    )
+    return wish.has(SinkType.URL) or (one.verb in _CONFIRMS and not wish.about.isdisjoint(_LETTERS))
 
 
 _BUYS: Final = frozenset("order buy purchase checkout".split())

@@ -48,9 +48,9 @@ def matters_of(sentence: str) -> frozenset[str]:
 def _joined(single: list[str]) -> Iterator[str]:
     """Words that are also written as one: `wish list`, `check out`."""
     for one, two in pairwise(single):
-        if len(one) + len(two) <= _COMPOUND and one.isalpha() and two.isalpha():
-            if stem(one) not in STOP and stem(two) not in STOP:
-                yield one + two
+        plain = one.isalpha() and two.isalpha() and len(one) + len(two) <= _COMPOUND
+        if plain and STOP.isdisjoint((stem(one), stem(two))):
+            yield one + two
 
 
 _COMPOUND: Final = 14

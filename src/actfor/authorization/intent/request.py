@@ -87,10 +87,30 @@ class Wish:
         """Whether the words ask for more than an answer."""
         return any(primary(one.verb) not in _ANSWERS and one.deeds != LOOKING for one in self.asked)
 
-    def asks_state(self, value: str, about: frozenset[str]) -> bool:
-        """Whether a verb asks for what a word says of a thing: who says to close it, `closed`."""
+    def asks_state(
+        self, value: str, about: frozenset[str], titles: frozenset[str] = frozenset()
+    ) -> bool:
+        """Whether a verb asks for what a word says of a thing: who says to close it, `closed`.
+
+        ``titles``: the stems of what the thing itself is called; two of them name it.
+        """
         verb, _ = PARTICIPLES.get(value, ("", None))
-        return any(one.verb == verb and (one.direct & about) for one in self.asked)
+        return any(
+            one.verb == verb and (one.direct & about or len(one.direct & titles) > 1)
+            for one in self.asked
+        )
+
+    def asks_operation(self, value: str) -> bool:
+        """Whether they ask for what an operation is called: who says to remove an option,
+        `remove_option`.
+        """
+        own = words(value)
+        return len(own) > 1 and any(
+            VERBS.get(word, ("",))[0] == one.verb
+            and all(stem(other) in one.about for other in own if other != word)
+            for word in own
+            for one in self.asked
+        )
 
     def points_to(self, title: str) -> bool:
         """Whether they name this as what something is taken from: `listed in X`, `X says`.

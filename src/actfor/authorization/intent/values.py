@@ -84,6 +84,11 @@ class Value:
     key: str
 
 
+def is_passcode(text: str) -> bool:
+    """Whether this looks like a code that somebody was sent: short, with a digit, no spaces."""
+    return len(text) <= 16 and any(map(str.isdigit, text)) and not any(map(str.isspace, text))
+
+
 def typed(text: str) -> Iterator[Value]:
     """The values of recognised types in a text, at most ``MOST``, in order, each once."""
     seen: set[Value] = set()

@@ -8,6 +8,7 @@ hand over, about what to do; not about whom to pay or let in.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
@@ -27,11 +28,29 @@ def described(items: Iterable[Item], wish: Wish) -> frozenset[int]:
     """The ``id`` of each letter that the words describe: those of one domain, or none."""
     if wish.about.isdisjoint(_LETTERS):
         return frozenset()
-    scores = {id(item): (len(_marks(item) & wish.stems), item) for item in items if item.authors}
+    matter = _matter(wish.plain)
+    scores = {id(item): (_score(item, wish, matter), item) for item in items if item.authors}
     best = max((score for score, _ in scores.values()), default=0)
     meant = [(key, item) for key, (score, item) in scores.items() if score == best >= _FEWEST]
     domains = {author.rpartition("@")[2] for _, item in meant for author in item.authors}
     return frozenset(key for key, _ in meant) if len(domains) == 1 else frozenset()
+
+
+def _score(item: Item, wish: Wish, matter: frozenset[str]) -> int:
+    """How many of its words the person used; one more where they said that it is about this."""
+    spoken = _marks(item) & wish.stems
+    return len(spoken) + bool(_telling(" ".join(item.titles)) & matter)
+
+
+def _matter(plain: str) -> frozenset[str]:
+    """What the words say that a letter is about: `an email about the heating`."""
+    return frozenset().union(*(_telling(found) for found in _ABOUT.findall(plain)))
+
+
+_ABOUT: Final = re.compile(
+    r"\b(?:e?mails?|messages?|letters?|wrote|written|write) (?:\w+ ){0,3}?about"
+    r" ((?:(?!could\b|can\b|please\b|and\b)\w+ ?){1,6})"
+)
 
 
 def _marks(item: Item) -> frozenset[str]:

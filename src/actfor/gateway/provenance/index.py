@@ -11,7 +11,7 @@ from typing import Final
 
 from actfor.authorization.intent import SinkType, Value, Wish, skeleton, typed
 from actfor.authorization.intent.names import names_in
-from actfor.authorization.intent.text import within, words
+from actfor.authorization.intent.text import stem, within, words
 from actfor.authorization.intent.values import host_of, series_of
 from actfor.gateway.provenance.described import described
 from actfor.gateway.provenance.items import Entry, Item, writes
@@ -181,6 +181,17 @@ class Index(Kept):
             if len(own) > 3 and within(own, self.wish.plain):
                 return True
         return item.is_of(self.wish.names)
+
+    def titled(self, key: str) -> frozenset[str]:
+        """The stems of the titles of the records whose identifier this is."""
+        found = (e for e in self.sightings(key, SinkType.NAME) if e.label is Label.TRUSTED)
+        titles = " ".join(title for e in found if e.text == key for title in e.item.titles)
+        return frozenset(map(stem, words(titles)))
+
+    def is_told_of(self, item: Item) -> bool:
+        """Whether the words call a record by its title, or hold an identifier of it."""
+        own = [value.key for value in self.wish.values if value.type is SinkType.NAME]
+        return self.is_called(item) or item.holds(own)
 
     def people(self) -> tuple[frozenset[str], ...]:
         """The names in the words, and in the sources that the words hand over to."""

@@ -79,6 +79,10 @@ class Findings:
     """Whether the words speak of links, pages or articles."""
     hands_over: bool = False
     """Whether the words say to do what a named source says."""
+    awaits_code: bool = False
+    """Whether the words speak of a code that is sent to them."""
+    own: bool = False
+    """Whether all it acts on was made under this mandate, because the words asked for that."""
     sum_said: bool = False
     """Whether the words that ask say how much money."""
     most: Decimal | None = None
@@ -143,7 +147,8 @@ def facts_of(found: Findings) -> dict[str, Fact]:
 
 def _is_its_own_proof(found: Findings) -> bool:
     """Whether a call in which nothing is in doubt shows by itself that it was meant."""
-    return _is_own_doing(found) or _is_spelled_out(found) or _is_query(found)
+    own = found.own and found.effect is ToolEffect.WRITE and not found.history.speaks
+    return own or _is_own_doing(found) or _is_spelled_out(found) or _is_query(found)
 
 
 def _is_plainly_meant(found: Findings) -> bool:
@@ -218,6 +223,8 @@ def _doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
         return True
     if kind is SinkType.CODE and (label is Label.UNKNOWN or mixes_scripts(slot.value)):
         return True  # a voucher's or a coupon's: nobody makes one up
+    if kind is SinkType.CODE and found.awaits_code and asked == "yes":
+        return False
     if kind in HARD:
         return _hard_doubt(slot, found, asked)
     if kind is SinkType.AMOUNT and found.effect is ToolEffect.PAY:

@@ -36,7 +36,7 @@ from actfor.gateway.provenance.index import Index
 from actfor.gateway.provenance.intent import Findings, History, facts_of
 from actfor.gateway.provenance.items import Entry
 from actfor.gateway.provenance.labels import Label, SlotTrace
-from actfor.gateway.provenance.results import read_result
+from actfor.gateway.provenance.results import Field, read_result
 from actfor.gateway.provenance.titled import is_only_object
 from actfor.gateway.provenance.tools import KnownTool
 from actfor.gateway.provenance.trace import (
@@ -99,6 +99,8 @@ class Ledger:
         self._wishes: dict[int, Wish] = {}
         self._bids: dict[tuple[int, str], tuple[ToolReading, Ask, tuple[str, ...]]] = {}
         self._grounds: dict[str, Grounds] = {}
+        self._own: set[tuple[frozenset[str], str]] = set()
+        """What was made because the words asked for it: what it is, and its name."""
         self._catalogue: tuple[ToolReading, ...] = ()
 
     @property
@@ -191,6 +193,7 @@ class Ledger:
             sentence=grounds.because,
             stated=stated,
             tool=tool.reading,
+            tells=any(one.to_someone for one in self.wish.asked),
             reading=effect is ToolEffect.READ,
         )
         traces: list[SlotTrace] = []
@@ -233,6 +236,8 @@ class Ledger:
             links=bool(self.wish.about & {"~web"}),
             names_recipient=self.wish.has(SinkType.RECIPIENT),
             hands_over=self.wish.hands_over,
+            awaits_code=_awaits_code(self.wish),
+            own=bool(self._own) and self._acts_on_own(tool, traces),
             sum_said=effect is ToolEffect.PAY and says_sum(grounds.because),
             filled=self.wish.filled,
             most=self.wish.most if effect is ToolEffect.PAY else None,
@@ -277,6 +282,7 @@ class Ledger:
                 content=tool.returns_content,
                 confirms=tool.reading.effect is not ToolEffect.READ,
             )
+            self._note_own(tool, traced, read.fields)
             self.index.add(
                 self._numbered(tool, arguments, exchange),
                 tool.name,
@@ -346,11 +352,36 @@ class Ledger:
         """The values that say what a verb asks for: `status: closed`, where it is to be closed."""
         if effect is not ToolEffect.WRITE or Deed.CHANGE not in tool.reading.deeds:
             return frozenset()
-        return frozenset(
-            normal(value)
-            for _, _, value in islice(slots(arguments, tool.sinks), MAX_SLOTS)
-            if self.wish.asks_state(normal(value), tool.reading.core)
+        values = [
+            (kind, normal(value))
+            for _, kind, value in islice(slots(arguments, tool.sinks), MAX_SLOTS)
+        ]
+        titles = frozenset().union(
+            *(self.index.titled(value) for kind, value in values if kind is SinkType.NAME)
         )
+        return frozenset(
+            value
+            for _, value in values
+            if self.wish.asks_state(value, tool.reading.core, titles)
+            or (value in tool.reading.vocabulary and self.wish.asks_operation(value))
+        )
+
+    def _acts_on_own(self, tool: KnownTool, traces: list[SlotTrace]) -> bool:
+        """Whether what a call acts on was made before because the words asked for it."""
+        targets = [slot for slot in traces if slot.type in TARGET]
+        made = [slot for slot in targets if (tool.reading.head, normal(slot.value)) in self._own]
+        return bool(made) and all(slot in made or slot.label <= Label.FROM for slot in targets)
+
+    def _note_own(self, tool: KnownTool, traced: list[SlotTrace], fields: list[Field]) -> None:
+        """Keep what names a thing that was made on request: its name, and what its system says."""
+        made = tool.reading.deeds & {Deed.CREATE} and tool.reading.effect is ToolEffect.WRITE
+        if not made or self._asks(tool).ask is not Ask.YES or len(self._own) > _MOST_CALLS:
+            return
+        names = [
+            slot.value for slot in traced if slot.type is SinkType.NAME and slot.how == "words"
+        ]
+        names += [one.text for one in fields if one.label is Label.TRUSTED]
+        self._own |= {(tool.reading.head, normal(name)) for name in names}
 
     @staticmethod
     def _count(calls: Counter[str], key: str) -> None:

@@ -35,7 +35,13 @@ from actfor.authorization.intent import (
 )
 from actfor.authorization.intent.lexicon import STOP, VERBS
 from actfor.authorization.intent.text import MAX_TEXT, mixes_scripts, stem, within, words
-from actfor.authorization.intent.values import host_of, is_moment, is_url, person_matches
+from actfor.authorization.intent.values import (
+    host_of,
+    is_moment,
+    is_passcode,
+    is_url,
+    person_matches,
+)
 from actfor.gateway.provenance.index import Index
 from actfor.gateway.provenance.items import Entry, speaks, typed_of
 from actfor.gateway.provenance.labels import Label, Origin, SlotTrace
@@ -68,6 +74,8 @@ class Hand:
     """Values that say what a verb of the words asks for: `closed`."""
     tool: ToolReading | None = None
     """The reading of the tool that is called."""
+    tells: bool = False
+    """The words ask to tell somebody something."""
     reading: bool = False
     """The call only reads, so an address is followed and nothing is sent."""
 
@@ -122,7 +130,10 @@ def _name_as_data(name: str, kind: SinkType) -> SinkType | None:
 
 def _undefined(name: str, part: JsonValue, kind: SinkType) -> SinkType:
     """What a member that no definition names is for; below a target it can only be one."""
-    return kind if kind in HARD else parameter_type(name, "", {"type": _json_type(part)})
+    if kind in HARD:
+        return kind
+    guess = parameter_type(name, "", {"type": _json_type(part)})
+    return SinkType.CODE if guess is SinkType.COMMAND and is_passcode(str(part)) else guess
 
 
 def _json_type(part: JsonValue) -> str:
@@ -174,14 +185,19 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
             return found(Label.UNTRUSTED, "other-record", record)
         called = "named-record" if index.is_called(record.item) else "record"
         return found(Label.TRUSTED, "other-record" if other else called, record)
+    letter = next((one for one in seen if index.is_writers_site(one, key)), None)
+    if kind is SinkType.URL and letter:
+        return found(Label.FROM, "named-site", letter)
+    if kind is SinkType.RECIPIENT and hand.tells and (row := _contact(index, key, seen, hand)):
+        return found(Label.FROM, "contact", row)
     if source := _from_named(index, key, kind, seen, hand):
         named = "named-source" if index.is_named(source.item) else "followed"
         site = kind is SinkType.URL and index.is_of_named_site(key)
         return found(Label.FROM, "named-site" if site else named, source)
     if kind is SinkType.RECIPIENT and (person := _person_named(index, key, seen)):
         return found(Label.FROM, "person-named", person)
-    if kind is SinkType.RECIPIENT and (letter := _described(index, key, seen)):
-        return found(Label.FROM, "described", letter)
+    if kind is SinkType.RECIPIENT and (writer := _described(index, key, seen)):
+        return found(Label.FROM, "described", writer)
     if kind is SinkType.NAME and not seen and (plain := _spelled_otherwise(index, value)):
         return found(plain[0], "part", plain[1])
     composed = _composed(index, key, kind)
@@ -337,9 +353,31 @@ def _spelled_otherwise(index: Index, value: str) -> tuple[Label, Entry | None] |
     return None
 
 
+def _contact(index: Index, key: str, seen: list[Entry], hand: Hand) -> Entry | None:
+    """The address in a record's own field for it, where the words tell everybody of such records
+    something, or name that one.
+    """
+    return next(
+        (
+            one
+            for one in seen
+            if one.text == key and not one.item.content and not one.item.authors
+            if not _CONTACTS.isdisjoint(words(one.name))
+            if hand.many or index.is_told_of(one.item)
+        ),
+        None,
+    )
+
+
+_CONTACTS: Final = frozenset("email mail contact phone".split())
+
+
 def _described(index: Index, key: str, seen: list[Entry]) -> Entry | None:
     """The address from which a letter came that the words describe, if no other bears its name."""
-    if any(person_matches(name, key) and index.writers.has_rival(name, key) for name in index.wish.names):
+    if any(
+        person_matches(name, key) and index.writers.has_rival(name, key)
+        for name in index.wish.names
+    ):
         return None
     return next(
         (one for one in seen if key in one.item.authors and index.is_described(one.item)), None
