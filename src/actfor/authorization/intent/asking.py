@@ -78,12 +78,15 @@ def asks(wish: Wish, tool: ToolReading, others: Sequence[ToolReading] = ()) -> G
         if alike:
             verb = max(verb, Ask.YES if own >= other else Ask.MAYBE)
         told = one.to_someone and _is_letter(tool)  # how somebody is told is the agent's choice
-        found = level if told or not others else _ranked(level, one, wish, tool, own, other)
+        free = told or _is_bought_with(one, tool) or _fills_form(one, wish, tool)
+        found = level if free or not others else _ranked(level, one, wish, tool, own, other)
         if found > best.ask:
-            best = Grounds(found, one.text, one.about, one=not one.many, single=one.single)
+            once = not (one.many or _is_basket(tool))  # an order may be of many things
+            best = Grounds(found, one.text, one.about, one=once, single=one.single)
         elif found == best.ask and found > Ask.NO:
-            best = replace(best, one=best.one and not one.many, single=best.single and one.single)
-    if best.ask is Ask.NO and (only := _only_for(wish, tool, others)):
+            once = best.one and not one.many
+            best = replace(best, one=once, single=best.single and one.single)
+    if best.ask < Ask.YES and (only := _only_for(wish, tool, others)):
         best = only
     return replace(best, verb=verb)
 
@@ -98,6 +101,11 @@ def _only_for(wish: Wish, tool: ToolReading, others: Sequence[ToolReading]) -> G
     if telling and not any(telling & other.verbs for other in rest):
         for one in wish.asked:
             if one.verb in telling:
+                return Grounds(Ask.YES, one.text, one.about, one=not one.many)
+    made_by_none = not any(Deed.CREATE in one.deeds and one.head & tool.head for one in rest)
+    if Deed.CHANGE in tool.deeds and tool.effect is ToolEffect.WRITE and made_by_none:
+        for one in wish.asked:
+            if Deed.CREATE in one.deeds and one.direct & tool.head:
                 return Grounds(Ask.YES, one.text, one.about, one=not one.many)
     own = tool.own_verb
     if own and rest and not any(own == other.own_verb or own in other.about for other in rest):
@@ -130,7 +138,7 @@ def _is_alike(one: Asked, tool: ToolReading) -> bool:
         return one.verb in tool.verbs or one.verb in _ENROLS
     if _only_writes_down(one, tool):
         return False
-    if one.verb in _ADDS and Deed.CHANGE in tool.deeds:
+    if (one.verb in _ADDS and Deed.CHANGE in tool.deeds) or one.verb in tool.told:
         return True
     return one.verb in tool.verbs or any(one.deeds & MEETS[deed] for deed in tool.deeds)
 
@@ -147,7 +155,7 @@ def _only_writes_down(one: Asked, tool: ToolReading) -> bool:
 
 
 _WRITES_DOWN: Final = frozenset(
-    "put write insert append note record log save store draft compose generate place".split()
+    "put write insert append note record log save store draft compose generate enter".split()
 )
 _ENROLS: Final = frozenset("create make register setup".split())
 
@@ -197,6 +205,7 @@ _SURE: Final = 5
 def _strength(one: Asked, wish: Wish, tool: ToolReading) -> int:
     """How well a verb in its sentence fits a tool: the same verb, the same thing."""
     verb = 3 if _is_light(one, tool) else 2 if one.verb in tool.verbs else 0
+    verb = verb or int(one.verb in tool.told)
     if not verb and not _is_alike(one, tool):
         return 0
     payee = tool.effect is ToolEffect.PAY and _fits(wish, tool)
@@ -210,17 +219,17 @@ def asking_sentences(wish: Wish, tool: ToolReading) -> Iterator[str]:
 
 
 def _one(one: Asked, wish: Wish, tool: ToolReading) -> Ask:
-    same_verb, alike = one.verb in tool.verbs, _is_alike(one, tool)
+    same_verb, alike = one.verb in tool.verbs | tool.told, _is_alike(one, tool)
     if _is_light(one, tool):
         return Ask.YES
     if _only_writes_down(one, tool):
         return Ask.NO
     if one.verb in _PAYS and Deed.PAY in tool.deeds:
         return Ask.YES  # what is paid out is money, whatever it is called
-    if one.verb in _BUYS and tool.effect is ToolEffect.PAY and tool.core & _ORDERS:
-        return Ask.YES  # what is ordered may be called anything
-    if one.verb in _FILLS and "form" in tool.head and _leads_to_form(one, wish):
-        return Ask.YES  # whoever registers somebody on a page fills in its form
+    if _is_bought_with(one, tool):
+        return Ask.YES  # what is ordered may be called anything, and is put into a basket first
+    if _fills_form(one, wish, tool):
+        return Ask.YES
     shared = one.about & tool.about
     making = bool(one.deeds & _MAKES and tool.deeds & _MAKING)
     if tool.effect is ToolEffect.WRITE and stem(one.verb) in tool.head:
@@ -242,11 +251,31 @@ def _one(one: Asked, wish: Wish, tool: ToolReading) -> Ask:
     return Ask.MAYBE if same_verb and Deed.SEND in tool.deeds else Ask.NO
 
 
-def _leads_to_form(one: Asked, wish: Wish) -> bool:
-    """Whether the words say on which page, or that what is to be confirmed came by mail."""
-    return wish.has(SinkType.URL) or (one.verb in _CONFIRMS and not wish.about.isdisjoint(_LETTERS))
+def _fills_form(one: Asked, wish: Wish, tool: ToolReading) -> bool:
+    """Whether a verb asks for what is done by filling in a form: `register her on …`, where the
+    words say on which page, or that what is to be confirmed came by mail.
+    """
+    if one.verb not in _FILLS or "form" not in tool.head:
+        return False
+    by_mail = one.verb in _CONFIRMS and not wish.about.isdisjoint(_LETTERS)
+    return by_mail or wish.has(SinkType.URL)
 
 
+def _is_bought_with(one: Asked, tool: ToolReading) -> bool:
+    """Whether a verb asks to buy something, and a tool takes orders or fills a basket."""
+    if not (one.verb in _BUYS or (one.verb in _LIGHT and "order" in one.direct)):
+        return False
+    pays = tool.effect is ToolEffect.PAY
+    about = tool.core | tool.head | tool.told | tool.verbs
+    return _is_basket(tool) or (pays and not _ORDERS.isdisjoint(about))
+
+
+def _is_basket(tool: ToolReading) -> bool:
+    """Whether a tool fills what is paid for later."""
+    return tool.effect is ToolEffect.WRITE and not _BASKETS.isdisjoint(tool.core | tool.head)
+
+
+_BASKETS: Final = frozenset(stem(word) for word in "cart basket trolley".split())
 _BUYS: Final = frozenset("order buy purchase checkout".split())
 _ORDERS: Final = frozenset(stem(word) for word in "order purchase checkout cart basket".split())
 _CONFIRMS: Final = frozenset("confirm accept join redeem verify claim activate".split())

@@ -44,7 +44,7 @@ _VERBS: Final = {
     " who when where how translate extract know scan monitor track filter",
     Deed.CREATE: "create make add new schedule plan write insert append put generate compose draft"
     " register build arrange setup start set note record open organize organise initialize init"
-    " store save log prepare",
+    " store save log prepare enter",
     Deed.CHANGE: "update change edit modify adjust set rename reschedule replace extend postpone"
     " correct fix mark switch increase decrease reset revise amend alter toggle enable disable"
     " configure turn convert address resolve solve patch bump shift swap renew rotate scale resize"
@@ -113,7 +113,8 @@ _PHRASES: Final = {
     "setup": "set up",
     "create": "come up,put together,make up",
     "repay": "pay back,pay off",
-    "grant": "give access,let in,let edit,let view,let see,let read,let access,let use,let join",
+    "grant": "give access,let in,let edit,let view,let see,let read,let access,let use,let join,"
+    "let collect,let pick",
     "find": "find out,look up,look for,look into",
     "login": "log in,sign in",
     "subscribe": "sign up",
@@ -202,7 +203,7 @@ MEETS: Final[Mapping[Deed, frozenset[Deed]]] = {
     Deed.SEND: frozenset({Deed.SEND, Deed.POST}),
     Deed.POST: frozenset({Deed.POST, Deed.SEND, Deed.RATE}),
     Deed.PAY: frozenset({Deed.PAY, Deed.BOOK, Deed.CREATE}),
-    Deed.BOOK: frozenset({Deed.BOOK}),
+    Deed.BOOK: frozenset({Deed.BOOK, Deed.ACCEPT}),
     Deed.ADMIT: frozenset({Deed.ADMIT}),
     Deed.FETCH: frozenset({Deed.FETCH}),
     Deed.UPLOAD: frozenset({Deed.UPLOAD}),

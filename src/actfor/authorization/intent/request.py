@@ -41,6 +41,14 @@ _TELLING: Final = frozenset(
     " asks requires suggests has".split()
 )
 """What stands before and after the name of a source."""
+_EACH: Final = frozenset("each apiece per".split())
+_MOST_TIMES: Final = 31
+_COUNTS: Final = {
+    word: count
+    for count, word in enumerate(
+        "one two three four five six seven eight nine ten eleven twelve".split(), 1
+    )
+}
 _ANSWERS: Final = frozenset({None, Deed.LOOK, Deed.ANY})
 
 
@@ -107,7 +115,7 @@ class Wish:
         own = words(value)
         return len(own) > 1 and any(
             VERBS.get(word, ("",))[0] == one.verb
-            and all(stem(other) in one.about for other in own if other != word)
+            and all(stem(other) in self.stems for other in own if other != word)
             for word in own
             for one in self.asked
         )
@@ -133,9 +141,15 @@ class Wish:
 
     @property
     def most(self) -> Decimal | None:
-        """The largest number in the words, of whatever: no sum that was meant is above it."""
-        numbers = (Decimal(v.key) for v in self.values if v.type is SinkType.AMOUNT)
-        return max(numbers, default=None)
+        """The largest number in the words, of whatever: no sum that was meant is above it; where
+        they say how much is due for `each`, as often as the largest count that they hold.
+        """
+        said = words(self.plain)
+        numbers = [Decimal(v.key) for v in self.values if v.type is SinkType.AMOUNT]
+        if not numbers or _EACH.isdisjoint(said):
+            return max(numbers, default=None)
+        counts = [one for one in numbers if one <= _MOST_TIMES and one != max(numbers)]
+        return max(numbers) * max([*counts, *(Decimal(_COUNTS.get(one, 1)) for one in said)])
 
 
 def read_words(said: Iterable[str]) -> Wish:

@@ -17,12 +17,13 @@ from actfor.authorization.intent.text import stem, words
 
 _TASKS: Final = frozenset(
     stem(w)
-    for w in "task todo instruction action request errand step checklist runbook playbook procedure"
-    " protocol routine guideline".split()
+    for w in "task todo instruction action request errand chore favour favor step checklist"
+    " runbook playbook procedure protocol routine guideline".split()
 )
 _LISTS: Final = frozenset(
     stem(w)
-    for w in "task todo instruction step checklist list runbook playbook procedure protocol policy"
+    for w in "task todo errand chore favour favor instruction step checklist list runbook"
+    " playbook procedure protocol policy"
     " guideline".split()
 )
 """What holds several things to do, and is then spoken of as `it` or `them`."""
@@ -163,11 +164,18 @@ def sources(text: str) -> tuple[frozenset[str], ...]:
         if owns or (after and after[0] in _TELLS) or _OF.intersection(before[-2:]) or _self(before):
             name = bare.casefold().removesuffix("'s").removesuffix("\u2019s")
             found.append(frozenset({name}) if address else frozenset(words(name)) - HONORIFICS)
+    if _IN_THE_INBOX.search(text):
+        found += names_in(text)  # `order it for Grace, you find her address in my inbox`
     # A part of a name stands for all of it: `Alexander Chen sent` means both words.
     whole = [name for name in names_in(text) if any(part <= name for part in found)]
     return tuple(name for name in dict.fromkeys((*whole, *found)) if name)
 
 
+_IN_THE_INBOX: Final = re.compile(
+    r"\b(?:address|number|account|iban|details|code|data|it|them)\b(?: \w+){0,3}"
+    r" in (?:my|our|the) (?:inbox|mailbox|mails?|e-?mails?|messages)\b",
+    re.IGNORECASE,
+)
 _APPOSITION: Final = re.compile(r", (?:our|my|the|a|an|who|whose|from|at) [^,.;:!?\n]{1,80}, ")
 """What is said of somebody between two commas: `Tomasz, our stage manager, has emailed me`."""
 

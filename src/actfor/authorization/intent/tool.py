@@ -100,7 +100,6 @@ class ToolReading:
     effect: ToolEffect
     deeds: frozenset[Deed]
     verbs: frozenset[str]
-    """The base forms of the verb in its name, and of those that lead its description."""
     own_verb: str
     """The stem of the first word of the name, where no vocabulary has it as a verb."""
     about: frozenset[str]
@@ -114,6 +113,8 @@ class ToolReading:
     sinks: Mapping[str, SinkType] = field(default_factory=dict)
     content: bool = True
     """Whether what it returns was written by others: mail, pages, files; true if not known."""
+    told: frozenset[str] = frozenset()
+    """The base forms of the verbs that lead its description: the same in other words."""
     vocabulary: frozenset[str] = frozenset()
     """The words of its description: what it calls its own fields."""
     required: frozenset[str] | None = None
@@ -161,14 +162,13 @@ def read_tool(name: str, description: str, schema: JsonObject) -> ToolReading:
     if effect is ToolEffect.PAY:
         deeds.add(Deed.PAY)
     verbs = frozenset({VERBS[verb][0]} if verb in VERBS else set())
-    if effect is not ToolEffect.READ:
-        verbs |= _told_verbs(said)
     content = _returns_content(effect, deed, about, told)
     return ToolReading(
         name=name,
         effect=effect,
         deeds=frozenset(deeds),
         verbs=verbs,
+        told=_told_verbs(said) if effect is not ToolEffect.READ else frozenset(),
         own_verb=stem(parts[0]) if len(parts) > 1 and parts[0] not in VERBS else "",
         about=about,
         head=_head([part for part in parts if part != leads], verb) or core,

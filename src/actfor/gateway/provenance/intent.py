@@ -217,8 +217,10 @@ def _doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
             return not _only_looks(slot, found)  # else it looks, as was granted
         return kind in {SinkType.URL, SinkType.COMMAND} and label >= Label.UNKNOWN
     if Deed.LOGIN in found.tool.deeds:
-        # A credential or code is given to the service it is for; nobody makes one up.
-        return kind is SinkType.CODE and label is Label.UNKNOWN
+        # A credential or code is given to the service it is for; nobody makes one up, or has one
+        # that only looks like theirs.
+        odd = slot.how == "look-alike" or mixes_scripts(slot.value)
+        return odd or (kind is SinkType.CODE and label is Label.UNKNOWN)
     if kind in _PLAIN and _is_odd(slot):
         return True
     if kind is SinkType.CODE and (label is Label.UNKNOWN or mixes_scripts(slot.value)):
@@ -354,7 +356,7 @@ def _is_prose(slot: SlotTrace) -> bool:
     return slot.value.count(" ") >= _PROSE and last not in (["id"], ["ids"])
 
 
-_PROSE: Final = 3  # gaps between words
+_PROSE: Final = 2  # gaps between words
 
 
 def _is_harmless(slot: SlotTrace, found: Findings) -> bool:

@@ -452,7 +452,8 @@ class Ledger:
         ``telling``: the call has no target, so that what it says is all there is to go by.
         """
         ask, sentences = self._bidding(entry, tool)
-        named = self.index.is_followed(entry.item) and not entry.item.speaks
+        named = self.index.is_followed(entry.item) or self.index.is_described(entry.item)
+        named &= not entry.item.speaks
         if named and slot.label is Label.FROM and self._asks(tool).ask is Ask.YES:
             return False  # a bill that says `please transfer` is what the person sent the agent to
         if named and (self.wish.hands_over or (slot.type in _TELLING and not telling)):

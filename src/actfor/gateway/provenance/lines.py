@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from actfor.authorization.intent import SinkType, typed
+from actfor.authorization.intent import SinkType, normal, typed
 from actfor.authorization.intent.lexicon import STOP
 from actfor.authorization.intent.text import stem, words
 
@@ -45,8 +45,10 @@ def _lines(fields: Iterable[Entry]) -> Iterator[tuple[str, str]]:
 
 def _marks(text: str, values: frozenset[str]) -> frozenset[str]:
     """The stems of what stands beside the values."""
-    own = {stem(word) for value in values for word in words(value)}
-    return frozenset(stem(word) for word in words(text)) - own - STOP - _COLUMNS
+    beside = normal(text)
+    for value in values:
+        beside = beside.replace(value, " ")
+    return frozenset(map(stem, words(beside))) - STOP - _COLUMNS
 
 
 _COLUMNS: Final = frozenset(

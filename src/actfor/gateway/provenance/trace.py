@@ -318,6 +318,7 @@ def _from_named(
     for entry in seen:
         follows = kind is SinkType.URL and hand.reading and index.is_about(entry.item)
         followed = kind in _TOLD and index.is_followed(entry.item)
+        followed |= kind not in TARGET - {SinkType.NAME} and index.is_described(entry.item)
         if not (index.is_named(entry.item) or follows or followed):
             continue
         if (kind in HARD and not entry.item.content) or index.is_by_another(entry):
