@@ -34,7 +34,7 @@ from actfor.audit import AuditLog, Event, EventType, NoteSigner
 from actfor.authorization.model import Decision
 from actfor.gateway.calls import Answered, Attempt, Client, Credentials
 from actfor.gateway.case import Case
-from actfor.gateway.enforce import Enforcer
+from actfor.gateway.recording import Recorder
 from actfor.store import Database, new_id
 from actfor.wire.canonical import JsonValue
 from actfor.wire.rar import Budget
@@ -148,28 +148,30 @@ async def decided(name: str, url: str, folder: Path, seconds: float) -> dict[str
         await database.close()
 
 
-class Watched(Enforcer):
+class Watched(Recorder):
     """Keeps what it recorded last, so that the same can be recorded again."""
 
     last: tuple[Case, Decision] | None = None
 
-    async def _record(self, case: Case, decision: Decision, approval: Approval | None) -> None:
+    async def permit(self, case: Case, decision: Decision, approval: Approval | None) -> None:
+        """And what was decided."""
         self.last = (case, decision)
-        await super()._record(case, decision, approval)
+        await super().permit(case, decision, approval)
 
 
 async def _case(world: World, token: Token) -> tuple[Case, Decision]:
     """A permitted call, as it came to where it was recorded."""
     where, enforcer = world.settings.url("counting"), world.enforcer
-    enforcer.__class__ = Watched
-    assert isinstance(enforcer, Watched)
+    recorder = enforcer._recorder  # noqa: SLF001 - watched
+    recorder.__class__ = Watched
+    assert isinstance(recorder, Watched)
     sent = Credentials("DPoP", token.token, token.proof(where, now()), "POST", where)
     caller = await enforcer.authenticate("counting", sent)
     attempt = Attempt("counting", "echo", {"text": "SELECT id, name"}, Client(True, False))
     outcome = await enforcer.call(caller, attempt)
     assert isinstance(outcome, Answered), outcome
-    assert enforcer.last is not None
-    return enforcer.last
+    assert recorder.last is not None
+    return recorder.last
 
 
 async def _record_for(
@@ -186,7 +188,7 @@ async def _record_for(
             name = f"{run}-{number}-{count}"
             caller = replace(case.caller, proof=name, spent=False)
             mine = replace(case, trace=f"dec_{name}", caller=caller)
-            await world.enforcer._record(mine, decision, None)  # noqa: SLF001 - timed alone
+            await world.enforcer._recorder.permit(mine, decision, None)  # noqa: SLF001 - timed alone
             latencies.append(time.perf_counter() - began)
 
     await asyncio.gather(*(one(number) for number in range(callers)))

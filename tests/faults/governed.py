@@ -22,18 +22,18 @@ from tests.faults.node import START
 from actfor.audit.service import verifying
 from actfor.audit.service.payloads import Reader
 from actfor.gateway.calls import Answered, Attempt, Client, Credentials
-from actfor.gateway.enforce import Enforcer
 from actfor.gateway.model import Http
+from actfor.gateway.recording import Recorder
 from actfor.keys import Vault
 from actfor.store import Database
 from actfor.wire.note import NoteVerifier
 
 
-class ActsFirst(Enforcer):
+class ActsFirst(Recorder):
     """Mutant: the record is queued, and the call is made while it is on its way to the disk."""
 
-    async def _record(self, *args: Any) -> None:
-        task = asyncio.get_running_loop().create_task(super()._record(*args))
+    async def permit(self, *args: Any) -> None:
+        task = asyncio.get_running_loop().create_task(super().permit(*args))
         task.add_done_callback(lambda done: done.exception())
 
 
@@ -86,7 +86,7 @@ async def _call(plan: Plan, journal: Path, url: str, die_before: int | None) -> 
     await world.add(transport=Http(url))
     token = await world.token()
     if plan.mutant == "acts-before-it-records":
-        world.enforcer.__class__ = ActsFirst
+        world.enforcer._recorder.__class__ = ActsFirst
     dying = Dying(database._writer, die_before)
     database._sequencer._writer = dying
     unanswered = Unanswered(database)

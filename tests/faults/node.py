@@ -122,7 +122,7 @@ class Node:
     def permit(
         self, tx: Tx, delegation: Delegation, number: int, once: str, approval: str | None = None
     ) -> int:
-        """The unit: the order of `Enforcer._record`."""
+        """The unit: the order of `Recorder.permit`."""
         self.delegation.consume(tx, delegation, proof=once)
         if approval is not None:
             self.approvals.consume(tx, approval, str(delegation.agent))

@@ -45,6 +45,10 @@ class Caller:
         """The digest of person and agent: to whom sessions and request states belong."""
         return digest({"person": self.delegation.person_id, "agent": str(self.delegation.agent)})
 
+    def may_reach(self, tool: Tool) -> bool:
+        """Whether the mandate grants anything of this tool."""
+        return self.delegation.authority.may_reach(tool.server, tool.name)
+
 
 @dataclass(frozen=True, slots=True)
 class Case:

@@ -10,10 +10,8 @@ budget exactly once. A crash after (5) leaves a recorded permit without outcome,
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
@@ -23,12 +21,10 @@ from actfor.authorization.model import Decision, Effect, bind, to_request
 from actfor.authorization.service import AuthorizationService
 from actfor.delegation import DelegationService
 from actfor.errors import Kind, Refused
-from actfor.gateway import records
 from actfor.gateway.calls import (
     Answered,
     Attempt,
     Credentials,
-    Denied,
     Failed,
     Outcome,
     Settings,
@@ -41,19 +37,16 @@ from actfor.gateway.mapped import MappedCalls, claims_of, is_mapped
 from actfor.gateway.memory import Memory
 from actfor.gateway.model import Server, Tool
 from actfor.gateway.questions import Questions
-from actfor.gateway.refusals import Again, Asked, Refusal, at
+from actfor.gateway.recording import Recorder, take_proof
+from actfor.gateway.refusals import Again, Asked, Refusal
 from actfor.gateway.running import Ended, Running
 from actfor.gateway.upstream import UpstreamError, UpstreamLost
 from actfor.identity import AgentService
-from actfor.store import Ask, Database, Tx, new_id
+from actfor.store import Database, new_id
 from actfor.wire.canonical import JsonObject
 from actfor.wire.mcp import INTERNAL_ERROR
 
-logger = logging.getLogger(__name__)
-
 _TRIES = 3  # policies may change while a call is decided; then it is decided anew
-# Other policies; or more was spent, or an endorsement taken back, than the decision knew of.
-_DECIDE_AGAIN = frozenset({Stage.POLICY, Stage.MANDATE})
 
 
 class Enforcer:
@@ -74,15 +67,21 @@ class Enforcer:
         mapped: MappedCalls | None = None,
     ) -> None:
         self._database = database
-        self._audit = audit
         self._authorization = authorization
         self._delegation = delegation
-        self._approvals = approvals
         self._catalog = catalog
         self._settings = settings
         self._mapped = mapped or MappedCalls(())
         self._running = Running()
-        self._questions = Questions(approvals, settings, clock, self._note_question)
+        self._recorder = Recorder(
+            database=database,
+            audit=audit,
+            authorization=authorization,
+            delegation=delegation,
+            approvals=approvals,
+            catalog=catalog,
+        )
+        self._questions = Questions(approvals, settings, clock, self._recorder)
         self._gatherer = Gatherer(agents, delegation, catalog, clock)
 
     @property
@@ -118,7 +117,7 @@ class Enforcer:
         except Asked as asked:
             return asked.pending
         except Refusal as refusal:
-            return await self._refused(trace, caller, attempt, refusal)
+            return await self._recorder.refusal(trace, caller, attempt, refusal)
         return await self._act(case, approval)
 
     async def _permitted(
@@ -157,7 +156,7 @@ class Enforcer:
             denied = Refused(Kind.DENIED, decision.reason or "no policy permits this call")
             raise Refusal(Stage.POLICY, denied, case=case, decision=decision)
         # (5) Record: one transaction checks again, takes what is taken once, writes the leaf.
-        await self._record(case, decision, approval)
+        await self._recorder.permit(case, decision, approval)
         return case, approval
 
     async def _act(self, case: Case, approval: Approval | None) -> Answered | Failed:
@@ -188,7 +187,7 @@ class Enforcer:
             data = _executed("unknown" if lost.sent else "no", case)
             return Failed(case.trace, INTERNAL_ERROR, lost.detail, data)
         finally:
-            self._outcome(case, approval, status, result, time.perf_counter() - begun)
+            self._recorder.outcome(case, approval, status, result, time.perf_counter() - begun)
 
     def end_calls(self, kind: str, key: str) -> None:
         """End what is on its way under an authority that was taken (``Revocable``, its id)."""
@@ -213,99 +212,6 @@ class Enforcer:
             raise Refusal(Stage.MAPPING, found.refused, case=case)
         return case
 
-    # -- (4), (5), (7): what is written ---------------------------------------------------------
-
-    async def _note_question(self, case: Case, decision: Decision, approval: Approval) -> None:
-        """The call waits for a person; its proof is spent, so it cannot be sent a second time."""
-        event = records.decided(case, decision, approval)
-
-        def unit(tx: Tx) -> None:
-            with at(Stage.CREDENTIAL, case):
-                self._take_proof(tx, case.caller)
-            with at(Stage.MANDATE, case):
-                self._delegation.check_live(tx, case.caller.delegation)
-            self._audit.append(tx, event)
-
-        with at(Stage.RECORD, case):
-            await self._database.write(unit)
-        case.caller.spent = True
-
-    async def _record(self, case: Case, decision: Decision, approval: Approval | None) -> None:
-        """The permit, on disk. All that may be taken once is taken here or not at all."""
-        caller, delegation = case.caller, case.caller.delegation
-        event = records.decided(case, decision, approval)
-        use = case.use if approval is None else replace(case.use, asked=True)
-        endorsed = case.endorsements
-
-        def unit(tx: Tx) -> None:
-            with at(Stage.CREDENTIAL, case):
-                self._take_proof(tx, caller)
-            with at(Stage.MANDATE, case):
-                self._delegation.consume(tx, delegation, use)
-                self._delegation.check_endorsed(tx, endorsed)
-            with at(Stage.TOOL, case):
-                self._catalog.check_pinned(tx, case.tool)
-            with at(Stage.POLICY, case):
-                self._authorization.check_current(tx, decision.version)
-            if approval is not None:
-                with at(Stage.APPROVAL, case):
-                    self._approvals.consume(tx, approval.digest, str(delegation.agent))
-            self._audit.append(tx, event)
-
-        try:
-            with at(Stage.RECORD, case), case.past.permitting():
-                await self._database.write(unit, self._ahead(caller))
-        except Refusal as refusal:
-            if refusal.stage in _DECIDE_AGAIN and refusal.refused.kind is Kind.CONFLICT:
-                raise Again from None
-            raise
-        caller.spent = True
-
-    async def _refused(
-        self, trace: str, caller: Caller, attempt: Attempt, refusal: Refusal
-    ) -> Denied:
-        """Write that the call was refused, and by which step; tell the caller."""
-        refused, case, decision = refusal.refused, refusal.case, refusal.decision
-        denied = Denied(
-            trace if case is None else case.trace,
-            refusal.stage,
-            refused.kind,
-            refused.detail,
-            () if decision is None else decision.policies,
-            refused.code,
-            scope=None if case is None or _may_reach(caller, case.tool) else case.scope,
-        )
-        if refused.kind is Kind.BUSY:
-            return denied  # what cannot be written down did not happen, not even this
-        event = records.refused(caller, attempt, denied, decision, case)
-
-        def unit(tx: Tx) -> None:
-            with suppress(Refused):  # used before: that is what is being written down
-                self._take_proof(tx, caller)
-            self._audit.append(tx, event)
-
-        try:
-            await self._database.write(unit)
-        except Refused as failure:
-            return replace(denied, stage=Stage.RECORD, kind=failure.kind, reason=failure.detail)
-        caller.spent = True
-        return denied
-
-    def _outcome(
-        self,
-        case: Case,
-        approval: Approval | None,
-        status: str,
-        result: JsonObject | None,
-        seconds: float,
-    ) -> None:
-        """Not waited for: a permit without an outcome is what a crash leaves as well."""
-        event = records.ended(case, approval, status, result, seconds)
-        try:
-            self._database.post(lambda tx: self._audit.append(tx, event))
-        except Refused as refused:
-            logger.error("outcome of %s was not recorded: %s", case.trace, refused.detail)  # noqa: TRY400 - a state, not a bug
-
     # -- what needs no decision ----------------------------------------------------------------
 
     def server(self, name: str) -> Server | None:
@@ -317,7 +223,7 @@ class Enforcer:
         """A tool of the caller's server, if the mandate may reach it."""
         server = self.server(caller.server)
         tool = None if server is None else server.tools.get(name)
-        return tool if tool is not None and _may_reach(caller, tool) else None
+        return tool if tool is not None and caller.may_reach(tool) else None
 
     def tools(self, caller: Caller) -> list[JsonObject]:
         """The approved definitions of the tools that the caller's mandate may reach."""
@@ -325,7 +231,7 @@ class Enforcer:
         return [
             tool.pinned
             for tool in (server.tools.values() if server is not None else ())
-            if tool.pinned is not None and tool.is_pinned and _may_reach(caller, tool)
+            if tool.pinned is not None and tool.is_pinned and caller.may_reach(tool)
         ]
 
     async def spend(self, caller: Caller) -> None:
@@ -334,20 +240,8 @@ class Enforcer:
         Raises:
             Refused: REPLAYED if it was used before.
         """
-        await self._database.write(lambda tx: self._take_proof(tx, caller))
+        await self._database.write(lambda tx: take_proof(tx, self._delegation, caller))
         caller.spent = True
-
-    def _ahead(self, caller: Caller) -> list[Ask]:
-        return self._delegation.ahead(caller.delegation, None if caller.spent else caller.proof)
-
-    def _take_proof(self, tx: Tx, caller: Caller) -> None:
-        """The proof is used here or was used before; nothing to do where it is used already."""
-        if not caller.spent:
-            self._delegation.spend(tx, caller.proof)
-
-
-def _may_reach(caller: Caller, tool: Tool) -> bool:
-    return caller.delegation.authority.may_reach(tool.server, tool.name)
 
 
 def _executed(what: str, case: Case) -> JsonObject:

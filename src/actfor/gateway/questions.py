@@ -6,7 +6,7 @@ request state, an accepted elicitation) can only make the check harder, never ea
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -15,27 +15,25 @@ from actfor.authorization.model import Decision
 from actfor.errors import Kind, Refused
 from actfor.gateway.calls import Pending, Settings, Stage
 from actfor.gateway.case import Case
+from actfor.gateway.recording import Recorder
 from actfor.gateway.refusals import Asked, at
 from actfor.wire.mcp import Question, RequestState
 
-Note = Callable[[Case, Decision, Approval], Awaitable[None]]
-"""Writes down that a call waits for a person, and spends the proof it came with."""
-
 
 class Questions:
-    """Asks, waits a little, and tells what was answered. ``note`` belongs to the enforcer."""
+    """Asks, waits a little, and tells what was answered."""
 
     def __init__(
         self,
         approvals: ApprovalService,
         settings: Settings,
         clock: Callable[[], datetime],
-        note: Note,
+        recorder: Recorder,
     ) -> None:
         self._approvals = approvals
         self._settings = settings
         self._now = clock
-        self._note = note
+        self._recorder = recorder
 
     async def approved(self, case: Case, decision: Decision) -> Approval:
         """The approval of exactly this call. It is not spent here.
@@ -56,7 +54,7 @@ class Questions:
             hold = True
         case = replace(case, trace=known.trace)  # whatever comes of it belongs to the question
         if known.state is State.PENDING:
-            await self._note(case, decision, known)
+            await self._recorder.question(case, decision, known)
             if hold:
                 known = await self._approvals.wait(known.id, self._settings.hold_seconds)
         if known.state is State.PENDING:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from actfor.authorization.service.authorization import (
-    SYSTEM,
+from actfor.authorization.service.authorization import SYSTEM, AuthorizationService
+from actfor.authorization.service.changes import PolicyChanges
+from actfor.authorization.service.foreign import (
     Answer,
     Approved,
-    AuthorizationService,
     Gather,
     Look,
     Looked,
     Named,
     Unapproved,
 )
-from actfor.authorization.service.changes import PolicyChanges
 from actfor.authorization.service.pages import Pages
 from actfor.authorization.service.pdp import Options, Pdp, Population
 from actfor.authorization.service.rehearsal import Rehearsal

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import NamedTuple, Protocol
 
 from actfor.audit import AuditLog, Event, EventType
 from actfor.authorization.model import (
@@ -26,20 +25,26 @@ from actfor.authorization.model import (
     caps,
     to_request,
 )
-from actfor.authorization.model.facts import CallFacts
-from actfor.authorization.model.foreign import facts_for, ignored, obliged, stranger, unknown
-from actfor.authorization.model.policyset import version_of
+from actfor.authorization.model.foreign import ignored, obliged
 from actfor.authorization.model.publication import Publication
 from actfor.authorization.model.source import read, refuse
 from actfor.authorization.policies import default_source, schema_source
 from actfor.authorization.repository import publications as repository
+from actfor.authorization.service.foreign import (
+    Answer,
+    Approved,
+    Gather,
+    Look,
+    Looked,
+    Named,
+    asked,
+    found_out,
+)
+from actfor.authorization.service.stored import check_stored
 from actfor.errors import Kind, Refused
 from actfor.store import Database, Tx, new_id
 from actfor.wire.authzen import Evaluation
 from actfor.wire.canonical import JsonObject, JsonValue
-
-Gather = Callable[[str, Evaluation], Awaitable[CallFacts]]
-"""The server's facts about a foreign PEP's question; raises Refused to deny it with a reason."""
 
 logger = logging.getLogger(__name__)
 
@@ -49,88 +54,6 @@ SYSTEM = "system"
 _ATTEMPTS = 3
 _HISTORY = 500
 _FORMER = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Approved:
-    """A person's yes to exactly this call, not yet spent."""
-
-    id: str
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unapproved:
-    """Why an approval that a PEP names does not help (ARAP: reason and next action)."""
-
-    reason: str
-    next_action: str
-    retry_after: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """Under which mandate, whose, and with which arguments; it stands in the record.
-
-    ``provenance`` is what the PEP said about where they come from, None for nothing; ``believed``
-    whether that could loosen. ``ignored`` are members of the question that were not taken as said.
-    ``chain`` are the actors that a token shows, who acts first; empty if the question has none.
-    """
-
-    mandate: str
-    person: str
-    arguments: JsonObject
-    provenance: JsonValue = None
-    believed: bool = False
-    ignored: tuple[str, ...] = ()
-    chain: tuple[str, ...] = ()
-
-
-class Looked(Protocol):
-    """A foreign PEP's question about a call under a mandate, looked up in our own records."""
-
-    @property
-    def facts(self) -> CallFacts:
-        """All that is known of it."""
-        ...
-
-    @property
-    def named(self) -> Named:
-        """What the question names beyond who, what and on which tool."""
-        ...
-
-    @property
-    def template(self) -> str:
-        """Who would be asked to permit it (ARAP ``template``)."""
-        ...
-
-    async def approval(self, version: str) -> Approved | Unapproved | None:
-        """The approval that the question names, under these policies; None if it names none."""
-        ...
-
-    def check(self, tx: Tx, approved: Approved | None) -> JsonObject:
-        """Refuse, in the recording transaction, what was taken back meanwhile; spend the approval.
-
-        Gives what the record says beyond the decision: mandate, epochs, approval.
-        """
-        ...
-
-
-Look = Callable[[str, Evaluation], Awaitable[Looked | None]]
-"""Look a question up; None if it names no mandate. Raises Refused to deny it with a reason."""
-
-
-class Answer(NamedTuple):
-    """What a foreign PEP is told: a decision that is already in the log under ``id``."""
-
-    id: str
-    decision: Decision
-    ignored: tuple[str, ...]
-    obligations: tuple[JsonObject, ...] = ()
-    """What its sender must also do (AuthZEN obligations profile)."""
-    unapproved: Unapproved | None = None
-    template: str = ""
-    """Who may be asked to permit it (ARAP ``template``); empty where nobody may."""
 
 
 class AuthorizationService:
@@ -266,7 +189,7 @@ class AuthorizationService:
                 return answer
             # 3. Record, unless the policies have changed meanwhile.
             try:
-                event = _event(pep, evaluation, request, answer, named, refused=refusal is not None)
+                event = asked(pep, evaluation, request, answer, named, refused=refusal is not None)
                 checked = looked if decision.permitted else None
                 unit = partial(
                     self._record, answer=answer, event=event, looked=checked, approved=approved
@@ -301,7 +224,7 @@ class AuthorizationService:
     ) -> Answer:
         decision = replace(answer.decision, effect=Effect.DENY, reasons=(why.detail,))
         denied = answer._replace(decision=decision, obligations=())
-        event = _event(pep, evaluation, request, denied, named, refused=True)
+        event = asked(pep, evaluation, request, denied, named, refused=True)
         await self._database.write(partial(self._record, answer=denied, event=event))
         return denied
 
@@ -375,39 +298,12 @@ class AuthorizationService:
         return self._snapshot.version if self._snapshot else ""
 
     async def _as_published(self, publication: Publication, source: str) -> PolicySet:
-        await self._check_stored(publication, source)
+        await check_stored(self._database, self._audit, publication, source)
         return await asyncio.to_thread(PolicySet.compile, source, self.schema)
 
     def _deny_all(self, why: str) -> None:
         self._snapshot, self.fault = None, why
         logger.critical("no policy is in force, everything is denied: %s", why)
-
-    async def _check_stored(self, publication: Publication, source: str) -> None:
-        """Refuse a row that somebody changed beside us."""
-        texts = await self._database.read(lambda tx: repository.texts_of(tx, publication.version))
-        schema = texts[1] if texts else ""
-        if version_of(source, schema) != publication.version:
-            raise Refused(Kind.CONFLICT, "the stored policies are not the text that was published")
-        logged = await self._logged_version()
-        if logged != publication.version and await self._is_last(publication):
-            raise Refused(Kind.CONFLICT, "the log names another policy version as published last")
-
-    async def _is_last(self, publication: Publication) -> bool:
-        """Whether nothing was published since it was read; else `check_current` will tell."""
-        last = await self._database.read(self._last)
-        return last is not None and last[0] == publication
-
-    async def _logged_version(self) -> str | None:
-        """The version of the last publication in the log; proposals are not publications."""
-        before: int | None = None
-        while True:
-            page = await self._audit.search(type=EventType.POLICY, before=before, limit=100)
-            for event in page:
-                if "policies" in event.facts:
-                    return str(event.facts["policy_version"])
-            if not page:
-                return None
-            before = page[-1].index
 
     async def ensure_default(self) -> None:
         """Publish the packaged default pack if nothing was ever published."""
@@ -549,69 +445,6 @@ class AuthorizationService:
 
 def _as_it_was(source: str, schema: str) -> PolicySet:
     return PolicySet.compile(source, RequestSchema.parse(schema))
-
-
-async def found_out(
-    pep: str, evaluation: Evaluation, gather: Gather | None, look: Look | None
-) -> tuple[Looked | None, CallFacts, str | None]:
-    """What is known of a question, its facts, and why no policy needs to be asked.
-
-    That is a question about something unknown, or what the server refuses to know more about (a
-    revoked agent, an expired mandate).
-    """
-    looked, known, refusal = None, None, unknown(evaluation)
-    if refusal is None:
-        try:
-            looked = None if look is None else await look(pep, evaluation)
-            if looked is not None:
-                known = looked.facts
-            elif gather is not None:
-                known = await gather(pep, evaluation)
-        except Refused as refused:
-            if refused.kind in {Kind.BUSY, Kind.MALFORMED}:
-                raise
-            refusal = refused.detail
-    return looked, facts_for(pep, evaluation, known or stranger(evaluation)), refusal
-
-
-def _event(
-    pep: str,
-    evaluation: Evaluation,
-    request: Request,
-    answer: Answer,
-    named: Named | None,
-    *,
-    refused: bool,
-) -> Event:
-    leaf: dict[str, JsonValue] = {
-        "via": "authzen",
-        "effect": evaluation.action.name,
-        **answer.decision.facts(),
-    }
-    if answer.ignored:
-        leaf["ignored"] = list(answer.ignored)
-    if refused:
-        leaf["stage"] = "facts"  # no policy was asked
-    # The whole question as it was decided, so that it can be decided again from the record.
-    private: dict[str, JsonValue] = {
-        "context": dict(request.context),
-        "reasons": list(answer.decision.reasons),
-    }
-    if named is not None:
-        leaf["mandate"] = named.mandate
-        if named.chain:
-            leaf["chain"] = list(named.chain)
-        private |= {"person": named.person, "arguments": named.arguments}
-        if named.provenance is not None:
-            leaf["provenance"] = "believed" if named.believed else "told"
-            private["provenance"] = named.provenance
-    # Agents and tools stand in clear; what else a foreign system asks about may be a person.
-    ours = evaluation.subject.id.startswith("spiffe://")
-    (leaf if ours else private).update(
-        {"agent": evaluation.subject.id, "resource": evaluation.resource.id}
-    )
-    # Who asks is an administrator's account, which may be erased without what was asked.
-    return Event(EventType.DECIDE, answer.id, leaf, private, {pep: {"pep": pep}})
 
 
 def _published(

@@ -16,13 +16,8 @@ from actfor.authorization.model import Decision, to_request
 from actfor.authorization.model.domain import Domain
 from actfor.authorization.model.facts import ToolEffect
 from actfor.authorization.model.foreign import obliged
-from actfor.authorization.service.authorization import (
-    Answer,
-    AuthorizationService,
-    Gather,
-    Look,
-    found_out,
-)
+from actfor.authorization.service.authorization import AuthorizationService
+from actfor.authorization.service.foreign import Answer, Gather, Look, found_out
 from actfor.authorization.service.pages import Pages
 from actfor.errors import Kind, Refused
 from actfor.store import Database, new_id

@@ -2,6 +2,11 @@
 
 ``DecisionPoint`` is the whole of it without a server; the gateway uses ``Ledger`` (one per mandate)
 and ``KnownTool``. See ``docs/guides/replay.md`` and ADR 15.
+
+A result is cut into labelled fields (``results``), taken in (``intake``) and kept (``kept``,
+``items``). A call's values are traced (``trace``, ``carried``) in what was kept, and in what the
+words say of it (``index``). From that, from what strangers' texts ask for (``bidding``) and from
+the calls made before (``made``), ``ledger`` draws its findings and ``intent`` the facts.
 """
 
 from actfor.gateway.provenance.labels import Label, Origin, SlotTrace

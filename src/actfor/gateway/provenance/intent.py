@@ -81,8 +81,6 @@ class Findings:
     """Whether the words say to do what a named source says."""
     awaits_code: bool = False
     """Whether the words speak of a code that is sent to them."""
-    own: bool = False
-    """Whether all it acts on was made under this mandate, because the words asked for that."""
     sum_said: bool = False
     """Whether the words that ask say how much money."""
     most: Decimal | None = None
@@ -147,8 +145,7 @@ def facts_of(found: Findings) -> dict[str, Fact]:
 
 def _is_its_own_proof(found: Findings) -> bool:
     """Whether a call in which nothing is in doubt shows by itself that it was meant."""
-    own = found.own and found.effect is ToolEffect.WRITE and not found.history.speaks
-    return own or _is_own_doing(found) or _is_spelled_out(found) or _is_query(found)
+    return _is_own_doing(found) or _is_spelled_out(found) or _is_query(found)
 
 
 def _is_plainly_meant(found: Findings) -> bool:

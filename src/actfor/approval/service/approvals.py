@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from actfor.approval import repository
@@ -27,17 +27,15 @@ from actfor.approval.model import (
     check_may_answer,
     check_not_flooding,
 )
-from actfor.audit import AuditLog, Event, EventType, Revocable
+from actfor.approval.service.transitions import Transitions
+from actfor.approval.service.waiting import Waiting
+from actfor.audit import AuditLog
 from actfor.errors import Kind, Refused
 from actfor.identity import Agent, PeopleService, Person, Role
 from actfor.store import Database, Tx, new_id
-from actfor.wire.canonical import JsonObject, JsonValue, canonical, digest
-
-MAX_WAIT = 45.0
-"""Seconds a call may be held open; longer and clients or proxies give up first."""
+from actfor.wire.canonical import JsonObject, canonical, digest
 
 MAX_AGENT_TEXT = 4_000
-_POLL = 2.0  # another process may write the answer; its commit wakes nobody here
 _SWEEP = 5.0
 logger = logging.getLogger(__name__)
 
@@ -64,7 +62,6 @@ class ApprovalService:
         lifetime: timedelta = LIFETIME,
     ) -> None:
         self._database = database
-        self._audit = audit
         self._texts = audit.texts
         self._people = people
         self._public_url = public_url.rstrip("/")
@@ -72,8 +69,8 @@ class ApprovalService:
         self._lifetime = lifetime
         # Run in the transaction that records a yes with endorsements: others keep them.
         self.on_endorsed: list[Callable[[Tx, Approval], None]] = []
-        # Owned by the event loop: who waits for which approval.
-        self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._waiting = Waiting()
+        self._transitions = Transitions(audit, self._waiting)
 
     def url(self, approval_id: str) -> str:
         """Where a person answers. It holds no secret and visiting it changes nothing."""
@@ -142,10 +139,7 @@ class ApprovalService:
             if known.withdrawn:
                 return known
             taken = known.withdraw(by, _reason(reason), tx.now)
-            if not repository.answer(tx, self._texts, taken, tx.now):
-                raise Refused(Kind.CONFLICT, "approval was answered by someone else")
-            said: dict[str, JsonValue] = {"by": by, "reason": taken.reason}
-            self._log(tx, EventType.REVOKE, taken, said, cause="withdrawn")
+            self._transitions.withdraw(tx, taken)
             return taken
 
         return await self._database.write(unit)
@@ -153,39 +147,20 @@ class ApprovalService:
     def _request(self, tx: Tx, new: Approval) -> Approval:
         known = repository.latest(tx, self._texts, new.digest)
         if known is not None:
-            known = self._written(tx, known)
+            known = self._transitions.expire(tx, known)
             if known.state in {State.PENDING, State.APPROVED}:
                 return known
         check_not_flooding(_recent(tx, new), tx.now)
-        repository.add(tx, self._texts, new)
-        self._log(
-            tx,
-            EventType.APPROVAL_REQUEST,
-            new,
-            {
-                "agent_text": new.agent_text,
-                "arguments": new.call.arguments,
-                "reasons": list(new.reasons),
-                "origins": [origin.to_json() for origin in new.origins] or None,
-            },
-        )
+        self._transitions.ask(tx, new)
         return new
 
     async def wait(self, approval_id: str, seconds: float) -> Approval:
         """The approval once it is answered, or as it stands after ``seconds`` (at most 45)."""
-        until = asyncio.get_running_loop().time() + min(max(seconds, 0.0), MAX_WAIT)
-        woken = asyncio.Event()
-        self._waiting.setdefault(approval_id, set()).add(woken)
-        try:
-            while True:
-                woken.clear()
-                seen = await self.get(approval_id)
-                left = until - asyncio.get_running_loop().time()
-                if seen.state is not State.PENDING or left <= 0:
-                    return seen
-                await _either(woken, min(left, _POLL))
-        finally:
-            self._forget(approval_id, woken)
+        return await self._waiting.until_answered(approval_id, seconds, self.get)
+
+    def follow(self, approval_id: str) -> None:
+        """Another node wrote something of this approval (of any, if empty): whoever waits looks."""
+        self._waiting.wake(approval_id)
 
     def consume(self, tx: Tx, digest: str, agent: str | None = None) -> Approval:
         """Spend the approval of this exact call, in the transaction that records the decision.
@@ -200,11 +175,7 @@ class ApprovalService:
             raise Refused(Kind.STEP_UP_REQUIRED, "nobody was asked about this call")
         if agent is not None and agent != known.call.agent:
             raise Refused(Kind.DENIED, "approval was given to another agent")
-        spent = known.consume(digest, tx.now)
-        if not repository.consume(tx, known.id, digest, tx.now):
-            raise Refused(Kind.REPLAYED, "approval was already used")
-        self._wake_on_commit(tx, known.id)
-        return spent
+        return self._transitions.consume(tx, known, digest)
 
     async def find(self, digest: str) -> Approval | None:
         """The newest approval for a digest, in whatever state it is now."""
@@ -215,10 +186,14 @@ class ApprovalService:
 
     async def get(self, approval_id: str) -> Approval:
         """One approval as of now. Does not check who is asking; see `show`."""
-        found = await self._database.read(lambda tx: repository.by_id(tx, self._texts, approval_id))
+        found = await self._database.read(lambda tx: self._known(tx, approval_id))
+        return found.at(self._clock())
+
+    def _known(self, tx: Tx, approval_id: str) -> Approval:
+        found = repository.by_id(tx, self._texts, approval_id)
         if found is None:
             raise Refused(Kind.NOT_FOUND, "there is no such approval")
-        return found.at(self._clock())
+        return found
 
     async def show(self, viewer: Person, approval_id: str) -> Approval:
         """One approval, for whoever may see it; to others it does not exist."""
@@ -300,75 +275,51 @@ class ApprovalService:
         """
         found = await self.show(person, approval_id)
         _check(person, found, decision)
+        if endorse and decision is not Answer.APPROVE:
+            raise Refused(Kind.MALFORMED, "a no endorses nothing")
         evidence = None
         if decision is Answer.APPROVE:
-            if found.state is State.PENDING and assertion is None:
-                raise Refused(Kind.UNAUTHENTICATED, "approving needs a passkey assertion")
-            # Too late is said before the signature.
-            found.approve(person.id, {}, self._clock(), endorse=endorse)
-            verified = await self._people.verify_assertion(
-                person, found.challenge(decision, endorse), assertion or {}
-            )
-            evidence = verified.evidence
-        elif endorse:
-            raise Refused(Kind.MALFORMED, "a no endorses nothing")
-        return await self._database.write(
-            lambda tx: self._answer(tx, person, approval_id, decision, evidence, reason, endorse)
-        )
+            evidence = await self._signed(person, found, assertion, endorse)
 
-    def _answer(
-        self,
-        tx: Tx,
-        person: Person,
-        approval_id: str,
-        decision: Answer,
-        evidence: JsonObject | None,
-        reason: str | None,
-        endorse: tuple[str, ...],
-    ) -> Approval:
-        known = repository.by_id(tx, self._texts, approval_id)
-        if known is None:
-            raise Refused(Kind.NOT_FOUND, "there is no such approval")
-        current = self._people.check_live(tx, person.id, person.epoch)
-        _check(current, known, decision)
-        if evidence is not None:
-            answered = known.approve(person.id, evidence, tx.now, endorse=endorse)
-        else:
-            answered = known.deny(person.id, _reason(reason), tx.now)
-        if not repository.answer(tx, self._texts, answered, tx.now):
-            raise Refused(Kind.CONFLICT, "approval was answered by someone else")
-        kind = EventType.APPROVE if evidence is not None else EventType.DENY
-        self._log(
-            tx,
-            kind,
-            answered,
-            {
-                "approver": person.id,
-                "reason": answered.reason,
-                "assertion": evidence,
-                "endorsed": list(endorse) or None,
-            },
-            assertion_digest=None if evidence is None else digest(evidence),
-        )
-        if endorse:
-            for hook in self.on_endorsed:
+        def unit(tx: Tx) -> Approval:
+            known = self._known(tx, approval_id)
+            _check(self._people.check_live(tx, person.id, person.epoch), known, decision)
+            if evidence is not None:
+                answered = known.approve(person.id, evidence, tx.now, endorse=endorse)
+            else:
+                answered = known.deny(person.id, _reason(reason), tx.now)
+            self._transitions.answer(tx, answered)
+            for hook in self.on_endorsed if endorse else ():
                 hook(tx, answered)
-        return answered
+            return answered
+
+        return await self._database.write(unit)
+
+    async def _signed(
+        self,
+        person: Person,
+        found: Approval,
+        assertion: JsonObject | None,
+        endorse: tuple[str, ...],
+    ) -> JsonObject:
+        """The evidence that the person signed a yes to this, as it stands."""
+        if found.state is State.PENDING and assertion is None:
+            raise Refused(Kind.UNAUTHENTICATED, "approving needs a passkey assertion")
+        # Too late is said before the signature.
+        found.approve(person.id, {}, self._clock(), endorse=endorse)
+        challenge = found.challenge(Answer.APPROVE, endorse)
+        verified = await self._people.verify_assertion(person, challenge, assertion or {})
+        return verified.evidence
 
     # -- what ends approvals without an answer ----------------------------------------------
 
     def cancel_for_agent(self, tx: Tx, agent: Agent) -> None:
         """Hook of `AgentService`: take back all that an untrusted agent asked or was granted."""
-        self._cancel(tx, "agent", lambda one: acts_in(one.call, str(agent.id)))
+        self._transitions.cancel(tx, "agent", lambda one: acts_in(one.call, str(agent.id)))
 
     def cancel_for_mandate(self, tx: Tx, mandate_id: str) -> None:
         """Take back all that was asked under a mandate that is over."""
-        self._cancel(tx, "mandate", lambda one: mandate_id == one.call.mandate_id)
-
-    def _cancel(self, tx: Tx, cause: str, concerns: Callable[[Approval], bool]) -> None:
-        for known in repository.live(tx, self._texts, tx.now):
-            if concerns(known) and repository.cancel(tx, known.id):
-                self._log(tx, EventType.REVOKE, known, {}, state=State.CANCELLED, cause=cause)
+        self._transitions.cancel(tx, "mandate", lambda one: mandate_id == one.call.mandate_id)
 
     def erase_person(self, tx: Tx, person_id: str) -> None:
         """Forget what was asked in a person's name; their open questions were cancelled before."""
@@ -376,13 +327,12 @@ class ApprovalService:
 
     async def sweep(self) -> int:
         """Write down what has expired, each with its leaf; how many."""
-        return await self._database.write(self._sweep)
 
-    def _sweep(self, tx: Tx) -> int:
-        return sum(
-            self._written(tx, old).state is State.EXPIRED
-            for old in repository.due(tx, self._texts, tx.now)
-        )
+        def unit(tx: Tx) -> int:
+            due = repository.due(tx, self._texts, tx.now)
+            return sum(self._transitions.expire(tx, one).state is State.EXPIRED for one in due)
+
+        return await self._database.write(unit)
 
     async def run(self) -> None:
         """Background loop: `sweep` every few seconds until cancelled."""
@@ -393,86 +343,6 @@ class ApprovalService:
                     await self.sweep()
             except Refused as refused:
                 logger.warning("expired approvals could not be written down: %s", refused.detail)
-
-    def _written(self, tx: Tx, known: Approval) -> Approval:
-        """``known`` as of now; that it expired is written and logged once."""
-        seen = known.at(tx.now)
-        if seen.state is State.EXPIRED and repository.expire(tx, known.id, tx.now):
-            self._log(tx, EventType.DENY, seen, {})
-        return seen
-
-    # -- log and wake -----------------------------------------------------------------------
-
-    def _log(
-        self,
-        tx: Tx,
-        kind: EventType,
-        about: Approval,
-        private: dict[str, JsonValue],
-        *,
-        state: State | None = None,
-        assertion_digest: str | None = None,
-        cause: str | None = None,
-    ) -> None:
-        """``cause``: what ended it without an answer, `withdrawn`, or its `agent` or `mandate`."""
-        facts: dict[str, JsonValue] = {
-            "approval": about.id,
-            "state": (state or about.state).value,
-            "agent": about.call.agent,
-            "mandate": about.call.mandate_id,
-            "server": about.call.server,
-            "tool": about.call.tool,
-            "effect": about.call.effect,
-            "tool_digest": about.call.tool_digest,
-            "policy_version": about.call.policy_version,
-            "four_eyes": about.four_eyes,
-        }
-        if assertion_digest is not None:
-            facts["assertion_digest"] = assertion_digest
-        if cause is not None:
-            facts["cause"] = cause
-        said = {name: value for name, value in private.items() if value is not None}
-        # Whoever may guess the arguments would know them by their digest: both are commitments.
-        said |= {"digest": about.digest, "arguments_digest": about.call.arguments_digest}
-        said["person"] = about.call.person_id
-        others: dict[str, JsonObject] = {}
-        if (who := said.get("approver", said.get("by"))) not in (None, about.call.person_id):
-            words = ("approver", "by", "reason", "assertion")
-            others[str(who)] = {name: said.pop(name) for name in words if name in said}
-        if kind is EventType.REVOKE:
-            event = Event.revoked(
-                Revocable.APPROVAL, about.id, 1, trace=about.trace, facts=facts, private=said
-            )
-        else:
-            event = Event(kind, about.trace, facts, said)
-        self._audit.append(tx, replace(event, others=others))
-        self._wake_on_commit(tx, about.id)
-
-    def _wake_on_commit(self, tx: Tx, approval_id: str) -> None:
-        tx.on_commit(lambda: self._wake(approval_id))
-
-    def follow(self, approval_id: str) -> None:
-        """Another node wrote something of this approval (of any, if empty): whoever waits looks."""
-        for one in [approval_id] if approval_id else list(self._waiting):
-            self._wake(one)
-
-    def _wake(self, approval_id: str) -> None:
-        for woken in self._waiting.get(approval_id, ()):
-            woken.set()
-
-    def _forget(self, approval_id: str, woken: asyncio.Event) -> None:
-        others = self._waiting[approval_id]
-        others.discard(woken)
-        if not others:
-            del self._waiting[approval_id]
-
-
-async def _either(woken: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await woken.wait()
-    except TimeoutError:
-        return
 
 
 def _check(person: Person, approval: Approval, answer: Answer) -> None:

@@ -1,0 +1,66 @@
+"""The calls that were made under one mandate, counted: the same ones, and others than this one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from actfor.authorization.intent import HARD, key_of
+from actfor.authorization.model import ToolEffect
+from actfor.gateway.provenance.tools import KnownTool
+from actfor.gateway.provenance.trace import slots
+from actfor.wire.canonical import JsonObject, digest
+
+_MOST: Final = 10_000
+
+
+class Made:
+    """Calls by tool and digest of the arguments (``said``; worked out where nobody has it).
+
+    Not shared between threads.
+    """
+
+    def __init__(self) -> None:
+        self._calls: dict[str, Counter[str]] = {}
+        self._reached: dict[str, set[str]] = {}
+
+    def note(self, tool: KnownTool, arguments: JsonObject, said: str) -> None:
+        """One more."""
+        self._count(tool.name, said)
+        if reached := _reached(tool, arguments):
+            self._reached.setdefault(tool.name, set()).add(reached)
+
+    def note_unseen(self, tool: str, said: str) -> None:
+        """One more, of which nothing but the digest is known: it reached somebody else."""
+        self._count(tool, said)
+        self._reached.setdefault(tool, set()).add(said)
+
+    def _count(self, tool: str, said: str) -> None:
+        """Past the bound all others count as one another's repetition."""
+        calls = self._calls.setdefault(tool, Counter())
+        calls[said if said in calls or len(calls) < _MOST else ""] += 1
+
+    def others(self, tool: KnownTool, arguments: JsonObject, said: str | None) -> int:
+        """Calls made with other arguments; of what goes to someone, to others."""
+        calls = self._calls.get(tool.name)
+        if not calls:
+            return 0
+        if reached := _reached(tool, arguments):
+            return len(self._reached.get(tool.name, set()) - {reached})
+        return len(calls.keys() - {said or digest(arguments)})
+
+    def same(self, tool: KnownTool, arguments: JsonObject, said: str | None) -> int:
+        """This very call, made before."""
+        calls = self._calls.get(tool.name)
+        return 0 if not calls else max(calls[said or digest(arguments)], calls[""])
+
+
+def _reached(tool: KnownTool, arguments: JsonObject) -> str:
+    """Whom a message reaches, as one text; nothing for tools that send none."""
+    if tool.reading.effect not in {ToolEffect.SHARE, ToolEffect.EGRESS}:
+        return ""
+    return "\n".join(
+        sorted(
+            key_of(value, kind) for _, kind, value in slots(arguments, tool.sinks) if kind in HARD
+        )
+    )
