@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 
 from actfor.authorization.intent.lexicon import concepts
@@ -36,11 +37,29 @@ def matters_of(sentence: str) -> frozenset[str]:
     if sums_in(sentence):
         found.add("~money")
     for token in SPOKEN.findall(sentence):
+        if token.isalpha():
+            continue  # neither a channel nor a file; most of a text is such words
         if token[:1] == "#" and token[1:2].isalpha():
             found.add("~channel")
         if any(one.type is SinkType.PATH and "/" not in one.key for one in typed(token)):
             found.add("~file")
     return frozenset(found)
+
+
+def matters_of_words(tokens: Sequence[str]) -> frozenset[str]:
+    """``matters_of`` of words as ``WORDS`` finds them, among which are no places and no signs.
+
+    Asked for every verb of a text, which may have ten thousand, so each word is looked up once.
+    """
+    found: set[str] = set().union(*map(_matters_of_word, tokens))
+    if not all(map(str.isalpha, tokens)) and sums_in(" ".join(tokens)):
+        found.add("~money")
+    return frozenset(found)
+
+
+@lru_cache(maxsize=16_384)
+def _matters_of_word(word: str) -> frozenset[str]:
+    return concepts(frozenset(stem(part) for part in words(word)))
 
 
 def _is_place(token: str) -> bool:
