@@ -4,6 +4,7 @@
 and ``KnownTool``. See ``docs/guides/replay.md`` and ADR 15.
 """
 
+from actfor.gateway.provenance.given import parts_of
 from actfor.gateway.provenance.labels import Label, Origin, SlotTrace
 from actfor.gateway.provenance.ledger import Ledger, Traced
 from actfor.gateway.provenance.point import DecisionPoint, Verdict
@@ -19,6 +20,7 @@ __all__ = [
     "ToolDescription",
     "Traced",
     "Verdict",
+    "parts_of",
     "suggest",
     "suggest_overlay",
 ]

@@ -247,8 +247,9 @@ class Ledger:
         result: JsonValue | str,
         *,
         approved: bool = False,
+        failed: bool = False,
     ) -> None:
-        """The call was made and this came back.
+        """The call was made and this came back; if it ``failed``, it does not count as made.
 
         Raises:
             Refused: MALFORMED if the arguments have no canonical form; the enforcer asked before.
@@ -257,7 +258,7 @@ class Ledger:
         exchange = _Exchange(digest_bytes(asked), len(asked), _digest(result))
         again = self._told_again(tool, exchange) if not approved else None
         if again is not None and again in self._lately:
-            self._note_made(tool, arguments, exchange, result)
+            self._note_made(tool, arguments, exchange, failed=failed or _failed(result))
             return
         made = list(slots(arguments, tool.sinks))[:MAX_SLOTS]
         if approved:
@@ -289,7 +290,7 @@ class Ledger:
             if len(self._lately) >= _MOST_CALLS:
                 self._lately.clear()
             self._lately.add((*again[:-1], len(self.index.items)))
-        self._note_made(tool, arguments, exchange, result)
+        self._note_made(tool, arguments, exchange, failed=failed or _failed(result))
 
     def _told_again(self, tool: KnownTool, exchange: _Exchange) -> tuple[object, ...] | None:
         """What tells that nothing was learned since the same call told the same; None: no telling.
@@ -302,9 +303,9 @@ class Ledger:
         return tool.name, *said, self.index.version, self.index.full, len(self.index.items)
 
     def _note_made(
-        self, tool: KnownTool, arguments: JsonObject, exchange: _Exchange, result: JsonValue | str
+        self, tool: KnownTool, arguments: JsonObject, exchange: _Exchange, *, failed: bool
     ) -> None:
-        if not _failed(result):
+        if not failed:
             self._count(self._made.setdefault(tool.name, Counter()), exchange.arguments)
             if key := _reached(tool, arguments):
                 self._reached.setdefault(tool.name, set()).add(key)
