@@ -145,7 +145,9 @@ def approve(
     Exits 6, because the proposal is still open.
     """
     client = api()
-    client.get(f"/v1/policies/proposals/{proposal_id}")
+    state = client.get(f"/v1/policies/proposals/{proposal_id}")["state"]
+    if state != "open":
+        raise Refused(Kind.CONFLICT, f"the proposal is {state} already")
     link = f"{client.base_url}/policies/proposals/{proposal_id}"
     note(link)
     if not no_browser:
