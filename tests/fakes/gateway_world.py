@@ -40,7 +40,7 @@ from actfor.gateway.effects import Overlay
 from actfor.gateway.enforce import Enforcer
 from actfor.gateway.mapped import MappedCalls
 from actfor.gateway.mcp import McpFront
-from actfor.gateway.model import Server, Stdio, Transport
+from actfor.gateway.model import Http, Server, Stdio, Transport
 from actfor.gateway.proposals import Proposals
 from actfor.identity import (
     ATTESTED_LOCAL,
@@ -350,6 +350,26 @@ async def served(
             server.should_exit = True
             await task
             await world.catalog.close()
+
+
+@asynccontextmanager
+async def served_with_upstream(
+    database: Database,
+    clock: Callable[[], datetime],
+    tmp: Path,
+    *,
+    name: str = "counting",
+    also: Callable[["World"], list[BaseRoute]] = lambda _: [],
+) -> AsyncIterator[tuple[World, httpx2.AsyncClient]]:
+    """``served``, with the counting server behind the gateway as ``name``; and an HTTP client."""
+    journal = tmp / "journal"
+    with counting_http(journal) as upstream:
+        async with (
+            served(database, clock, tmp, journal=journal, also=also) as world,
+            httpx2.AsyncClient(timeout=30) as http,
+        ):
+            await world.add(name, Http(upstream))
+            yield world, http
 
 
 def pages(world: World) -> list[BaseRoute]:

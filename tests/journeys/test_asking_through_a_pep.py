@@ -18,11 +18,10 @@ import httpx2
 import pytest
 from tests.conftest import Clock
 from tests.fakes.foreign_pep import ERROR, Pep, decision_point
-from tests.fakes.gateway_world import EVERYTHING, World, counting_http, served
+from tests.fakes.gateway_world import EVERYTHING, World, served_with_upstream
 
 from actfor.approval import Answer
 from actfor.errors import Kind, Refused
-from actfor.gateway.model import Http
 from actfor.store import Database
 from actfor.wire import jose
 from actfor.wire.base64_text import base64url
@@ -77,23 +76,18 @@ class Office:
 
 @pytest.fixture
 async def office(database: Database, clock: Clock, tmp_path: Path) -> AsyncIterator[Office]:
-    journal = tmp_path / "journal"
-    with counting_http(journal) as upstream:
-        async with (
-            served(database, clock.now, tmp_path, journal=journal, also=decision_point) as world,
-            httpx2.AsyncClient(timeout=30) as http,
-        ):
-            await world.add(transport=Http(upstream))
-            house = world.house
-            crm, _ = await house.invite(world.operator, "Crm Backend", "admin")
-            erp, _ = await house.invite(world.operator, "Erp Backend", "admin")
-            token = await world.token(Grant("counting", ("*",), EVERYTHING))
-            yield Office(
-                world,
-                await Pep.sign_in(world, crm, http),
-                await Pep.sign_in(world, erp, http),
-                token.mandate.id,
-            )
+    running = served_with_upstream(database, clock.now, tmp_path, also=decision_point)
+    async with running as (world, http):
+        house = world.house
+        crm, _ = await house.invite(world.operator, "Crm Backend", "admin")
+        erp, _ = await house.invite(world.operator, "Erp Backend", "admin")
+        token = await world.token(Grant("counting", ("*",), EVERYTHING))
+        yield Office(
+            world,
+            await Pep.sign_in(world, crm, http),
+            await Pep.sign_in(world, erp, http),
+            token.mandate.id,
+        )
 
 
 def refused(answer: httpx2.Response, kind: str, status: int, says: str) -> None:

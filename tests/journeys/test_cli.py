@@ -1,6 +1,7 @@
 """The command line against a running server, as an operator types it, bad input included."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -227,12 +228,23 @@ def test_only_somebody_who_is_there_is_erased(stage: Stage) -> None:
     assert refused == ""  # the last admin
 
 
+def told_by(stage: Stage, *arguments: str) -> str:
+    """What a command says beside its output."""
+    command = [sys.executable, "-m", "actfor", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=stage.environment)
+    return " ".join(done.stderr.split())
+
+
 def test_policies_are_tried_published_and_taken_back(stage: Stage, tmp_path: Path) -> None:
     before = stage.json("policy", "ls")[0]
     candidate = tmp_path / "new.cedar"
     forbid = '@id("closed") @reason("not now") forbid (principal, action, resource);'
     candidate.write_text(stage.actfor("policy", "show") + forbid + "\n")
     stage.actfor("policy", "check", str(candidate))
+    assert "all in force: 1 added" in told_by(stage, "policy", "check", str(candidate))
+    alone = tmp_path / "alone.cedar"
+    alone.write_text(forbid)  # as whoever takes a set for an addition would
+    assert re.search(r"\d+ removed", told_by(stage, "policy", "check", str(alone)))
     told = stage.json("policy", "diff", "--file", str(candidate))
     assert [(each["id"], each["kind"]) for each in told["changes"]] == [("closed", "added")]
     assert stage.json("policy", "simulate", str(candidate), "--last", "7d")["complete"] is True

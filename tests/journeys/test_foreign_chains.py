@@ -11,14 +11,12 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from tests.conftest import Clock
 from tests.fakes.foreign_pep import Pep, decision_point
-from tests.fakes.gateway_world import Token, World, counting_http, register, served
+from tests.fakes.gateway_world import Token, World, register, served_with_upstream
 
 from actfor.audit import Revocable
-from actfor.gateway.model import Http
 from actfor.identity import Agent
 from actfor.store import Database
 from actfor.wire import jose
@@ -56,18 +54,13 @@ class Office:
 
 @pytest.fixture
 async def office(database: Database, clock: Clock, tmp_path: Path) -> AsyncIterator[Office]:
-    journal = tmp_path / "journal"
-    with counting_http(journal) as upstream:
-        async with (
-            served(database, clock.now, tmp_path, journal=journal, also=decision_point) as world,
-            httpx2.AsyncClient(timeout=30) as http,
-        ):
-            await world.add(transport=Http(upstream))
-            helper = await register(world.agents, world.operator, tmp_path, database, "helper")
-            held = await world.token(ECHO, depth=1)
-            passed = await world.passed_on(held, helper)
-            pep = await Pep.sign_in(world, world.operator, http)
-            yield Office(world, pep, helper, held, passed)
+    running = served_with_upstream(database, clock.now, tmp_path, also=decision_point)
+    async with running as (world, http):
+        helper = await register(world.agents, world.operator, tmp_path, database, "helper")
+        held = await world.token(ECHO, depth=1)
+        passed = await world.passed_on(held, helper)
+        pep = await Pep.sign_in(world, world.operator, http)
+        yield Office(world, pep, helper, held, passed)
 
 
 async def test_a_chained_agent_is_let_through_and_the_record_names_the_chain(

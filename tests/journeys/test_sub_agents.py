@@ -19,12 +19,11 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from tests.conftest import Clock
 from tests.fakes.foreign_pep import Pep, decision_point
-from tests.fakes.gateway_world import World, counting_http, register, served
+from tests.fakes.gateway_world import World, register, served_with_upstream
 
 from actfor.authorization.service import Rehearsal
 from actfor.delegation import Mandate, MandateDraft
 from actfor.errors import Refused
-from actfor.gateway.model import Http
 from actfor.identity import Agent
 from actfor.sdk import DelegatedAuth
 from actfor.sdk.sidecar import Credentials
@@ -49,12 +48,9 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def world(database: Database, clock: Clock, tmp_path: Path) -> AsyncIterator[World]:
-    with counting_http(tmp_path / "journal") as upstream:
-        async with served(
-            database, clock.now, tmp_path, journal=tmp_path / "journal", also=decision_point
-        ) as made:
-            await made.add(transport=Http(upstream))
-            yield made
+    running = served_with_upstream(database, clock.now, tmp_path, also=decision_point)
+    async with running as (made, _):
+        yield made
 
 
 async def mandate(world: World, **more: Any) -> Mandate:

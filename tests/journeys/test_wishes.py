@@ -20,10 +20,9 @@ import httpx2
 import pytest
 from tests.conftest import Clock
 from tests.fakes.foreign_pep import Pep, management
-from tests.fakes.gateway_world import World, counting_http, register, served
+from tests.fakes.gateway_world import World, register, served_with_upstream
 
 from actfor.errors import Kind, Refused
-from actfor.gateway.model import Http
 from actfor.identity import Agent
 from actfor.sdk import Wish, connect
 from actfor.sdk.auth import exchange_async
@@ -102,14 +101,9 @@ class Place:
 
 @pytest.fixture
 async def place(database: Database, clock: Now, tmp_path: Path) -> AsyncIterator[Place]:
-    journal = tmp_path / "journal"
-    with counting_http(journal) as upstream:
-        async with (
-            served(database, clock.now, tmp_path, journal=journal, also=management) as world,
-            httpx2.AsyncClient(timeout=30) as http,
-        ):
-            await world.add("crm", Http(upstream))
-            yield Place(world, await Pep.sign_in(world, world.operator, http), tmp_path)
+    running = served_with_upstream(database, clock.now, tmp_path, name="crm", also=management)
+    async with running as (world, http):
+        yield Place(world, await Pep.sign_in(world, world.operator, http), tmp_path)
 
 
 def snippet() -> str:

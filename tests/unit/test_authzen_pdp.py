@@ -186,6 +186,8 @@ async def test_a_token_tells_nothing_and_cannot_be_changed(pdp: Pdp) -> None:
     for forged in (
         base64.urlsafe_b64encode(bytes([*data[:-1], data[-1] ^ 1])).decode(),
         base64.urlsafe_b64encode(data[:8]).decode(),
+        first.next_token + "!!",
+        first.next_token + "\n",
         "x",
         "ä" * 20,
         "A" * 10_000,

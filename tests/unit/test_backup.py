@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from alembic import command
 from tests.fakes import postgres
 from tests.fakes.backup_world import (
     CANARY,
@@ -32,7 +33,7 @@ from actfor.identity import PersonState
 from actfor.server import restore, verify_backup, write_backup
 from actfor.server.wiring import build
 from actfor.store import Tx, new_id
-from actfor.store.migrations import UNFINISHED
+from actfor.store.migrations import UNFINISHED, configuration, engine_for, packaged
 from actfor.wire.log_entry import pseudonym
 
 
@@ -115,6 +116,40 @@ async def test_a_database_that_never_got_its_tables_is_replaced(
         new, scene.file, key=scene.cast.key, replace=True, operators=["Olivia"], erasures=ledger
     )
     await check_nothing_came_back(scene, new)
+
+
+@pytest.mark.parametrize(
+    ("schema", "says"),
+    [
+        ("0001", "of an older release"),
+        ("0078", "of an older release"),
+        ("9999", "newer than this release"),
+        ("", "has no schema"),
+    ],
+)
+def test_the_database_of_another_release_is_not_backed_up_and_the_refusal_says_why(
+    tmp_path: Path, schema: str, says: str
+) -> None:
+    settings = configured(tmp_path / "data")
+    settings.data.mkdir()
+    (settings.data / "actfor.db").touch()
+    if schema:
+        bring_to(settings.database_url, schema)
+    file = tmp_path / "tuesday"
+    with pytest.raises(Refused, match=says) as refused:
+        write_backup(settings, file)
+    assert refused.value.kind is Kind.CONFLICT
+    assert [*tmp_path.glob("tuesday*")] == []
+
+
+def bring_to(url: str, schema: str) -> None:
+    """An empty database of this schema; of one that is not known, this release's under its name."""
+    engine = engine_for(url)
+    with engine.begin() as connection:
+        known, _ = packaged()
+        command.upgrade(configuration(connection), schema if schema in known else "head")
+        connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{schema}'")  # noqa: S608 - ours
+    engine.dispose()
 
 
 def rewritten(file: Path, to: Path, change: dict[str, bytes]) -> Path:

@@ -4,6 +4,7 @@ import json
 import logging
 import subprocess
 import sys
+from random import Random
 
 import pytest
 from starlette.applications import Starlette
@@ -51,6 +52,34 @@ def test_each_answer_has_a_request_id(client: TestClient) -> None:
     first, second = client.get("/v1/echo"), client.get("/v1/echo")
     assert first.headers["x-request-id"] == first.json()["id"]
     assert first.headers["x-request-id"] != second.headers["x-request-id"]
+
+
+def untempered(drawn: int) -> int:
+    """The word of a Mersenne twister's state that gave this one."""
+    drawn ^= drawn >> 18
+    drawn ^= drawn << 15 & 0xEFC60000
+    upper = drawn
+    for _ in range(5):
+        upper = drawn ^ upper << 7 & 0x9D2C5680
+    word = upper
+    for _ in range(3):
+        word = upper ^ word >> 11
+    return word & 0xFFFFFFFF
+
+
+def next_of_a_twister(ids: list[str]) -> str:
+    """What a Mersenne twister that gave 312 ids of 64 bits gives next: they are its whole state."""
+    halves = [int(half, 16) for one in ids for half in (one[8:], one[:8])]  # the lower comes first
+    state = [untempered(half) for half in halves]
+    twister = Random()  # noqa: S311 - the attacker's
+    twister.setstate((3, (*state, 624), None))
+    return f"{twister.getrandbits(64):016x}"
+
+
+def test_who_saw_many_request_ids_cannot_tell_the_next(client: TestClient) -> None:
+    seen = [client.get("/v1/echo").headers["x-request-id"] for _ in range(313)]
+    assert len(set(seen)) == 313
+    assert next_of_a_twister(seen[:312]) != seen[312]
 
 
 def test_a_request_id_is_taken_over_only_if_it_is_harmless(client: TestClient) -> None:

@@ -15,9 +15,9 @@ from actfor.gateway.calls import Answered, Attempt, Client, Credentials, Denied,
 from actfor.gateway.effects import Overlay
 from actfor.gateway.enforce import Enforcer
 from actfor.gateway.gathering import recipients
-from actfor.gateway.memory import Memory, Past, parts_of
+from actfor.gateway.memory import Memory, Past
 from actfor.gateway.model import Http
-from actfor.gateway.provenance import KnownTool, Label, Ledger
+from actfor.gateway.provenance import KnownTool, Label, Ledger, parts_of
 from actfor.store import Database
 from actfor.wire.rar import Grant
 

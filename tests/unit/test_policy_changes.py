@@ -258,6 +258,10 @@ async def test_a_proposal_made_against_replaced_policies_cannot_be_approved(
     await two.approve("usr_2", first.id)
     with pytest.raises(Refused, match="came into force meanwhile"):
         await two.approve("usr_2", second.id)
+    seen = {one.id: one.state for one in await two.proposals()}
+    assert seen == {first.id: "approved", second.id: "overtaken"}
+    assert (await two.proposal(second.id))[0].state == "overtaken"
+    assert (await two.reject("usr_1", second.id)).state == "withdrawn"
 
 
 async def test_an_old_proposal_cannot_be_approved(two: PolicyChanges, clock: Clock) -> None:
@@ -266,6 +270,7 @@ async def test_an_old_proposal_cannot_be_approved(two: PolicyChanges, clock: Clo
     clock.advance(timedelta(days=7).total_seconds())
     with pytest.raises(Refused, match="older than 7 days"):
         await two.approve("usr_2", made.id)
+    assert [one.state for one in await two.proposals()] == ["expired"]
 
 
 async def test_rolling_back_takes_two_as_well(

@@ -236,10 +236,20 @@ def test_policy_test_exits_1_and_shows_what_was_decided(tmp_path: Path) -> None:
         ("no-such-file.yaml",),
         ("--pack", "finance", "--set", "ask_above"),
         ("--pack", "finance", "--policies", "x.cedar"),
+        ("--pack", "finance", "--junit", "/no/such/folder/report.xml"),
     ],
 )
 def test_policy_test_exits_2_where_it_cannot_read(arguments: tuple[str, ...]) -> None:
     assert run("test", *arguments)[0] == 2
+
+
+def test_a_parameter_without_a_pack_is_not_overlooked(tmp_path: Path) -> None:
+    table = tmp_path / "t.yaml"
+    table.write_text(TABLE)
+    assert run("test", str(table), "--set", "ask_above=1") == (
+        2,
+        "--set chooses a parameter of a pack: name it with --pack",
+    )
 
 
 def test_policy_rule_prints_what_can_be_published(tmp_path: Path) -> None:

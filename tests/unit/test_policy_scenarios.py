@@ -4,9 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from actfor.authorization import compile_policies, run_scenarios
+from actfor.authorization import Effect, compile_policies, run_scenarios
+from actfor.authorization.model.facts import SAID, CallFacts
 from actfor.authorization.model.scenarios import check, read_table
 from actfor.errors import Kind, Refused
+from actfor.gateway.model import ToolState
+from actfor.gateway.provenance import Label
+from actfor.identity import Tier
 
 TABLES = sorted((Path(__file__).parent.parent / "scenarios").glob("*.yaml"))
 ROW = """
@@ -74,6 +78,8 @@ def test_a_row_through_the_gateway_is_bound_as_the_gateway_binds_it() -> None:
         (ROW.replace("effect: read", "effect: [read]"), "`effect` of scenario 1 is one of read"),
         (ROW.replace("effect: read", "effect: read, in_mandate: 1"), "`in_mandate`"),
         (ROW.replace("effect: read", "effect: read, amount_minor: yes"), "`amount_minor`"),
+        (ROW.replace("effect: read", "effect: read, tier: hihg"), "is one of high, low, medium"),
+        (ROW.replace("effect: read", "effect: read, assurance: measurd"), "`assurance`"),
         (ROW.replace("decision: deny", "decision: allow"), "is permit, step-up or deny"),
         (ROW.replace("decision: deny", "policies: [x]"), "is permit, step-up or deny"),
         (ROW.replace("decision: deny", "decision: deny\n    policies: x"), "list of policy ids"),
@@ -87,3 +93,11 @@ def test_a_table_that_says_nonsense_is_refused_not_passed(text: str, says: str) 
     assert refused.value.kind is Kind.MALFORMED
     assert says in refused.value.detail
     assert "t.yaml" in refused.value.detail
+
+
+def test_the_words_of_facts_are_those_that_an_enforcement_point_says() -> None:
+    assert SAID["tier"] == set(Tier)
+    assert SAID["tool_state"] == {*ToolState, CallFacts._field_defaults["tool_state"]}
+    assert SAID["sink_label"] == {"none", *(label.word for label in Label)}
+    assert SAID["flow"] == {effect.value for effect in Effect}
+    assert all(CallFacts._field_defaults[name] in {*SAID[name], None} for name in SAID)

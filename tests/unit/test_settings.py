@@ -118,3 +118,46 @@ def test_who_may_say_whose_data_it_is_is_named_by_account(
     assert load(data=tmp_path).authzen_provenance == (account,)
     monkeypatch.setenv("ACTFOR_AUTHZEN_PROVENANCE", '["crm-backend"]')
     assert "`usr_…`" in refused(data=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "domains"),
+    [
+        ("certification", ("certification",)),
+        ("certification, /srv/my domain", ("certification", "/srv/my domain")),
+        ('["certification"]', ("certification",)),
+        ("", ()),
+    ],
+)
+def test_a_list_in_the_environment_is_names_with_commas_or_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, domains: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("ACTFOR_AUTHZEN_DOMAINS", text)
+    assert load(data=tmp_path).authzen_domains == domains
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("ACTFOR_AUTHZEN_DOMAINS", '["certif', "neither names with commas"),
+        ("ACTFOR_EXPORT", "x", "export"),
+        ("ACTFOR_POLICY_FOUR_EYE", "true", "is `ACTFOR_POLICY_FOUR_EYES` meant?"),
+    ],
+)
+def test_a_variable_that_cannot_be_meant_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert says in refused(data=tmp_path)
+
+
+def test_a_variable_of_somebody_elses_is_let_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACTFOR_SOCKET", "/run/agent.sock")  # the SDK's
+    assert load(data=tmp_path)
+
+
+def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
+    (tmp_path / "actfor.toml").write_text("port = [")
+    assert "`actfor.toml` is no TOML" in refused(data=tmp_path)

@@ -205,11 +205,17 @@ class Overlay:
 
 def _sinks(value: JsonValue) -> dict[str, SinkType]:
     if not isinstance(value, dict) or len(value) > _MOST_FIELDS:
-        raise _malformed(f"`sinks` is an object of at most {_MOST_FIELDS} pointers")
+        raise _malformed(
+            f"`sinks` is an object of at most {_MOST_FIELDS} members, from a pointer to what the"
+            ' argument is for: {"/to": "recipient"}'
+        )
     found: dict[str, SinkType] = {}
     for pointer, kind in value.items():
         if not isinstance(kind, str) or kind not in _SINK_WORDS:
-            raise _malformed(f"`sinks` has types: {', '.join(sorted(_SINK_WORDS))}")
+            told = f"`{kind[:64]}`" if isinstance(kind, str) else "what is no text"
+            raise _malformed(
+                f"`sinks`: {told} is not what an argument is for: {', '.join(SinkType)}"
+            )
         found[_pointer(pointer, "sinks")] = SinkType(_SINK_WORDS[kind])
     return found
 
@@ -217,6 +223,9 @@ def _sinks(value: JsonValue) -> dict[str, SinkType]:
 def _results(value: JsonValue) -> Results:
     if isinstance(value, str):
         value = {"label": value}
+    if not isinstance(value, dict):
+        known = ", ".join(("label", *_FIELD_LISTS))
+        raise _malformed(f"`results` is `trusted`, `untrusted`, or an object with {known}")
     members = _members(value, {"label", *_FIELD_LISTS}, "`results`")
     label = members.get("label", "untrusted")
     if label not in {"trusted", "untrusted"}:
@@ -242,6 +251,8 @@ def _effect(value: JsonValue) -> ToolEffect | SqlEffect:
         if effect is ToolEffect.UNKNOWN and value != "unknown":
             raise _malformed(f"`{value[:64]}` is not an effect: {', '.join(ToolEffect)}")
         return effect
+    if not isinstance(value, dict):
+        raise _malformed(f'`effect` is one of {", ".join(ToolEffect)}, or {{"sql": "/argument"}}')
     members = _members(value, {"sql", "dialect"}, "`effect`")
     dialect = members.get("dialect", "sqlite")
     if not isinstance(dialect, str) or dialect not in DIALECTS:
@@ -265,14 +276,16 @@ def _members(value: JsonValue, known: set[str], what: str) -> JsonObject:
         raise _malformed(f"{what} is an object with {' and '.join(sorted(known))}")
     for name in value:
         if name not in known:
-            raise _malformed(f"unknown member `{name[:64]}` in {what}")
+            there = ", ".join(sorted(known))
+            raise _malformed(f"unknown member `{str(name)[:64]}` in {what}; there are {there}")
     return value
 
 
 def _pointer(value: JsonValue, name: str) -> str:
     if not isinstance(value, str) or len(value) > 256 or not _POINTER.fullmatch(value):
+        told = f"`{value[:64]}` is none" if isinstance(value, str) else "it is no text"
         raise _malformed(
-            f"`{name}` is a JSON pointer (RFC 6901) into the arguments, such as `/query`"
+            f"`{name}` takes a JSON pointer (RFC 6901) into the arguments, such as `/query`: {told}"
         )
     return value
 

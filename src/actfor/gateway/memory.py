@@ -23,8 +23,8 @@ from actfor.authorization.intent import ToolReading, normal, read_words
 from actfor.delegation import Delegation, DelegationService, Endorsement
 from actfor.errors import Kind, Refused
 from actfor.gateway.model import Server, Tool
-from actfor.gateway.provenance import KnownTool, Ledger
-from actfor.wire.canonical import JsonObject, JsonValue, canonical
+from actfor.gateway.provenance import KnownTool, Ledger, parts_of
+from actfor.wire.canonical import JsonObject
 
 MAX_MANDATES: Final = 1_024
 MAX_CHARS: Final = 32_000_000
@@ -166,54 +166,6 @@ def known_tool(tool: Tool) -> KnownTool:
     return KnownTool.of(
         tool.name, _text(definition, "description"), _schema(definition), tool.overlay
     ).called(f"{tool.server}/{tool.name}")
-
-
-def parts_of(result: JsonObject) -> tuple[list[JsonValue], bool]:
-    """What a tool's answer says (MCP ``CallToolResult``), and whether all of it can be read.
-
-    Structured content and text that spells the same are one part. Images, sound and other bytes
-    cannot be read: who looks at them may find there whatever somebody put there.
-    """
-    parts: list[JsonValue] = []
-    readable = True
-    structured = result.get("structuredContent")
-    if structured is not None:
-        parts.append(structured)
-    for block in _blocks(result.get("content")):
-        text = _block_text(block)
-        if text is None:
-            readable = False
-        elif not _says(structured, text):
-            parts.append(text)
-    return parts, readable
-
-
-def _blocks(content: JsonValue) -> list[JsonObject]:
-    if not isinstance(content, list | tuple):
-        return []
-    return [block for block in content if isinstance(block, Mapping)]
-
-
-def _block_text(block: JsonObject) -> JsonValue:
-    match block.get("type"):
-        case "text":
-            return block.get("text")
-        case "resource_link":
-            return {name: block[name] for name in ("uri", "name", "description") if name in block}
-        case "resource":
-            inner = block.get("resource")
-            if isinstance(inner, Mapping) and isinstance(inner.get("text"), str):
-                return {"uri": inner.get("uri"), "text": inner["text"]}
-    return None
-
-
-def _says(structured: JsonValue, text: JsonValue) -> bool:
-    """Whether a text only repeats the structured content, as MCP asks servers to do."""
-    if structured is None or not isinstance(text, str):
-        return False
-    if isinstance(structured, Mapping) and structured.get("result") == text:
-        return True
-    return text == canonical(structured).decode()
 
 
 def _text(body: JsonObject, name: str) -> str:

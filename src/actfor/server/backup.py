@@ -80,9 +80,9 @@ def write_backup(settings: Settings, file: Path, clock: Callable[[], datetime] =
     Where it is cut short, `FILE.part` is what is left of it, and the next takes its place.
 
     Raises:
-        Refused: CONFLICT if the file exists or is being written, or an older release left personal
-            text in clear in the database; NOT_FOUND if there is no database, MALFORMED if the file
-            cannot be made; BUSY if the database cannot be read.
+        Refused: CONFLICT if the file exists or is being written, the database has another release's
+            schema, or an older one left personal text in clear in it; NOT_FOUND if there is no
+            database, MALFORMED if the file cannot be made; BUSY if the database cannot be read.
     """
     _require_database(settings)
     vault = open_vault(settings)
@@ -149,6 +149,7 @@ def _sync(folder: Path) -> None:
 def _write(
     tx: Tx, archive: zipfile.ZipFile, vault: Vault, settings: Settings, now: datetime
 ) -> Backup:
+    schema = store.revision(tx)  # before anything is read by this release's tables
     signer = KeyService.log_signer_of(tx, vault)
     size, note = AuditLog.state_of(tx)
     members: dict[str, dict[str, Any]] = {}
@@ -168,7 +169,7 @@ def _write(
         "format": FORMAT,
         "created_at": rfc3339(now),
         "release": __version__,
-        "schema": store.revision(tx),
+        "schema": schema,
         "kek": vault.root_kek(tx),
         "log": str(signer.verifier),
         "size": size,

@@ -11,7 +11,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Collection, Mapping
-from random import Random
+from secrets import token_hex
 
 import structlog
 from starlette.responses import JSONResponse
@@ -33,8 +33,6 @@ _ROUTES = frozenset(
 )  # fmt: skip
 _OF_THE_NODE = frozenset({"/livez", "/readyz", "/metrics"})
 """What a node answers even when it is cut off from its database."""
-
-_names = Random()  # noqa: S311 - tells requests apart in the log; nothing rests on it
 
 log = structlog.get_logger("actfor.http")
 
@@ -163,7 +161,7 @@ class _Rejected(Exception):  # noqa: N818 - an answer, not a malfunction
 
 def _request_id(headers: dict[bytes, bytes]) -> str:
     given = headers.get(b"x-request-id", b"")
-    return given.decode() if _REQUEST_ID.fullmatch(given) else f"{_names.getrandbits(64):016x}"
+    return given.decode() if _REQUEST_ID.fullmatch(given) else token_hex(8)
 
 
 async def _body(headers: dict[bytes, bytes], receive: Receive) -> bytes:

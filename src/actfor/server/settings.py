@@ -6,10 +6,15 @@ defaults. Nothing needs to be set; there is no default secret to forget to chang
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
+import json
+import os
 import re
+import tomllib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -23,8 +28,10 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -32,6 +39,9 @@ from actfor.audit.export import Destination
 from actfor.errors import Kind, Refused
 
 _ACCOUNT = re.compile(r"usr_[a-z2-7]{26}")
+_PREFIX = "ACTFOR_"
+_NEAR = 0.9
+"""How alike two names are of which one is taken for a slip of the other: a letter or two."""
 PLACEHOLDER = re.compile(
     r"change.?me|secret|password|default|example|placeholder|test|admin|todo|xxx|1234|qwerty|letmein",
     re.IGNORECASE,
@@ -70,7 +80,7 @@ MIN_PAYLOAD_DAYS = 184
 class Settings(BaseSettings):
     """The server's settings. Build it with ``load``; a wrong one is a ``Refused`` that names it."""
 
-    model_config = SettingsConfigDict(env_prefix="ACTFOR_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
 
     mode: Literal["dev", "serve"] = "dev"
     data: Path = Field(description="folder of the database, the keys and the sockets")
@@ -93,11 +103,11 @@ class Settings(BaseSettings):
     policy_four_eyes: bool = Field(
         False, description="a policy change needs a second administrator's passkey"
     )
-    authzen_domains: tuple[str, ...] = Field(
+    authzen_domains: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="what else AuthZEN answers about: `certification`, or folders of domains",
     )
-    authzen_provenance: tuple[str, ...] = Field(
+    authzen_provenance: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="enforcement points (ids of their accounts) that may say whose a value is",
     )
@@ -139,6 +149,19 @@ class Settings(BaseSettings):
     export: tuple[ExportSetting, ...] = Field(
         (), description="where the log is sent on to; only here, never by the API"
     )
+
+    @field_validator("authzen_domains", "authzen_provenance", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        """The environment has texts: names with commas between them, or a JSON list."""
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):
+            try:
+                return json.loads(value)
+            except ValueError:
+                raise ValueError("is neither names with commas between them nor JSON") from None
+        return tuple(name.strip() for name in value.split(",") if name.strip())
 
     @field_validator("authzen_provenance")
     @classmethod
@@ -227,11 +250,26 @@ def load(**given: Any) -> Settings:
     Raises:
         Refused: MALFORMED, naming each wrong setting and why.
     """
+    _refuse_misspelt(os.environ)
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         reasons = (_reason(item) for item in error.errors(include_input=False, include_url=False))
         raise Refused(Kind.MALFORMED, "; ".join(reasons)) from None
+    except SettingsError as error:  # a list of tables in the environment that is no JSON
+        raise Refused(Kind.MALFORMED, f"{error} (`ACTFOR_…`)") from None
+    except tomllib.TOMLDecodeError as error:
+        raise Refused(Kind.MALFORMED, f"`actfor.toml` is no TOML: {error}") from None
+
+
+def _refuse_misspelt(environment: Iterable[str]) -> None:
+    """A variable that is nearly a setting's is one that somebody relies on, and has no effect."""
+    known = {f"{_PREFIX}{name}".upper() for name in Settings.model_fields}
+    for name in sorted(environment):
+        if not name.startswith(_PREFIX) or name.upper() in known:
+            continue
+        if meant := difflib.get_close_matches(name, known, n=1, cutoff=_NEAR):
+            raise Refused(Kind.MALFORMED, f"`{name}` is no setting: is `{meant[0]}` meant?")
 
 
 def _reason(item: Any) -> str:

@@ -60,6 +60,30 @@ def one_of(column: ColumnElement[str]) -> ColumnElement[bool]:
     return _OneOf(column, bindparam("keys", type_=Text))
 
 
+class _HasTable(FunctionElement[bool]):
+    """``has_table``: a table's name."""
+
+    inherit_cache = True
+    name = "has_table"
+
+
+@compiles(_HasTable, "sqlite")
+def _has_on_sqlite(element: _HasTable, compiler: SQLCompiler, **kw: Any) -> str:
+    (named,) = (compiler.process(part, **kw) for part in element.clauses)
+    return f"EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = {named})"  # noqa: S608 - compiled parts
+
+
+@compiles(_HasTable, "postgresql")
+def _has_on_postgresql(element: _HasTable, compiler: SQLCompiler, **kw: Any) -> str:
+    (named,) = (compiler.process(part, **kw) for part in element.clauses)
+    return f"(to_regclass({named}) IS NOT NULL)"
+
+
+def has_table() -> ColumnElement[bool]:
+    """Whether the database has the table that the parameter ``name`` names."""
+    return _HasTable(bindparam("name", type_=Text))
+
+
 def repositories(package: Path) -> Iterator[str]:
     """The modules below a package folder that declare tables: ``<package>.<slice>.repository``.
 

@@ -8,13 +8,13 @@ calls ``finish``.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from alembic import command
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import (
     Column,
     MetaData,
@@ -34,12 +34,15 @@ from sqlalchemy.exc import DBAPIError
 
 from actfor.errors import Kind, Refused
 from actfor.store.database import make_readers
-from actfor.store.migrations import SCRIPTS, UNFINISHED, configuration, engine_for
+from actfor.store.failures import StorageFailure, not_readable
+from actfor.store.migrations import UNFINISHED, configuration, engine_for, packaged
 from actfor.store.places import parse
+from actfor.store.schema import has_table
 from actfor.store.statements import Row
 from actfor.store.tables import metadata
 from actfor.store.transaction import Tx
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 OWN: Final = frozenset({"store_node", "store_change"})
 """What a database says of its own nodes; it means nothing elsewhere."""
@@ -47,6 +50,7 @@ OWN: Final = frozenset({"store_node", "store_change"})
 _PAGE: Final = 1000
 _alembic = Table("alembic_version", MetaData(), Column("version_num", Text, primary_key=True))
 _VERSION: Final[Select[Any]] = select(_alembic.c.version_num)
+_HAS_VERSION: Final[Select[Any]] = select(has_table())
 _CLOSE: Final = update(_alembic).values(version_num=UNFINISHED)
 _FINISH: Final = (
     update(_alembic)
@@ -64,6 +68,9 @@ def read_snapshot(url: str, clock: Callable[[], datetime], unit: Callable[[Tx], 
     readers = make_readers(parse(url), clock)
     try:
         return readers.read_sync(unit)
+    except StorageFailure as cause:
+        logger.exception("a snapshot of %s was not read", parse(url))
+        raise not_readable() from cause
     finally:
         readers.close()
 
@@ -74,15 +81,24 @@ def tables() -> list[Table]:
 
 
 def revision(tx: Tx) -> str:
-    """The schema's version.
+    """The schema's version, which is this release's: what ``tables`` names is there.
 
     Raises:
-        Refused: CONFLICT if it has none, or holds a restore that has not ended.
+        Refused: CONFLICT if it is another release's, there is none, or a restore has not ended.
     """
-    row = tx.one(_VERSION)
+    row = tx.one(_VERSION) if tx.run(_HAS_VERSION, name=_alembic.name)[0][0] else None
     if row is None or row[0] == UNFINISHED:
         raise Refused(Kind.CONFLICT, "the database has no schema, or a restore has not ended")
-    return str(row[0])
+    known, head = packaged()
+    if row[0] == head:
+        return str(head)
+    raise Refused(
+        Kind.CONFLICT,
+        f"the database has schema `{row[0]}` of an older release, this one has `{head}`: use that"
+        " release's own command, or start a server of this one once"
+        if row[0] in known
+        else f"the database has schema `{row[0]}`, newer than this release",
+    )
 
 
 def rows(tx: Tx, of: Table) -> Iterator[Row]:
@@ -123,10 +139,8 @@ def load(
     engine = engine_for(url)
     try:
         with engine.connect() as connection, connection.begin():
-            config = configuration(connection, SCRIPTS)
-            script = ScriptDirectory.from_config(config)
-            known = {one.revision for one in script.walk_revisions()}
-            if version not in known:
+            config = configuration(connection)
+            if version not in packaged()[0]:
                 raise Refused(Kind.CONFLICT, f"schema `{version}` is newer than this release")
             current = MigrationContext.configure(connection).get_current_revision()
             if current == UNFINISHED:
@@ -160,6 +174,6 @@ def finish(tx: Tx) -> None:
     Raises:
         Refused: CONFLICT if no restore is under way.
     """
-    head = ScriptDirectory(str(SCRIPTS)).get_current_head()
+    _, head = packaged()
     if head is None or tx.changed(_FINISH, version=head) != 1:
         raise Refused(Kind.CONFLICT, "no restore is under way in this database")

@@ -32,6 +32,8 @@ from actfor.wire.jose import SigningKey
 
 MAX_BODY = 64 * 1024
 _REQUEST_ID = authzen.REQUEST_ID.encode()
+_METHODS = ("POST", "GET", "PUT", "PATCH", "DELETE")
+"""What the endpoints answer, all but the first with 405: a server's other routes would say 404."""
 _ANSWERED = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 Authenticate = Callable[[Request], Awaitable[str]]
 """The name of the enforcement point that sends a request; raises Refused if it proves none."""
@@ -90,7 +92,7 @@ def authzen_routes(
     }
     return [
         *(
-            Route(path, _Endpoint(ask, authenticate_pep), methods=["POST"])
+            Route(path, _Endpoint(ask, authenticate_pep), methods=_METHODS)
             for path, ask in asks.items()
         ),
         Route(authzen.metadata_path(base_url), configuration, methods=["GET"]),
@@ -206,6 +208,10 @@ class _Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; a refused message with its status, a denial with 200."""
         headers = dict(scope["headers"])
+        if scope["method"] != "POST":
+            use = {"allow": "POST", **_echo(Request(scope))}
+            await PlainTextResponse("use POST", 405, headers=use)(scope, receive, send)
+            return
         try:
             body = await self._answer(Request(scope, receive), headers, receive)
         except Refused as refused:
@@ -256,7 +262,8 @@ def _refusal(refused: Refused) -> Response:
     headers = {"cache-control": "no-store"}
     status = authzen.STATUS[refused.kind]
     if status == 401:
-        headers["www-authenticate"] = 'Bearer realm="authzen"'  # RFC 9110 §11.6.1
+        # RFC 9449 §7.1: every token we issue is bound, so none is taken as Bearer.
+        headers["www-authenticate"] = 'DPoP realm="authzen", algs="ES256"'
     if refused.kind is Kind.BUSY:
         headers["retry-after"] = "1"
     return PlainTextResponse(refused.detail, status, headers=headers)

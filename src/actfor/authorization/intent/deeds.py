@@ -16,7 +16,7 @@ from actfor.authorization.intent.phrasing import (
     MANY,
     WORDS,
     is_plural,
-    matters_of,
+    matters_of_words,
 )
 from actfor.authorization.intent.telling import CLAUSE, TOLD, goes_to, is_told
 from actfor.authorization.intent.text import normal, words
@@ -112,35 +112,34 @@ def read_sentence(
         if DENIED.intersection(tokens[max(0, position - 3) : position]):
             denied.add(base)
             continue
-        rest = tokens[position + 1 :]
+        rest = tokens[position + 1 : position + 1 + _FAR]
         about = here | before if _IT.intersection(rest[:2]) else here
         knows = base == "let" and "know" in rest[: _APART + 1]
-        following = spoken[position + 1 :]
-        single, done_to = _is_single(rest), _done_to(" ".join(rest[:_FAR]))
+        following = spoken[position + 1 : position + 1 + _FAR]
+        single, done_to = _is_single(rest), _done_to(rest)
         if _IT.intersection(rest[:1]):
             done_to = done_to[0] | about, done_to[1] | about, about  # `it` is what was spoken of
         for verb, means in _readings(base, deeds, meant):
             told = knows or is_told(verb, following) or goes_to(verb, following)
             asked.append(Asked(verb, means, about, number, many, text, single, told, *done_to))
-        if base in _MARKS and (state := _as_state(tokens[position + 1 :])) is not None:
+        if base in _MARKS and (state := _as_state(rest)) is not None:
             asked.append(Asked(*state, here, number, many, text))
 
 
-def _before(tokens: list[str]) -> str:
+def _before(tokens: list[str]) -> list[str]:
     """What a passive is said of, where another came before it: `the account` of `The card should
     be frozen and the account …`.
     """
     last = max((at for at, word in enumerate(tokens) if word == "be"), default=-2)
     rest = tokens[last + 2 :]
-    return " ".join(rest[1:] if rest[:1] in (["and"], ["or"], ["then"]) else rest)
+    return rest[1:] if rest[:1] in (["and"], ["or"], ["then"]) else rest
 
 
-def _done_to(rest: str) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+def _done_to(rest: list[str]) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
     """What a part of a sentence is about: all of it, its first clause, and its very object."""
-    tokens = rest.casefold().split()
-    clause = _until(tokens, _CLAUSE_ENDS | _CONDITIONS)
+    clause = _until(rest, _CLAUSE_ENDS | _CONDITIONS)
     direct = _until(clause, _PREPOSITIONS)
-    return matters_of(rest), matters_of(" ".join(clause)), matters_of(" ".join(direct))
+    return matters_of_words(rest), matters_of_words(clause), matters_of_words(direct)
 
 
 def _until(tokens: list[str], ends: frozenset[str]) -> list[str]:
@@ -209,7 +208,7 @@ _CLAUSE_ENDS: Final = frozenset("and then or but which that so".split())
 def _phrase(tokens: list[str], position: int, base: str) -> tuple[str, frozenset[Deed]] | None:
     """The verb that is meant where it is told in two words: `let her know`, `take it off`."""
     near = tokens[position + 1 : position + 2 + _APART]
-    due = "~money" in matters_of(" ".join(near)) or not _DUE.isdisjoint(near)
+    due = "~money" in matters_of_words(near) or not _DUE.isdisjoint(near)
     if base in _BACK and "back" in near and due:
         return VERBS.get("refund")
     for at, second in enumerate(tokens[position + 1 : position + 1 + _APART], position + 2):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
@@ -38,6 +39,8 @@ def matters_of(sentence: str) -> frozenset[str]:
     if sums_in(sentence):
         found.add("~money")
     for token in SPOKEN.findall(sentence):
+        if token.isalpha():
+            continue  # neither a channel nor a file; most of a text is such words
         if token[:1] == "#" and token[1:2].isalpha():
             found.add("~channel")
         if any(one.type is SinkType.PATH and "/" not in one.key for one in typed(token)):
@@ -45,7 +48,23 @@ def matters_of(sentence: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def _joined(single: list[str]) -> Iterator[str]:
+def matters_of_words(tokens: Sequence[str]) -> frozenset[str]:
+    """``matters_of`` of words as ``WORDS`` finds them, among which are no places and no signs.
+
+    Asked for every verb of a text, which may have ten thousand, so each word is looked up once.
+    """
+    found: set[str] = set().union(*map(_matters_of_word, (*tokens, *_joined(tokens))))
+    if not all(map(str.isalpha, tokens)) and sums_in(" ".join(tokens)):
+        found.add("~money")
+    return frozenset(found)
+
+
+@lru_cache(maxsize=16_384)
+def _matters_of_word(word: str) -> frozenset[str]:
+    return concepts(frozenset(stem(part) for part in words(word)))
+
+
+def _joined(single: Sequence[str]) -> Iterator[str]:
     """Words that are also written as one: `wish list`, `check out`."""
     for one, two in pairwise(single):
         plain = one.isalpha() and two.isalpha() and len(one) + len(two) <= _COMPOUND

@@ -250,6 +250,8 @@ def sums_in(text: str) -> tuple[Decimal, ...]:
     tokens = normal(text).split(" ")
     found = []
     for token, after in zip(tokens, [*tokens[1:], ""], strict=True):
+        if token.isalpha():
+            continue  # no number; most of a text has none
         bare = token.strip(_EDGE + ".")
         number = number_key(bare)
         marked = bare.strip("+-0123456789.,") or after.strip(_EDGE + ".") in _MONEY

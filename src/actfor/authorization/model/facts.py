@@ -128,6 +128,21 @@ class CallFacts(NamedTuple):
         return amount >= 0 and all(limit is None or amount <= limit for limit in limits)
 
 
+SAID: Final[Mapping[str, frozenset[str]]] = {
+    name: frozenset(words.split())
+    for name, words in (
+        ("via", "gateway authzen"),
+        ("tier", "low medium high"),
+        ("assurance", "measured declared none"),
+        ("tool_state", "pinned changed unapproved missing unknown"),
+        ("effect_asked", "yes maybe via means no"),
+        ("sink_label", "none user from trusted attested unknown untrusted"),
+        ("flow", "permit step-up deny"),
+    )
+}
+"""The facts that say one of a few words, and which: whoever writes facts down may slip."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """AuthZEN's information model, as ids: who does what to which tool, and the facts.

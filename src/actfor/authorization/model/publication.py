@@ -32,12 +32,16 @@ class Publication:
 
 
 class ProposalState(StrEnum):
-    """``OPEN`` turns into one of the others, once."""
+    """``OPEN`` turns into one of the next three, once. The last two are never stored: they are
+    what an open one is seen as that cannot be approved any more.
+    """
 
     OPEN = "open"
     APPROVED = "approved"
     REJECTED = "rejected"
     WITHDRAWN = "withdrawn"
+    EXPIRED = "expired"
+    OVERTAKEN = "overtaken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,14 @@ class Proposal:
     def expires_at(self) -> datetime:
         """The end of its time to be approved."""
         return self.created_at + PROPOSAL_LIFETIME
+
+    def seen(self, in_force: str, now: datetime) -> Self:
+        """As a reader sees it: whether it still waits for anybody."""
+        if self.state is not ProposalState.OPEN:
+            return self
+        if now >= self.expires_at:
+            return replace(self, state=ProposalState.EXPIRED)
+        return self if in_force == self.replaces else replace(self, state=ProposalState.OVERTAKEN)
 
     def approve(self, person: str, in_force: str, now: datetime) -> Self:
         """The proposal as ``person`` approved it.

@@ -23,7 +23,7 @@ from types import MappingProxyType
 from typing import Any, get_args, get_type_hints
 
 from actfor.authorization.model.decision import Decision, Effect
-from actfor.authorization.model.facts import CallFacts, ToolEffect, to_request
+from actfor.authorization.model.facts import SAID, CallFacts, ToolEffect, to_request
 from actfor.authorization.model.policyset import PolicySet
 from actfor.authorization.model.recorded import redecide
 from actfor.errors import Kind, Refused
@@ -58,7 +58,7 @@ def read_table(document: object) -> tuple[Scenario, ...]:
     """The rows of one decision table, as a YAML or JSON parser returns it.
 
     Raises:
-        Refused: MALFORMED for an unknown member or fact, a wrong type, an unknown effect,
+        Refused: MALFORMED for an unknown member or fact, a wrong type, an unknown effect or word,
             or a table without rows: a table that tests nothing must not pass.
     """
     table = _mapping(document, "the table", _TABLE)
@@ -129,6 +129,9 @@ def _facts(members: Mapping[str, Any], where: str) -> CallFacts:
     for name, value in members.items():
         if value is not None and type(value) not in _PLAIN[name]:
             raise _malformed(f"fact `{name}` of {where} has the wrong type")
+        if value is not None and value not in SAID.get(name, (value,)):
+            known = ", ".join(sorted(SAID[name]))
+            raise _malformed(f"fact `{name}` of {where} is one of {known}")
     return CallFacts(**{**members, "effect": ToolEffect(effect)})
 
 

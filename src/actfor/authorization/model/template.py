@@ -124,8 +124,8 @@ def _literals(node: Any) -> Iterator[tuple[str, Value]]:
 def _check(name: str, value: Value, known: Mapping[str, Parameter]) -> None:
     parameter = known.get(name)
     if parameter is None:
-        listed = ", ".join(sorted(known)) or "none"
-        raise Refused(Kind.MALFORMED, f"there is no parameter `{name[:64]}`; there is {listed}")
+        listed = f"there is {', '.join(sorted(known))}" if known else "nothing may be chosen here"
+        raise Refused(Kind.MALFORMED, f"there is no parameter `{name[:64]}`; {listed}")
     if type(value) is not type(parameter.default):
         kind = "a whole number" if type(parameter.default) is int else "a text"
         raise Refused(Kind.MALFORMED, f"parameter `{name}` is {kind}")

@@ -164,7 +164,14 @@ class PolicyChanges:
 
     async def proposals(self) -> list[Proposal]:
         """The last proposals, newest first."""
-        return await self._database.read(lambda tx: proposals.latest(tx, self._texts, _LATEST))
+        now = self._clock()
+
+        def unit(tx: Tx) -> list[Proposal]:
+            in_force = self._authorization.version_in_force(tx)
+            found = proposals.latest(tx, self._texts, _LATEST)
+            return [one.seen(in_force, now) for one in found]
+
+        return await self._database.read(unit)
 
     async def proposal(self, proposal_id: str) -> tuple[Proposal, str]:
         """One proposal and its text.
@@ -172,7 +179,13 @@ class PolicyChanges:
         Raises:
             Refused: NOT_FOUND.
         """
-        return await self._database.read(lambda tx: self._find(tx, proposal_id))
+        now = self._clock()
+
+        def unit(tx: Tx) -> tuple[Proposal, str]:
+            found, source = self._find(tx, proposal_id)
+            return found.seen(self._authorization.version_in_force(tx), now), source
+
+        return await self._database.read(unit)
 
     async def difference(self, proposal_id: str) -> Diff:
         """From the version that a proposal was made against to the proposal.

@@ -6,8 +6,6 @@ only for that question, for an hour. The key is shared by all nodes of a deploym
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -19,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from actfor.errors import Kind, Refused
+from actfor.wire.base64_text import base64url, unbase64url
 
 LIFETIME = timedelta(hours=1)
 _NONCE = 12
@@ -39,7 +38,7 @@ class Pages:
         nonce = os.urandom(_NONCE)
         text = orjson.dumps([after, limit, until])
         sealed = _cipher(self._secrets()[0]).encrypt(nonce, text, fingerprint.encode())
-        return base64.urlsafe_b64encode(nonce + sealed).decode().rstrip("=")
+        return base64url(nonce + sealed)
 
     def open(self, token: str, fingerprint: str) -> tuple[str, int]:
         """Where the page begins, and how long the one before it was.
@@ -49,8 +48,8 @@ class Pages:
                 question.
         """
         try:
-            data = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
-        except (ValueError, binascii.Error):
+            data = unbase64url(token)
+        except Refused:
             data = b""
         for secret in self._secrets():
             try:

@@ -53,7 +53,7 @@ def test(
     except Refused as refused:
         raise Refused(Kind.MALFORMED, refused.detail) from None
     if junit is not None:
-        junit.write_bytes(report(results))
+        _write(junit, report(results))
     if as_json:
         emit([_row(name, each) for name, rows in results for each in rows], as_json=True)
     else:
@@ -75,6 +75,8 @@ def _decided(files: list[Path], pack: str, chosen: list[str], policies: list[Pat
         raise Refused(Kind.NOT_FOUND, "policies are tested by `actfor[server]`") from missing
     if pack and policies:
         raise Refused(Kind.MALFORMED, "test a pack or files of policies, not both")
+    if chosen and not pack:
+        raise Refused(Kind.MALFORMED, "--set chooses a parameter of a pack: name it with --pack")
     if not files and not pack:
         raise Refused(Kind.MALFORMED, "name decision tables, or a pack with --pack")
     tables = [(str(path), read([path])) for path in files]
@@ -82,6 +84,13 @@ def _decided(files: list[Path], pack: str, chosen: list[str], policies: list[Pat
         return decide_scenarios(tables, read(policies) if policies else None)
     source = pack_source(pack, pack_values(chosen))
     return decide_scenarios(tables or [(f"pack {pack}", pack_table(pack))], source)
+
+
+def _write(file: Path, content: bytes) -> None:
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise Refused(Kind.MALFORMED, f"`{file}`: {error.strerror}") from None
 
 
 def _lines(results: Results, *, verbose: bool) -> list[str]:

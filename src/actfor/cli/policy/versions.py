@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import webbrowser
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,9 +53,11 @@ def list_(as_json: JsonOption = False) -> None:
 def check(source: FilesArgument) -> None:
     """Say all that is wrong with a policy set, as the server sees it. Exits 1 if anything is.
 
+    A set takes the place of all that is in force; what would be gone and new is counted.
     Example: actfor policy check policies/*.cedar
     """
-    problems = api().post("/v1/policies/check", {"source": read(source)})["problems"]
+    client, text = api(), read(source)
+    problems = client.post("/v1/policies/check", {"source": text})["problems"]
     for problem in problems:
         where = f"line {problem['line']}: " if problem["line"] else ""
         whose = f"policy `{problem['policy']}`: " if problem["policy"] else ""
@@ -62,6 +65,7 @@ def check(source: FilesArgument) -> None:
     if problems:
         raise typer.Exit(1)
     note("these policies may be published")
+    note(_instead(client.post("/v1/policies/diff", {"source": text})["changes"]))
 
 
 def publish(
@@ -145,7 +149,9 @@ def approve(
     Exits 6, because the proposal is still open.
     """
     client = api()
-    client.get(f"/v1/policies/proposals/{proposal_id}")
+    state = client.get(f"/v1/policies/proposals/{proposal_id}")["state"]
+    if state != "open":
+        raise Refused(Kind.CONFLICT, f"the proposal is {state} already")
     link = f"{client.base_url}/policies/proposals/{proposal_id}"
     note(link)
     if not no_browser:
@@ -172,6 +178,15 @@ def show_diff(found: dict[str, Any], *, text: bool = False) -> None:
             note("every policy decides as before")
     if found["unified"]:
         sys.stdout.write(clean(found["unified"]) + "\n")
+
+
+def _instead(changes: list[dict[str, Any]]) -> str:
+    """What a set would do to what is in force, counted."""
+    if not changes:
+        return "every policy would decide as now"
+    kinds = Counter(change["kind"] for change in changes)
+    counted = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
+    return f"they would take the place of all in force: {counted}; see `actfor policy diff --file`"
 
 
 _CURRENT = "/v1/policies/current"

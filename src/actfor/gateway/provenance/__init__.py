@@ -9,6 +9,7 @@ words say of it (``index``). From that, from what strangers' texts ask for (``bi
 the calls made before (``made``), ``ledger`` draws its findings and ``intent`` the facts.
 """
 
+from actfor.gateway.provenance.given import parts_of
 from actfor.gateway.provenance.labels import Label, Origin, SlotTrace
 from actfor.gateway.provenance.ledger import Ledger, Traced
 from actfor.gateway.provenance.point import DecisionPoint, Verdict
@@ -24,6 +25,7 @@ __all__ = [
     "ToolDescription",
     "Traced",
     "Verdict",
+    "parts_of",
     "suggest",
     "suggest_overlay",
 ]

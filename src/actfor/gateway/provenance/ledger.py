@@ -119,8 +119,9 @@ class Ledger:
         result: JsonValue | str,
         *,
         approved: bool = False,
+        failed: bool = False,
     ) -> None:
-        """The call was made and this came back.
+        """The call was made and this came back; if it ``failed``, it does not count as made.
 
         Raises:
             Refused: MALFORMED if the arguments have no canonical form; the enforcer asked before.
@@ -131,7 +132,7 @@ class Ledger:
                 if kind in TARGET:
                     self.endorse(tool.name, pointer, value)
         self._intake.take(exchange, approved=approved)
-        if not exchange.failed:
+        if not (failed or exchange.failed):
             self._made.note(tool, arguments, exchange.asked)
 
     # -- what it means for a call ---------------------------------------------------------------

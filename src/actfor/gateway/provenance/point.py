@@ -6,9 +6,10 @@ does (same authority, same traces, same policies), but keeps its counts in memor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from typing import Final, Self
 
 from actfor.authorization import compile_policies
@@ -24,9 +25,10 @@ from actfor.authorization.model import (
 )
 from actfor.errors import Kind, Refused
 from actfor.gateway.effects import Judged, judge
+from actfor.gateway.provenance.given import called, is_failure, require, returned, spoken
 from actfor.gateway.provenance.labels import SlotTrace
 from actfor.gateway.provenance.ledger import Ledger, Traced
-from actfor.gateway.provenance.tools import KnownTool, ToolDescription
+from actfor.gateway.provenance.tools import KnownTool, ToolDescription, catalogue
 from actfor.wire.canonical import JsonObject, JsonValue
 from actfor.wire.rar import Authority, Call, Coverage, Money, Origins
 
@@ -76,7 +78,7 @@ class DecisionPoint:
     @classmethod
     def propose(
         cls,
-        words: str,
+        words: str | Sequence[JsonObject],
         tools: Iterable[ToolDescription],
         *,
         now: datetime,
@@ -93,28 +95,43 @@ class DecisionPoint:
         (its grants name ``server``). ``policies`` default to the default pack.
 
         Raises:
-            Refused: MALFORMED for an overlay or a catalogue that cannot be read.
+            Refused: MALFORMED, naming what cannot be read: words, a tool, its overlay, the time.
         """
+        require(now, datetime, "`now` is a `datetime`")
+        if now.utcoffset() is None:
+            raise Refused(Kind.MALFORMED, "`now` has no time zone")
+        none = type(None)
+        require(policies, (PolicySet, none), "`policies` are what `compile_policies(text)` makes")
+        require(authority, (Authority, none), "`authority` is an `actfor.wire.rar.Authority`")
         return cls(
-            words,
-            [KnownTool.read(tool) for tool in tools],
+            spoken(words),
+            catalogue(tools),
             now=now,
-            policies=policies or compile_policies(),
+            policies=policies or _default_pack(),
             authority=authority,
             server=server,
             agent=agent,
             person=person,
         )
 
-    def heard(self, words: str) -> None:
-        """The person said more: the mandate is drafted anew from all they said."""
-        self._words.append(words)
+    def heard(self, words: str | Sequence[JsonObject]) -> None:
+        """The person said more: the mandate is drafted anew from all they said.
+
+        Raises:
+            Refused: MALFORMED if it is no text.
+        """
+        self._words.append(spoken(words))
         self.ledger.hear(read_words(self._words))
         self.authority = self._authority()
 
-    def decide(self, tool: str, arguments: JsonObject) -> Verdict:
-        """What would be done with a call now. Changes nothing."""
-        known = self._tools.get(tool)
+    def decide(self, tool: str, arguments: JsonObject | str | None) -> Verdict:
+        """What would be done with a call now. Changes nothing. An unknown tool is denied.
+
+        Raises:
+            Refused: MALFORMED for arguments that are no JSON object and no text that spells one.
+        """
+        arguments = called(arguments)
+        known = self._tools.get(str(tool))
         if known is None:
             return Verdict(Effect.DENY, ("there is no such tool",), (), {}, ())
         judged = known.judge(arguments)
@@ -130,29 +147,59 @@ class DecisionPoint:
     def record(
         self,
         tool: str,
-        arguments: JsonObject,
-        result: JsonValue | str,
+        arguments: JsonObject | str | None,
+        result: JsonValue,
         *,
         approved: bool = False,
+        failed: bool = False,
     ) -> None:
         """The call ran: it is counted, and what came back is labelled.
 
         With ``approved`` a person said yes to exactly this call, so its targets are theirs now.
+        With ``failed`` (or MCP's ``isError``) nothing was done, so nothing counts; what the agent
+        was told is labelled all the same. Whether it had been permitted is not asked.
+
+        Raises:
+            Refused: NOT_FOUND for an unknown tool, MALFORMED for what is no JSON.
         """
-        known = self._tools.get(tool)
+        known, arguments = self._known(tool), called(arguments)
+        parts, readable = returned(result)
+        failed = failed or is_failure(result)
+        if not failed:
+            self._count(known, arguments)
+        for part in parts or [""]:
+            self.ledger.record(known, arguments, part, approved=approved, failed=failed)
+        if not readable:
+            self.ledger.unreadable()
+
+    def endorse(self, tool: str, pointer: str, value: JsonValue) -> None:
+        """The person saw this value and said that it is right for this argument of this tool.
+
+        Raises:
+            Refused: NOT_FOUND for an unknown tool, MALFORMED for what is no pointer or no scalar.
+        """
+        known = self._known(tool)
+        where = "`pointer` is a JSON pointer into the arguments, such as `/to`"
+        require(pointer, str, where)
+        if not pointer.startswith("/"):
+            raise Refused(Kind.MALFORMED, where)
+        one = f"`value` is the one value at `{pointer[:64]}`: a text or a number"
+        require(value, (str, int, float), one)
+        self.ledger.endorse(known.name, pointer, value)
+
+    def _known(self, tool: str) -> KnownTool:
+        known = self._tools.get(str(tool))
         if known is None:
-            raise Refused(Kind.NOT_FOUND, f"there is no tool `{tool[:64]}`")
+            raise Refused(Kind.NOT_FOUND, f"there is no tool `{str(tool)[:64]}`")
+        return known
+
+    def _count(self, known: KnownTool, arguments: JsonObject) -> None:
         judged = known.judge(arguments)
         coverage = self._coverage(known, judged, arguments)
         if coverage.covered:
             self._calls[coverage.grant_index] = self._calls.get(coverage.grant_index, 0) + 1
         if judged.amount is not None:
             self._spend(judged.amount)
-        self.ledger.record(known, arguments, result, approved=approved)
-
-    def endorse(self, tool: str, pointer: str, value: JsonValue) -> None:
-        """The person saw this value and said that it is right for this argument of this tool."""
-        self.ledger.endorse(tool, pointer, value)
 
     # -- the mandate --------------------------------------------------------------------------
 
@@ -246,6 +293,12 @@ class DecisionPoint:
             budget_amount_left_minor=left,
             **traced.facts,  # type: ignore[arg-type] # names and types of the schema; a test compares
         )
+
+
+@cache
+def _default_pack() -> PolicySet:
+    """Compiled once: it takes longer than a whole trace."""
+    return compile_policies()
 
 
 __all__ = ["DecisionPoint", "ToolEffect", "Verdict", "judge"]

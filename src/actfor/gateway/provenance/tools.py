@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
 from actfor.authorization.intent import SinkType, ToolReading, read_tool
 from actfor.authorization.model import ToolEffect
+from actfor.errors import Kind, Refused
 from actfor.gateway.effects import Judged, Overlay, Results, SqlEffect, judge
+from actfor.gateway.provenance.given import require
 from actfor.wire.canonical import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
 class ToolDescription:
-    """A tool of a catalogue. ``overlay`` is the operator's; None leaves it to a suggestion."""
+    """A tool of a catalogue. ``overlay`` is the operator's; None leaves it to a suggestion.
+
+    Without ``input_schema`` an argument is for what its name and the description say.
+    """
 
     name: str
-    description: str
-    input_schema: JsonObject
+    description: str | None = ""
+    input_schema: JsonObject | None = None
     overlay: JsonObject | None = None
 
 
@@ -37,14 +42,14 @@ class KnownTool:
         """From a description.
 
         Raises:
-            Refused: MALFORMED for an overlay that is none.
+            Refused: MALFORMED for what describes no tool, and for an overlay that is none.
         """
-        overlay = None if tool.overlay is None else Overlay.from_json(tool.overlay)
+        name, description, schema = _described(tool)
+        overlay = _overlay(tool)
         if overlay is not None and tool.overlay is not None and "effect" not in tool.overlay:
             # A replay has nobody to ask what a tool does; at the gateway, silence is UNKNOWN.
-            suggested = read_tool(tool.name, tool.description, tool.input_schema).effect
-            overlay = replace(overlay, effect=suggested)
-        return cls.of(tool.name, tool.description, tool.input_schema, overlay)
+            overlay = replace(overlay, effect=read_tool(name, description, schema).effect)
+        return cls.of(name, description, schema, overlay)
 
     @classmethod
     def of(cls, name: str, description: str, schema: JsonObject, overlay: Overlay | None) -> Self:
@@ -88,12 +93,54 @@ class KnownTool:
         return replace(self, overlay=overlay, suggested=False)
 
 
+def catalogue(tools: Iterable[ToolDescription]) -> list[KnownTool]:
+    """The tools of a decision point.
+
+    Raises:
+        Refused: MALFORMED if there is none, one is described twice, or one cannot be read.
+    """
+    require(tools, Iterable, "`tools` are a list of `ToolDescription`s")
+    known: dict[str, KnownTool] = {}
+    for tool in map(KnownTool.read, tools):
+        if tool.name in known:
+            raise Refused(Kind.MALFORMED, f"tool `{tool.name[:64]}` is described twice")
+        known[tool.name] = tool
+    if not known:
+        raise Refused(Kind.MALFORMED, "`tools` are empty: there is nothing to ask for")
+    return list(known.values())
+
+
 def suggest_overlay(tool: ToolDescription) -> Overlay:
     """The overlay that a tool's name, description and schema suggest, for an operator to look at.
 
     A reading of a stranger's words: never in force at the gateway until an operator says so.
     """
-    return suggest(read_tool(tool.name, tool.description, tool.input_schema))
+    return suggest(read_tool(*_described(tool)))
+
+
+def _described(tool: ToolDescription) -> tuple[str, str, JsonObject]:
+    """Name, description and schema, as they are read.
+
+    Raises:
+        Refused: MALFORMED, naming what is of another type.
+    """
+    told = f"`tools` are `ToolDescription`s, and one is a `{type(tool).__name__}`"
+    require(tool, ToolDescription, told)
+    require(tool.name, str, "the `name` of a tool is a text")
+    description = "" if tool.description is None else tool.description
+    schema = {} if tool.input_schema is None else tool.input_schema
+    require(description, str, f"the `description` of `{tool.name[:64]}` is a text, or left out")
+    told = f"the `input_schema` of `{tool.name[:64]}` is a JSON Schema object, or left out"
+    require(schema, Mapping, told)
+    return tool.name, description, dict(schema)
+
+
+def _overlay(tool: ToolDescription) -> Overlay | None:
+    try:
+        return None if tool.overlay is None else Overlay.from_json(tool.overlay)
+    except Refused as refused:
+        detail = f"the overlay of `{tool.name[:64]}`: {refused.detail}"
+        raise Refused(refused.kind, detail) from refused
 
 
 def suggest(reading: ToolReading) -> Overlay:

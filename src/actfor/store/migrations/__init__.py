@@ -124,7 +124,7 @@ def configuration(connection: Connection, scripts: Path = SCRIPTS) -> Config:
 
 
 def _upgrade(connection: Connection, scripts: Path) -> None:
-    known, head = _packaged(scripts)
+    known, head = packaged(scripts)
     current = MigrationContext.configure(connection).get_current_revision()
     if current == UNFINISHED:
         raise Refused(
@@ -143,7 +143,7 @@ def _upgrade(connection: Connection, scripts: Path) -> None:
 
 
 @cache
-def _packaged(scripts: Path) -> tuple[frozenset[str], str | None]:
+def packaged(scripts: Path = SCRIPTS) -> tuple[frozenset[str], str | None]:
     """All versions in that folder, and the newest. Read once: it takes longer than the rest."""
     script = ScriptDirectory(str(scripts))
     known = frozenset(revision.revision for revision in script.walk_revisions())
