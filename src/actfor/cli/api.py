@@ -46,10 +46,10 @@ class Api:
             base_url=profile.server, auth=_ProfileAuth(profile), timeout=TIMEOUT
         )
 
-    def get(self, path: str, **query: Any) -> Any:
-        """The JSON at ``path``; ``None`` parameters are left out."""
+    def get(self, path: str, *, patience: float = TIMEOUT, **query: Any) -> Any:
+        """The JSON at ``path`` within so many seconds; ``None`` parameters are left out."""
         wanted = {name: value for name, value in query.items() if value is not None}
-        return self._json("GET", path, params=wanted)
+        return self._json("GET", path, params=wanted, timeout=patience)
 
     def post(self, path: str, body: Any, *, patience: float = TIMEOUT) -> Any:
         """Send JSON, get JSON (None where the answer has no body), within so many seconds."""

@@ -10,7 +10,7 @@ import typer
 
 from actfor.cli.api import api
 from actfor.cli.output import emit
-from actfor.cli.policy.common import JsonOption, cut, read, seconds
+from actfor.cli.policy.common import PATIENCE, JsonOption, cut, read, seconds
 from actfor.errors import Kind, Refused
 
 LastOption = Annotated[str, typer.Option("--last", help="How far back: 30m, 24h, 7d, 4w.")]
@@ -33,7 +33,7 @@ def simulate(
     Nothing is changed by it. Example: actfor mandate simulate mdt_… --draft narrower.json
     """
     body = {"draft": _draft(draft), "last_seconds": seconds(last)}
-    found = api().post(f"/v1/mandates/{mandate}/simulate", body)
+    found = api().post(f"/v1/mandates/{mandate}/simulate", body, patience=PATIENCE)
     emit(found, as_json=as_json, text="\n".join(_rehearsed(found)))
 
 
@@ -48,7 +48,8 @@ def suggest(
     It covers every call that was let through in that time; it knows nothing of what is planned.
     Example: actfor mandate suggest mdt_… --last 7d --out narrower.json
     """
-    found = api().get(f"/v1/mandates/{mandate}/suggest", last_seconds=seconds(last))
+    path = f"/v1/mandates/{mandate}/suggest"
+    found = api().get(path, patience=PATIENCE, last_seconds=seconds(last))
     if out is not None:
         out.write_text(json.dumps(found["draft"], indent=2, ensure_ascii=False) + "\n")
     lines = [f"{found['calls']} calls were let through"]
@@ -88,9 +89,14 @@ def _rehearsed(found: dict[str, Any]) -> list[str]:
         for each in found[name]:
             call = f"{each['effect']} {each['server']}/{each['tool']}"
             lines.append(f"    {each['id']}  {call}  {each['reason']}".rstrip())
-    if found["budget_spent"]:
-        at = found["budget_spent_at"]
-        lines.append(f"  {found['budget_spent']} would have been used up at {at['id']}")
+    lines += [f"  {_spent(each)}" for each in found["spent"]]
     if found["unknown"]:
         lines.append(f"  {found['unknown']} rest on where a value came from, and cannot be told")
     return [*lines, *cut(found)]
+
+
+def _spent(spent: dict[str, Any]) -> str:
+    limit, at = spent["limit"], spent["at"]["id"]
+    if spent["over_time"]:
+        return f"{limit}: more would have been needed, from {at} on"
+    return f"{limit}: used up at {at}"

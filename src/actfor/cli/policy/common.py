@@ -15,6 +15,8 @@ from actfor.errors import Kind, Refused
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 NoteOption = Annotated[str, typer.Option("--note", help="Why; it is kept with the version.")]
 FilesArgument = Annotated[list[Path], typer.Argument(help="Cedar files; together one set.")]
+PATIENCE = 1800.0
+"""Seconds: an answer may be about a million decisions."""
 _SPAN = re.compile(r"(\d{1,6})([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 

@@ -9,6 +9,7 @@ import typer
 from actfor.cli.api import api
 from actfor.cli.output import emit, note, table
 from actfor.cli.policy.common import (
+    PATIENCE,
     FilesArgument,
     JsonOption,
     NoteOption,
@@ -108,7 +109,7 @@ def report(
             note("there was no trial yet")
             raise typer.Exit(3)
         trial = known[0]["id"]
-    found = api().get(f"/v1/policies/trials/{trial}")
+    found = api().get(f"/v1/policies/trials/{trial}", patience=PATIENCE)
     emit(found, as_json=as_json, text="\n".join(_reported(found)))
 
 

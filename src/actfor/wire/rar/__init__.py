@@ -55,6 +55,7 @@ from actfor.wire.rar.narrowing import narrows, origin
 from actfor.wire.rar.origins import LABELS, NOWHERE, Origin, Origins, Take, Where
 from actfor.wire.rar.pointers import ABSENT, member_pointer, resolve
 from actfor.wire.rar.values import VALUE_TYPES, host_of, is_type
+from actfor.wire.rar.values import segments_of as path_segments
 from actfor.wire.rar.window import Period, TimeWindow, window_from_json
 from actfor.wire.rar.words import EFFECT_WORDS, explain
 
@@ -116,6 +117,7 @@ __all__ = [
     "member_pointer",
     "narrows",
     "origin",
+    "path_segments",
     "resolve",
     "taken",
     "to_authorization_details",
