@@ -18,7 +18,7 @@ from actfor.delegation.service.rehearsal import MandateRehearsal
 from actfor.delegation.suggesting import Suggestion
 from actfor.errors import Kind, Refused
 from actfor.identity import Person, Role
-from actfor.wire.rar import authority_from_draft, draft_of, narrows
+from actfor.wire.rar import DRAFT_MEMBERS, authority_from_draft, draft_of, narrows, only
 from actfor.wire.timestamps import rfc3339
 
 _MAX_SECONDS = 366 * 86_400
@@ -111,6 +111,7 @@ def mandate_rehearsal_router(
     async def simulate(mandate_id: str, body: DraftBody, person: Who) -> RehearsedView:
         """What a draft would make of the calls that were made under the mandate."""
         mandate = await _own(delegation, mandate_id, person)
+        only(body.draft, DRAFT_MEMBERS | {"goal"}, "draft member")  # it might have limited it
         draft = authority_from_draft(body.draft)
         last = timedelta(seconds=body.last_seconds)
         found, reach = await rehearsal.simulate(mandate, draft, last)
