@@ -64,11 +64,26 @@ class Api:
         return self._send("GET", path).content
 
     def _json(self, method: str, path: str, **given: Any) -> Any:
+        _check_path(path)
         answer = self._send(method, path, **given)
         return answer.json() if answer.content else None
 
     def _send(self, method: str, path: str, **given: Any) -> httpx2.Response:
         return send(self._client, method, path, **given)
+
+
+def _check_path(path: str) -> None:
+    """Refuse a path that a name in it has made another one.
+
+    Raises:
+        Refused: MALFORMED.
+    """
+    parts = path.removeprefix("/").split("/")
+    if any(part in {"", ".", ".."} or set(part) & set("?#%\\") for part in parts):
+        raise Refused(
+            Kind.MALFORMED,
+            f"an id or a name is empty or has `..`, `?`, `#`, `%` or a backslash in it: `{path}`",
+        )
 
 
 def send(client: httpx2.Client, method: str, path: str, **given: Any) -> httpx2.Response:

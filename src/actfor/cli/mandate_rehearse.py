@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from actfor.cli.api import api
+from actfor.cli.drafts import read_draft
 from actfor.cli.output import emit
-from actfor.cli.policy.common import PATIENCE, JsonOption, cut, read, seconds
+from actfor.cli.policy.common import PATIENCE, JsonOption, cut, seconds
 from actfor.errors import Kind, Refused
 
 LastOption = Annotated[str, typer.Option("--last", help="How far back: 30m, 24h, 7d, 4w.")]
@@ -32,7 +33,7 @@ def simulate(
 
     Nothing is changed by it. Example: actfor mandate simulate mdt_… --draft narrower.json
     """
-    body = {"draft": _draft(draft), "last_seconds": seconds(last)}
+    body = {"draft": read_draft(draft), "last_seconds": seconds(last)}
     found = api().post(f"/v1/mandates/{mandate}/simulate", body, patience=PATIENCE)
     emit(found, as_json=as_json, text="\n".join(_rehearsed(found)))
 
@@ -51,7 +52,7 @@ def suggest(
     path = f"/v1/mandates/{mandate}/suggest"
     found = api().get(path, patience=PATIENCE, last_seconds=seconds(last))
     if out is not None:
-        out.write_text(json.dumps(found["draft"], indent=2, ensure_ascii=False) + "\n")
+        _write(out, found["draft"])
     lines = [f"{found['calls']} calls were let through"]
     lines += [f"  {each['words']}" for each in found["findings"]]
     if not found["findings"]:
@@ -64,14 +65,11 @@ def suggest(
     emit(found, as_json=as_json, text="\n".join(lines))
 
 
-def _draft(path: Path) -> dict[str, Any]:
+def _write(path: Path, draft: dict[str, Any]) -> None:
     try:
-        document = json.loads(read([path]))
-    except ValueError:
-        raise Refused(Kind.MALFORMED, f"`{path}` is not JSON") from None
-    if not isinstance(document, dict):
-        raise Refused(Kind.MALFORMED, f"`{path}` holds no draft")
-    return document
+        path.write_text(json.dumps(draft, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise Refused(Kind.MALFORMED, f"`{path}` cannot be written: {error.strerror}") from None
 
 
 def _rehearsed(found: dict[str, Any]) -> list[str]:

@@ -16,6 +16,7 @@ from actfor.cli.policy.common import (
     JsonOption,
     agent_id,
     cut,
+    mandate_id,
     read,
     seconds,
 )
@@ -72,7 +73,7 @@ def simulate(
         "source": read(source),
         "last_seconds": seconds(last),
         "agent": agent_id(agent),
-        "mandate": mandate,
+        "mandate": mandate_id(mandate),
         "against": against,
     }
     found = api().post("/v1/policies/simulate", body, patience=PATIENCE)

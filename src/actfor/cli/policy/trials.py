@@ -15,6 +15,7 @@ from actfor.cli.policy.common import (
     NoteOption,
     agent_id,
     cut,
+    mandate_id,
     read,
     seconds,
 )
@@ -57,9 +58,9 @@ def start_shadow(
     """
     body = {
         "source": read(source),
-        "seconds": seconds(lasting),
+        "seconds": seconds(lasting, least="1m", most="30d"),
         "agent": agent_id(agent),
-        "mandate": mandate,
+        "mandate": mandate_id(mandate),
         "note": why,
     }
     _started(api().post("/v1/policies/trials/shadow", body), as_json=as_json)
@@ -81,9 +82,9 @@ def start_report_only(
     """
     body = {
         "effects": effect,
-        "seconds": seconds(lasting),
+        "seconds": seconds(lasting, least="1m", most="7d"),
         "agent": agent_id(agent),
-        "mandate": mandate,
+        "mandate": mandate_id(mandate),
         "note": why,
     }
     made = api().post("/v1/policies/trials/report-only", body)
