@@ -96,5 +96,5 @@ def _rehearsed(found: dict[str, Any]) -> list[str]:
 def _spent(spent: dict[str, Any]) -> str:
     limit, at = spent["limit"], spent["at"]["id"]
     if spent["over_time"]:
-        return f"{limit}: more would have been needed, from {at} on"
-    return f"{limit}: used up at {at}"
+        return f"{limit}: not enough, too many together from {at} on"
+    return f"{limit}: not enough, the first call too many is {at}"
