@@ -11,7 +11,7 @@ import pytest
 
 from actfor.cli.demo.browser import browser_page, find_chromium
 from actfor.cli.demo.person import RobotPerson
-from actfor.cli.demo.stage import Broken, Stage, find_server, free_port
+from actfor.cli.demo.stage import ACTFOR, Broken, Stage, find_server, free_port
 from actfor.cli.demo.world import build
 
 ROOT = Path(__file__).parents[2]
@@ -92,8 +92,10 @@ def test_words_a_file_and_a_template_become_mandates(stage: Stage, tmp_path: Pat
     assert stage.json("mandate", "show", made)["budget"]["windows"] == [{"per": "day", "calls": 3}]
     assert stage.json("mandate", "tokens", made) == []
     assert stage.json("mandate", "endorsements", made) == []
-    draft.write_text('{"goal": "x", "grants": [], "surprise": 1}')
-    stage.actfor("mandate", "commit", str(draft), "--agent", "clerk", "--yes", code=2)
+    for more in ({"budgets": {"calls": 1}}, {"expires_at": "2026-12-01T00:00:00Z"}):
+        draft.write_text(json.dumps({**drafted, **more}))  # a limit that would have been left out
+        stage.actfor("mandate", "commit", str(draft), "--agent", "clerk", "--yes", code=2)
+        stage.actfor("mandate", "simulate", made, "--draft", str(draft), code=2)
     stage.actfor("mandate", "commit", str(tmp_path / "none"), "--agent", "clerk", "--yes", code=3)
 
     template = tmp_path / "template.json"
@@ -142,6 +144,29 @@ def test_a_mandate_is_listed_shown_and_revoked_once(stage: Stage) -> None:
         (("gateway", "add", "x", "--", "/no/such/program"), 9),
         (("audit", "verify", "/no/such/file", "--key", "k"), 3),
         (("audit", "search", "--limit", "0"), 2),
+        (("mandate", "show", "../agents"), 2),
+        (("mandate", "show", ""), 2),
+        (("mandate", "suggest", "mdt_x/../../agents"), 2),
+        (("mandate", "suggest", "mdt_nothing", "--last", "60w"), 2),
+        (("mandate", "suggest", "mdt_nothing", "--last", "0d"), 2),
+        (("gateway", "overlay", "crm", "read_query", "{"), 2),
+        (("policy", "simulate", __file__, "--agent", "nobody"), 3),
+        (("policy", "simulate", __file__, "--mandate", "mdt_nothing"), 3),
+        (
+            (
+                "policy",
+                "report-only",
+                "start",
+                "--agent",
+                "clerk",
+                "--effect",
+                "fly",
+                "--note",
+                "x",
+            ),
+            2,
+        ),
+        (("policy", "report-only", "start", "--agent", "no", "--effect", "read", "--note", "x"), 3),
     ],
 )
 def test_bad_input_is_one_clear_line_and_a_documented_exit_code(
@@ -158,6 +183,7 @@ def test_bad_input_is_one_clear_line_and_a_documented_exit_code(
         ("--amount", "many euros"),
         ("--hours", "100000"),
         ("--arg", "query=SELECT"),
+        ("--hours", "inf"),
     ],
 )
 def test_a_mandate_that_cannot_be_meant_is_not_committed(
@@ -284,5 +310,63 @@ def test_a_mandate_that_was_not_used_is_not_narrowed(stage: Stage, tmp_path: Pat
     assert stage.json("mandate", "suggest", made)["findings"] == []
     draft = tmp_path / "draft.json"
     draft.write_text(json.dumps(stage.json("mandate", "suggest", made)["draft"]))
+    stage.actfor("mandate", "suggest", made, "--out", str(tmp_path / "none" / "x"), code=2)
     told = stage.json("mandate", "simulate", made, "--draft", str(draft))
     assert (told["calls"], told["narrower"]) == (0, True)
+
+
+WISHER = """
+import asyncio
+from actfor.sdk import connect
+
+WANTED = {"grants": [{"server": "crm", "tools": ["read_query", "list_tables"], "effects": ["read"]}]}
+
+async def main():
+    async with connect() as me:
+        wish = await me.wish_async(WANTED, says="I was asked who has not paid.")
+        print(wish.id, flush=True)
+        print((await wish.wait_async(60)).mandate, flush=True)
+
+asyncio.run(main())
+"""
+
+
+def test_a_wish_is_taken_from_the_terminal_and_its_agent_goes_on(
+    stage: Stage, tmp_path: Path
+) -> None:
+    code, editor = tmp_path / "wisher", tmp_path / "editor.py"
+    code.mkdir()
+    (code / "wisher.py").write_text(WISHER)
+    stage.actfor("agent", "register", "wisher", "--purpose", "asks", "--code", str(code))
+    editor.write_text(
+        "import json, sys\nbody = json.load(open(sys.argv[1]))\n"
+        "body['grants'][0]['tools'] = ['read_query']\njson.dump(body, open(sys.argv[1], 'w'))\n"
+    )
+    run = [*ACTFOR, "run", "--agent", "wisher", "--", sys.executable, str(code / "wisher.py")]
+    with subprocess.Popen(run, env=stage.environment, stdout=subprocess.PIPE, text=True) as agent:
+        assert agent.stdout is not None
+        wish = agent.stdout.readline().strip()
+        [shown] = stage.json("mandate", "wishes")
+        assert "I was asked who has not paid." in stage.actfor("mandate", "wishes")
+        assert (shown["id"], shown["agent_says_unchecked"]) == (
+            wish,
+            "I was asked who has not paid.",
+        )
+        take = ("mandate", "take-wish", wish)
+        stage.actfor(*take, "--yes", code=2)  # the words are the person's own, never the agent's
+        stage.actfor(*take, "--goal", " ", "--yes", code=2)
+        stage.actfor(*take, "--goal", "Look it up", code=2)  # nobody looked at it
+        stage.actfor("mandate", "take-wish", "wsh_nothing", "--goal", "x", "--yes", code=3)
+        stage.environment["EDITOR"] = f"{sys.executable} {editor}"
+        try:
+            made = stage.actfor(*take, "--goal", "Find out who has not paid", "--edit", "--yes")
+        finally:
+            del stage.environment["EDITOR"]
+        assert agent.stdout.readline() == made
+        assert agent.wait(30) == 0
+    mandate = stage.json("mandate", "show", made.strip())
+    assert (mandate["goal"], mandate["agent"]) == ("Find out who has not paid", "wisher")
+    assert [grant["tools"] for grant in mandate["grants"]] == [["read_query"]]
+    stage.actfor(*take, "--goal", "Once more", "--yes", code=3)
+    stage.actfor("mandate", "dismiss-wish", wish, code=3)
+    assert stage.json("mandate", "wishes") == []

@@ -208,6 +208,18 @@ async def test_a_flow_rule_of_the_mandate_denies_whoever_would_approve(world: Wo
     assert await act("send_email", to="ada@example.com", subject="x", body="y") == "sent"
 
 
+async def test_a_flow_rule_says_which_value_it_holds(world: World) -> None:
+    """And not whichever target the call has, which may be the person's own."""
+    act = await agent(world, goal=GOAL, flows=(Flow("untrusted", "share", "deny"),))
+    await act("read_document", path="minutes.txt")
+    said = {"to": "ada@example.com", "subject": "Summary", "body": "Minutes of Monday."}
+    assert await act("send_email", **said) == "denied"
+    told = str((await world.log("decide"))[0].private)
+    assert "a flow rule of the mandate denies that this data goes there" in told
+    assert "for `/body` comes from `office/read_document`" in told
+    assert "`ada@example.com` for `/to`" not in told
+
+
 async def test_small_payments_add_up_to_what_the_person_wanted_to_be_asked_about(
     world: World,
 ) -> None:

@@ -157,7 +157,7 @@ def test_a_payment_is_split_at_the_limit_and_counted_against_the_budget() -> Non
     assert decide(**pay).effect is Effect.STEP_UP
     assert decide(**pay, budget_amount_left_minor=9).policies == ("amount-unknown",)
     spent = decide(**pay, amount_minor=5001, budget_amount_left_minor=5000)
-    assert spent.reason == "the amount 5001 is more than the 5000 left in the mandate (minor units)"
+    assert spent.reason == "the amount 50.01 EUR is more than the 50.00 EUR left in the mandate"
     assert decide(**pay, amount_minor=-1, approved=True).policies == ("negative-amount",)
     assert decide(budget_calls_left=0, approved=True).policies == ("calls-spent",)
 

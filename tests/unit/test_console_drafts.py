@@ -105,6 +105,34 @@ async def test_a_draft_that_cannot_be_read_is_shown_again(
     assert 'role="alert"' in page.text
 
 
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"agent": "nobody"}, "there is no agent"),
+        ({"hours": "0"}, "a mandate lasts from 0.01 to 744 hours"),
+        ({"draft": '{"grants": [], "budgets": {"calls": 1}}', "step": "review"}, "`budgets`"),
+        (
+            {
+                "draft": '{"grants": [{"server": "counting", "tools": ["pay"], "effects": ["pay"],'
+                ' "amount": {"value": "5", "currency": "XQX"}}]}',
+                "step": "review",
+            },
+            "`XQX` is no currency",
+        ),
+    ],
+)
+async def test_what_would_be_refused_at_the_end_is_refused_at_once(
+    web: httpx2.AsyncClient, more: dict[str, str], says: str
+) -> None:
+    """And not after the person has read a page that says what will be checked."""
+    page = (await propose(web)).text
+    given = {"words": WORDS, "agent": "bookkeeper", "hours": "2", "step": "propose"}
+    shown = await web.post("/mandates/propose", data={**fields(page), **given, **more})
+    assert shown.status_code == 200
+    assert says in unescape(shown.text)
+    assert "Is this what you mean?" not in shown.text
+
+
 async def test_words_of_others_are_shown_and_not_run(web: httpx2.AsyncClient) -> None:
     page = await propose(web, "Say hello with echo <script>alert(1)</script>")
     assert "<script>alert(1)" not in page.text

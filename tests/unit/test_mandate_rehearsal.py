@@ -1,9 +1,12 @@
 """Another authority on recorded calls: what it would refuse, and the least that was needed."""
 
+import tracemalloc
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,8 +17,9 @@ from tests.unit.test_enforce import call, pending
 
 from actfor.audit import Event, EventType
 from actfor.delegation.model import MandateDraft
-from actfor.delegation.rehearsing import UsedCall, simulate, suggest
+from actfor.delegation.rehearsing import Trying, UsedCall, simulate
 from actfor.delegation.service.rehearsal import MandateRehearsal
+from actfor.delegation.suggesting import Uses, suggest
 from actfor.gateway.model import Http
 from actfor.store import Database
 from actfor.wire.rar import (
@@ -99,13 +103,46 @@ def test_nothing_is_suggested_for_a_mandate_that_nobody_used() -> None:
     assert suggest([], WIDE).findings == ()
 
 
+def test_a_grant_whose_use_rests_on_where_a_value_came_from_is_not_called_unused() -> None:
+    limit = {"from": {"source": {"server": "files"}, "type": "email", "cardinality": 9}}
+    pay: dict[str, Any] = {
+        "server": "bank",
+        "tools": ["pay"],
+        "effects": ["pay", "write"],
+        "args": {"/to": limit},
+    }
+    look: dict[str, Any] = {"server": "crm", "tools": ["find"], "effects": ["read"]}
+    mandate = authority_from_draft({"grants": [look, pay]})
+    made = suggest(CALLS, mandate)
+    assert [grant.server for grant in made.authority.grants] == ["crm", "bank"]
+    assert made.authority.grants[1].effects == ("pay",)
+    assert made.calls == 15
+
+
+def test_numbers_that_no_range_can_hold_are_no_reason_to_suggest_nothing() -> None:
+    large = [used("crm", "find", "read", i, id=10**18 + i) for i in range(7)]
+    made = suggest([*large, *CALLS[6:]], WIDE)
+    assert made.authority.grants[0].args == {}
+    assert made.authority.grants[0].tools == ("find",)
+
+
+def test_a_payment_that_nobody_knows_the_sum_of_is_not_refused_by_a_sum() -> None:
+    unknown = used("bank", "pay", "pay", 50, to="9@example.com")
+    made = suggest([*CALLS, unknown], WIDE).authority
+    bank = next(grant for grant in made.grants if grant.server == "bank")
+    assert bank.amount is None
+
+
 def test_few_calls_make_no_rule_about_arguments() -> None:
     made = suggest(CALLS[:2], WIDE)
     assert made.authority.grants[0].args == {}
 
 
 servers = st.sampled_from(["crm", "bank", "mail"])
-values = st.sampled_from(["/a/b", "/a/c", "x@example.com", "y@example.org", 3, 70, "n", ""])
+PATHS = ("/a/b", "/a/c", "/a/../c", "/a//d")
+NAMES = ("x@example.com", "https://example.com:0/", "n", "")
+OTHERS = (3, 70, -5, 10**17, 10**18, 10**30, 0.5, -0.0, 1.0, 1, True, None, ["/a/b"])
+values = st.sampled_from([*PATHS, *NAMES, *OTHERS])
 calls = st.lists(
     st.builds(
         lambda server, tool, effect, arguments, amount, passed, number: used(
@@ -131,7 +168,7 @@ def test_a_suggestion_narrows_and_covers_all_that_was_let_through(found: list[Us
     for each in found:
         if each.passed and WIDE.covers(each.call).covered:
             assert made.authority.covers(each.call).covered
-    assert not simulate([one for one in found if one.passed], made.authority).gained
+    assert not simulate([one for one in found if one.passed], made.authority).gained.total
 
 
 # -- simulate -------------------------------------------------------------------------------------
@@ -141,21 +178,70 @@ def test_a_narrower_draft_names_what_it_would_refuse() -> None:
     draft = Authority((Grant("crm", ("find",), ("read",)), WIDE.grants[1]))
     found = simulate([*CALLS, used("mail", "send", "share", 99)], draft)
     assert (found.calls, found.covered_before, found.covered_after) == (16, 16, 15)
-    assert [verdict.reason for verdict in found.lost] == ["no grant for server `mail`"]
-    assert found.gained == []
+    assert [verdict.reason for verdict in found.lost.examples] == ["no grant for server `mail`"]
+    assert found.gained.total == 0
 
 
 def test_a_draft_that_asks_more_says_how_often() -> None:
     draft = Authority((WIDE.grants[0], Grant("bank", ("pay",), ("pay",), approval="always")))
-    assert len(simulate(CALLS, draft).asked) == 9
+    assert simulate(CALLS, draft).asked.total == 9
 
 
 def test_a_budget_that_would_have_run_out_says_when() -> None:
     draft = Authority(WIDE.grants, Budget(amount=Money(Decimal(60), "EUR")))
     found = simulate(CALLS, draft)
-    assert found.spent_why == "the budget of 60.00 EUR"
-    assert found.spent_at is not None
-    assert found.spent_at.trace == "dec_12"
+    assert [(one.what, one.at.trace) for one in found.spent] == [
+        ("the budget of 60.00 EUR", "dec_12")
+    ]
+
+
+def test_every_count_and_sum_over_time_that_would_not_be_enough_is_told() -> None:
+    def limited(**limits: object) -> list[tuple[str, str, bool]]:
+        body = draft_of(WIDE)
+        body["grants"][1] |= {"max_calls": 8, "rates": [{"calls": 5, "per": "hour"}]}  # type: ignore[index,operator] # JSON
+        draft = authority_from_draft({**body, "budget": limits})  # type: ignore[dict-item] # JSON
+        return [(one.what, one.at.trace, one.over_time) for one in simulate(CALLS, draft).spent]
+
+    of_pay = "of bank: pay, refund"
+    assert limited() == [
+        (f"at most 5 calls {of_pay} in any hour", "dec_10", True),
+        (f"at most 8 calls {of_pay}", "dec_18", False),
+    ]
+    day = {"per": "day", "calls": 14, "amount": {"value": "215.99", "currency": "EUR"}}
+    said = {what: at for what, at, _ in limited(calls=14, windows=[day])}
+    assert said["the budget of 14 calls"] == "dec_18"
+    assert said["at most 14 calls in any day"] == "dec_0"
+    assert said["at most 215.99 EUR in any day"] == "dec_10"
+    enough = {"per": "day", "calls": 15, "amount": {"value": "216.00", "currency": "EUR"}}
+    assert len(limited(calls=15, windows=[enough])) == 2
+
+
+def test_limits_over_time_are_not_told_of_calls_that_are_far_apart() -> None:
+    apart = [replace(one, at=one.at + timedelta(days=2 * i)) for i, one in enumerate(CALLS)]
+    body = {**draft_of(WIDE), "budget": {"windows": [{"per": "day", "calls": 1}]}}
+    assert simulate(apart, authority_from_draft(body)).spent == []
+
+
+def test_of_any_number_of_calls_only_a_few_are_kept() -> None:
+    def many() -> Iterator[UsedCall]:
+        for number in range(20_000, 0, -1):
+            yield used("crm", "find", "read", number, path=f"/srv/{number}", size="x" * 200)
+
+    nothing = authority_from_draft({**draft_of(WIDE), "budget": {"calls": 10}})
+    tracemalloc.start()
+    try:
+        trying, uses = Trying(nothing), Uses(WIDE)
+        trying.take(many())
+        uses.take(many())
+        run_out = trying.run_out()
+        assert run_out is not None
+        run_out.take(many())
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 500_000
+    assert trying.result(run_out).spent[0].at.trace == "dec_11"
+    assert "crm: `/path` was always below `/srv`" in {f.words for f in uses.suggestion().findings}
 
 
 def test_where_a_value_came_from_is_not_in_the_record_and_said_so() -> None:
@@ -164,7 +250,7 @@ def test_where_a_value_came_from_is_not_in_the_record_and_said_so() -> None:
     )
     draft = Authority((WIDE.grants[0], Grant("bank", ("pay",), ("pay",), args={"/to": limit})))
     found = simulate(CALLS, draft)
-    assert (found.unknown, found.lost) == (9, [])
+    assert (found.unknown, found.lost.total) == (9, 0)
 
 
 # -- on a gateway's own records ---------------------------------------------------------------------
@@ -208,9 +294,21 @@ async def test_a_mandate_is_narrowed_to_what_its_agent_did(world: World, clock: 
     assert made.authority.budget.calls == 8
     draft = Authority((Grant("counting", ("echo",), ("read",)),))
     assert reach.complete
+    for held in (1, 2, 3, 7):  # in memory at once: it makes no difference
+        few = MandateRehearsal(world.house.audit, clock.now, held=held)
+        assert sorted((await few.calls(token.mandate, timedelta(days=1)))[0], key=str) == sorted(
+            seen, key=str
+        )
+        assert (await few.suggest(token.mandate, timedelta(days=1)))[0] == made
     found, _ = await rehearsal.simulate(token.mandate, draft, timedelta(days=1))
     assert (found.calls, found.covered_after) == (5, 3)
-    assert {verdict.reason for verdict in found.lost} == {"no grant for tool `delete_record`"}
+    once = authority_from_draft({**draft_of(draft), "budget": {"calls": 2}})
+    found, _ = await rehearsal.simulate(token.mandate, once, timedelta(days=1))
+    [spent] = found.spent
+    assert spent.at == max((one for one in seen if one.call.tool == "echo"), key=lambda one: one.at)
+    assert {verdict.reason for verdict in found.lost.examples} == {
+        "no grant for tool `delete_record`"
+    }
 
 
 async def test_what_is_cut_off_is_never_told_as_all_of_it(world: World, clock: Clock) -> None:

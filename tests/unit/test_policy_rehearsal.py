@@ -58,14 +58,14 @@ def test_an_approval_is_the_smallest_change_for_a_step_up() -> None:
 def test_the_largest_smaller_amount_is_named() -> None:
     assert words(PAY) == [
         ("permit", "a person approves exactly this call"),
-        ("permit", "the amount is 5000 or less"),
+        ("permit", "the amount is 50.00 EUR or less"),
     ]
     over = PAY._replace(budget_amount_left_minor=6000)
     assert words(over)[:2] == [
-        ("permit", "the amount is 5000 or less"),
-        ("step-up", "the amount is 6000 or less"),
+        ("permit", "the amount is 50.00 EUR or less"),
+        ("step-up", "the amount is 60.00 EUR or less"),
     ]
-    assert ("step-up", "the mandate has 7000 left to spend") in words(over)
+    assert ("step-up", "the mandate has 70.00 EUR left to spend") in words(over)
 
 
 def test_what_is_outside_the_mandate_says_which_constraint_failed() -> None:

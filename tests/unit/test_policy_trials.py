@@ -174,6 +174,8 @@ async def test_a_report_that_could_not_look_at_all_says_so(
     assert (report.calls, report.reach.complete, report.reach.seen) == (2, False, 2)
     report = await Trials(*rooms, four_eyes=False, most=3).report(shadow.id)
     assert (report.calls, report.reach.complete) == (3, True)
+    few = await Trials(*rooms, four_eyes=False, held=1).report(shadow.id)  # in memory at once
+    assert (few.calls, few.moves) == (report.calls, report.moves)
 
 
 async def test_a_shadow_that_agrees_leaves_no_mark(world: World, trials: Trials) -> None:

@@ -1205,3 +1205,21 @@ def test_the_mandate_in_the_guide_is_one() -> None:
     said = "\n".join(explain(authority))
     assert "must be an IBAN seen in what read_file of files returned" in said
     assert "Everything else is denied." in said
+
+
+def test_a_refusal_says_what_the_argument_must_be() -> None:
+    pay = {"server": "bank", "tools": ["pay"], "effects": ["pay"]}
+    day = {"date": {"min": "2026-12-01", "max": "2026-12-31"}}
+    many = {"enum": [f"value-{number}\N{RIGHT-TO-LEFT OVERRIDE}" for number in range(60)]}
+    mandate = authority_from_draft({"grants": [{**pay, "args": {"/when": day, "/which": many}}]})
+
+    def told(**arguments: str) -> str:
+        return mandate.covers(Call("bank", "pay", "pay", arguments)).reason
+
+    assert told(when="2027-01-01", which="value-1") == (
+        "argument `/when` is not within its limit: must be from 2026-12-01 to 2026-12-31"
+    )
+    long = told(when="2026-12-01", which="other")
+    assert long.startswith('argument `/which` is not within its limit: must be exactly "value-0')
+    assert "\N{RIGHT-TO-LEFT OVERRIDE}" not in long
+    assert len(long) < 400

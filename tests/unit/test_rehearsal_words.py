@@ -23,7 +23,7 @@ REPORTED: dict[str, Any] = {
 REHEARSED: dict[str, Any] = {
     "calls": 7, "covered_before": 7, "covered_after": 7, "narrower": True, "lost": [],
     "lost_total": 0, "gained": [], "gained_total": 0, "asked": [], "asked_total": 0, "unknown": 0,
-    "budget_spent": None,
+    "spent": [],
 }  # fmt: skip
 
 

@@ -46,10 +46,10 @@ class Api:
             base_url=profile.server, auth=_ProfileAuth(profile), timeout=TIMEOUT
         )
 
-    def get(self, path: str, **query: Any) -> Any:
-        """The JSON at ``path``; ``None`` parameters are left out."""
+    def get(self, path: str, *, patience: float = TIMEOUT, **query: Any) -> Any:
+        """The JSON at ``path`` within so many seconds; ``None`` parameters are left out."""
         wanted = {name: value for name, value in query.items() if value is not None}
-        return self._json("GET", path, params=wanted)
+        return self._json("GET", path, params=wanted, timeout=patience)
 
     def post(self, path: str, body: Any, *, patience: float = TIMEOUT) -> Any:
         """Send JSON, get JSON (None where the answer has no body), within so many seconds."""
@@ -64,11 +64,26 @@ class Api:
         return self._send("GET", path).content
 
     def _json(self, method: str, path: str, **given: Any) -> Any:
+        _check_path(path)
         answer = self._send(method, path, **given)
         return answer.json() if answer.content else None
 
     def _send(self, method: str, path: str, **given: Any) -> httpx2.Response:
         return send(self._client, method, path, **given)
+
+
+def _check_path(path: str) -> None:
+    """Refuse a path that a name in it has made another one.
+
+    Raises:
+        Refused: MALFORMED.
+    """
+    parts = path.removeprefix("/").split("/")
+    if any(part in {"", ".", ".."} or set(part) & set("?#%\\") for part in parts):
+        raise Refused(
+            Kind.MALFORMED,
+            f"an id or a name is empty or has `..`, `?`, `#`, `%` or a backslash in it: `{path}`",
+        )
 
 
 def send(client: httpx2.Client, method: str, path: str, **given: Any) -> httpx2.Response:

@@ -39,8 +39,7 @@ def search(
     as_json: JsonOption = False,
 ) -> None:
     """List events of the log, newest first."""
-    wanted = {"type": type_, "agent": agent, "limit": limit}
-    found = api().get("/v1/audit/events", **wanted)["events"]
+    found = api().get("/v1/audit/events", type=type_, agent=agent, limit=limit)["events"]
     table(found, ("index", "at", "type", "agent", "trace"), as_json=as_json)
 
 

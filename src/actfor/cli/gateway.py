@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +11,7 @@ import typer
 from actfor.cli.api import api
 from actfor.cli.output import emit, note, table
 from actfor.errors import Kind, Refused
+from actfor.wire import strict_json
 
 app = typer.Typer(
     no_args_is_help=True, help="MCP servers behind the gateway and their pinned tools."
@@ -98,8 +98,15 @@ def approve(name: str, tool: Annotated[list[str], typer.Argument(help="Tools to 
 def overlay(
     name: str, tool: str, body: Annotated[str, typer.Argument(help="The overlay as JSON.")]
 ) -> None:
-    """Say what a tool does, where its own description cannot be trusted to."""
-    api().post(f"/v1/servers/{name}/tools/{tool}/overlay", json.loads(body))
+    """Say what a tool does, where its own description cannot be trusted to.
+
+    Members: effect (read, write, delete, pay, share, grant_access, execute, egress,
+    infrastructure), amount, sinks, results.
+    Example: actfor gateway overlay bank pay '{"effect": "pay", "sinks": {"/to": "account"},
+    "amount": {"pointer": "/amount", "currency": "EUR"}}'
+    """
+    said = dict(strict_json.load_object(body.encode()))
+    api().post(f"/v1/servers/{name}/tools/{tool}/overlay", said)
     note(f"{name}.{tool} has a new overlay")
 
 

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from actfor.cli.api import api
+from actfor.cli.drafts import read_draft
 from actfor.cli.output import emit
-from actfor.cli.policy.common import JsonOption, cut, read, seconds
+from actfor.cli.policy.common import PATIENCE, JsonOption, cut, seconds
 from actfor.errors import Kind, Refused
 
 LastOption = Annotated[str, typer.Option("--last", help="How far back: 30m, 24h, 7d, 4w.")]
@@ -32,8 +33,8 @@ def simulate(
 
     Nothing is changed by it. Example: actfor mandate simulate mdt_… --draft narrower.json
     """
-    body = {"draft": _draft(draft), "last_seconds": seconds(last)}
-    found = api().post(f"/v1/mandates/{mandate}/simulate", body)
+    body = {"draft": read_draft(draft), "last_seconds": seconds(last)}
+    found = api().post(f"/v1/mandates/{mandate}/simulate", body, patience=PATIENCE)
     emit(found, as_json=as_json, text="\n".join(_rehearsed(found)))
 
 
@@ -48,9 +49,10 @@ def suggest(
     It covers every call that was let through in that time; it knows nothing of what is planned.
     Example: actfor mandate suggest mdt_… --last 7d --out narrower.json
     """
-    found = api().get(f"/v1/mandates/{mandate}/suggest", last_seconds=seconds(last))
+    path = f"/v1/mandates/{mandate}/suggest"
+    found = api().get(path, patience=PATIENCE, last_seconds=seconds(last))
     if out is not None:
-        out.write_text(json.dumps(found["draft"], indent=2, ensure_ascii=False) + "\n")
+        _write(out, found["draft"])
     lines = [f"{found['calls']} calls were let through"]
     lines += [f"  {each['words']}" for each in found["findings"]]
     if not found["findings"]:
@@ -63,14 +65,11 @@ def suggest(
     emit(found, as_json=as_json, text="\n".join(lines))
 
 
-def _draft(path: Path) -> dict[str, Any]:
+def _write(path: Path, draft: dict[str, Any]) -> None:
     try:
-        document = json.loads(read([path]))
-    except ValueError:
-        raise Refused(Kind.MALFORMED, f"`{path}` is not JSON") from None
-    if not isinstance(document, dict):
-        raise Refused(Kind.MALFORMED, f"`{path}` holds no draft")
-    return document
+        path.write_text(json.dumps(draft, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise Refused(Kind.MALFORMED, f"`{path}` cannot be written: {error.strerror}") from None
 
 
 def _rehearsed(found: dict[str, Any]) -> list[str]:
@@ -88,9 +87,14 @@ def _rehearsed(found: dict[str, Any]) -> list[str]:
         for each in found[name]:
             call = f"{each['effect']} {each['server']}/{each['tool']}"
             lines.append(f"    {each['id']}  {call}  {each['reason']}".rstrip())
-    if found["budget_spent"]:
-        at = found["budget_spent_at"]
-        lines.append(f"  {found['budget_spent']} would have been used up at {at['id']}")
+    lines += [f"  {_spent(each)}" for each in found["spent"]]
     if found["unknown"]:
         lines.append(f"  {found['unknown']} rest on where a value came from, and cannot be told")
     return [*lines, *cut(found)]
+
+
+def _spent(spent: dict[str, Any]) -> str:
+    limit, at = spent["limit"], spent["at"]["id"]
+    if spent["over_time"]:
+        return f"{limit}: not enough, too many together from {at} on"
+    return f"{limit}: not enough, the first call too many is {at}"

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import shlex
-import subprocess
+import re
 import sys
-import tempfile
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,16 +14,19 @@ import typer
 
 from actfor.cli import mandate_rehearse
 from actfor.cli.api import api
+from actfor.cli.drafts import MEMBERS, doubts, edited, read_draft, read_json
 from actfor.cli.output import clean, emit, err, note, table
 from actfor.errors import Kind, Refused
-from actfor.wire import strict_json
-from actfor.wire.rar import DRAFT_MEMBERS, authority_from_draft, explain
+from actfor.wire.rar import authority_from_draft, explain, require_sense
 
 app = typer.Typer(
     no_args_is_help=True, help="What a person wants done: commit it, look at it, revoke it."
 )
 templates = typer.Typer(no_args_is_help=True, help="Mandates written once, to be filled in.")
 app.add_typer(templates, name="template")
+HoursOption = Annotated[
+    float, typer.Option(min=0.01, max=744, help="For how long; at most 31 days.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -40,17 +41,18 @@ def create(
     agent: Annotated[str, typer.Option(help="Name of the agent that may act.")],
     goal: Annotated[str, typer.Option(help="What you want, in your own words.")],
     grant: Annotated[
-        list[str], typer.Option(help="SERVER:TOOL[,TOOL…][:EFFECT[,EFFECT…]]; may be repeated.")
-    ],
-    arg: Annotated[
-        list[str] | None,
+        list[str],
         typer.Option(
-            help="Limit an argument of the grant before it: /POINTER=VALUE or /POINTER~GLOB."
+            "--grant",
+            "--arg",
+            metavar="<str>",
+            help="--grant SERVER:TOOL[,TOOL…][:EFFECT[,EFFECT…]], may be repeated; after it "
+            "--arg /POINTER=VALUE or --arg /POINTER~GLOB limits an argument of that grant.",
         ),
-    ] = None,
+    ],
     calls: Annotated[int | None, typer.Option(min=1, help="How many calls at most.")] = None,
     amount: Annotated[str | None, typer.Option(help="Total amount, e.g. '500.00 EUR'.")] = None,
-    hours: Annotated[float, typer.Option(min=0.01, help="For how long.")] = 8,
+    hours: HoursOption = 8,
     always_ask: Annotated[bool, typer.Option(help="Ask a person before each call.")] = False,
     four_eyes: Annotated[bool, typer.Option(help="Somebody else must approve.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
@@ -59,10 +61,9 @@ def create(
     """Commit a mandate: the goal in words, the limits machine-checked.
 
     Example: actfor mandate create --agent bookkeeper --goal "pay October's invoices"
-    --grant bank:pay:pay --amount "5000.00 EUR" --hours 2
+    --grant bank:pay:pay --arg /to=DE02120300000000202051 --amount "5000.00 EUR" --hours 2
     """
-    grants = [parse_grant(text, always_ask=always_ask) for text in grant]
-    _constrain(grants, arg or [])
+    grants = parse_grants(grant, always_ask=always_ask)
     budget: dict[str, Any] = {}
     if calls is not None:
         budget["calls"] = calls
@@ -90,7 +91,7 @@ def propose(
     server: Annotated[
         list[str] | None, typer.Option(help="Use only tools of this server; may be repeated.")
     ] = None,
-    hours: Annotated[float, typer.Option(min=0.01, help="For how long.")] = 8,
+    hours: HoursOption = 8,
     edit: Annotated[bool, typer.Option("--edit", help="Open the draft in your editor.")] = False,
     model: Annotated[
         bool, typer.Option("--model", help="Ask the server's language model to narrow it.")
@@ -124,7 +125,7 @@ def commit(
     draft: Annotated[Path, typer.Argument(help="File with the draft as JSON; see the guide.")],
     agent: Annotated[str, typer.Option(help="Name of the agent that may act.")],
     goal: Annotated[str, typer.Option(help="What you want; default: the draft's `goal`.")] = "",
-    hours: Annotated[float, typer.Option(min=0.01, help="For how long.")] = 8,
+    hours: HoursOption = 8,
     four_eyes: Annotated[bool, typer.Option(help="Somebody else must approve.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
@@ -132,7 +133,7 @@ def commit(
 
     Example: actfor mandate commit december.json --agent bookkeeper --hours 24
     """
-    body = _read(draft)
+    body = read_draft(draft)
     if goal:
         body["goal"] = goal
     _commit(body, agent, hours, four_eyes=four_eyes, edit=False, yes=yes)
@@ -204,15 +205,21 @@ def withdraw(
 def wishes(as_json: JsonOption = False) -> None:
     """List what agents wish they might do. Nothing is granted by it."""
     found = api().get("/v1/mandates/wishes")["wishes"]
-    rows = [{**one, "wishes": " ".join(one["words"][:-2])} for one in found]
-    table(rows, ("id", "agent", "wishes", "expires_at"), as_json=as_json)
+    said = "agent says (unchecked)"
+    rows = [
+        {**one, "wishes": " ".join(one["words"][:-2]), said: one["agent_says_unchecked"]}
+        for one in found
+    ]
+    table(
+        found if as_json else rows, ("id", "agent", "wishes", said, "expires_at"), as_json=as_json
+    )
 
 
 @app.command("take-wish")
 def take_wish(
     wish: Annotated[str, typer.Argument(help="Id of the wish, as `wishes` lists it.")],
     goal: Annotated[str, typer.Option(help="What you want, in your own words.")],
-    hours: Annotated[float, typer.Option(min=0.01, help="For how long.")] = 8,
+    hours: HoursOption = 8,
     edit: Annotated[bool, typer.Option("--edit", help="Open it in your editor.")] = False,
     four_eyes: Annotated[bool, typer.Option(help="Somebody else must approve.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
@@ -223,10 +230,19 @@ def take_wish(
     """
     found = [one for one in api().get("/v1/mandates/wishes")["wishes"] if one["id"] == wish]
     if not found:
-        raise Refused(Kind.NOT_FOUND, f"there is no wish `{wish}`")
+        raise Refused(Kind.NOT_FOUND, f"there is no open wish `{wish}`")
     agent = str(found[0]["agent"]).rpartition("/agent/")[2]
     draft = {**found[0]["draft"], "goal": goal}
     _commit(draft, agent, hours, four_eyes=four_eyes, edit=edit, yes=yes, wish=wish)
+
+
+@app.command("dismiss-wish")
+def dismiss_wish(
+    wish: Annotated[str, typer.Argument(help="Id of the wish, as `wishes` lists it.")],
+) -> None:
+    """Say no to an agent's wish: it is told."""
+    api().post(f"/v1/mandates/wishes/{wish}/dismiss", {})
+    note(f"{wish} is dismissed")
 
 
 @templates.command("ls")
@@ -243,7 +259,7 @@ def keep_template(
     file: Annotated[Path, typer.Argument(help="File with the template as JSON; see the guide.")],
 ) -> None:
     """Keep a new version of a template (administrators)."""
-    kept = api().put(f"/v1/mandates/templates/{name}", _read(file))
+    kept = api().put(f"/v1/mandates/templates/{name}", read_json(file))
     note(f"{kept['name']} version {kept['version']} is kept")
 
 
@@ -254,14 +270,15 @@ def use_template(
     value: Annotated[
         list[str] | None, typer.Option("--set", help="PARAMETER=VALUE; may be repeated.")
     ] = None,
-    hours: Annotated[float, typer.Option(min=0.01, help="For how long.")] = 8,
+    hours: HoursOption = 8,
     edit: Annotated[bool, typer.Option("--edit", help="Open the draft in your editor.")] = False,
     four_eyes: Annotated[bool, typer.Option(help="Somebody else must approve.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
     """Fill in a template, see the mandate, commit it.
 
-    Example: actfor mandate template use pay-invoice --agent bookkeeper --set invoice=bill.txt
+    Example: actfor mandate template use pay-invoice --agent bookkeeper
+    --set account=DE02120300000000202051 --set most=100.00
     """
     values = dict(_pair(text) for text in value or [])
     filled = api().post(f"/v1/mandates/templates/{name}/draft", {"values": values})
@@ -288,16 +305,35 @@ def parse_amount(text: str) -> dict[str, str]:
     return {"value": value, "currency": currency}
 
 
-def _constrain(grants: list[dict[str, Any]], limits: list[str]) -> None:
-    for text in limits:
-        for mark, kind in (("=", "const"), ("~", "pattern")):
-            pointer, found, value = text.partition(mark)
-            if found and pointer.startswith("/"):
-                for grant in grants:
-                    grant.setdefault("args", {})[pointer] = {kind: value}
-                break
+def parse_grants(given: list[str], *, always_ask: bool = False) -> list[dict[str, Any]]:
+    """Grants, each followed by the limits of its own arguments, which begin with a slash."""
+    grants: list[dict[str, Any]] = []
+    for text in given:
+        if not text.startswith("/"):
+            grants.append(parse_grant(text, always_ask=always_ask))
+        elif not grants:
+            raise Refused(Kind.MALFORMED, f"limit `{text}` comes before any --grant")
         else:
-            raise Refused(Kind.MALFORMED, f"limit `{text}` is not /POINTER=VALUE or /POINTER~GLOB")
+            pointer, limit = parse_limit(text)
+            args = grants[-1].setdefault("args", {})
+            if pointer in args:
+                raise Refused(Kind.MALFORMED, f"argument `{pointer}` is limited twice")
+            args[pointer] = limit
+    return grants
+
+
+def parse_limit(text: str) -> tuple[str, dict[str, Any]]:
+    """``/to=x`` or ``/to~*@example.com`` as a limit; a number is meant as text and as a number."""
+    marks = [mark for mark in "=~" if mark in text]
+    if not marks:
+        raise Refused(Kind.MALFORMED, f"limit `{text}` is not /POINTER=VALUE or /POINTER~GLOB")
+    mark = min(marks, key=text.index)
+    pointer, _, value = text.partition(mark)
+    if mark == "~":
+        return pointer, {"pattern": value}
+    if re.fullmatch(r"-?(0|[1-9][0-9]{0,14})|true|false", value):
+        return pointer, {"enum": [value, json.loads(value)]}
+    return pointer, {"const": value}
 
 
 def _commit(
@@ -310,9 +346,9 @@ def _commit(
     yes: bool,
     wish: str | None = None,
 ) -> None:
-    body = {name: value for name, value in draft.items() if name in {"goal", *DRAFT_MEMBERS}}
+    body = {name: value for name, value in draft.items() if name in MEMBERS}
     if edit:
-        body = _edited(body)
+        body = edited(body)
     body |= {"agent": agent, "four_eyes": four_eyes, "expires_at": _until(hours)}
     _confirm(body, yes=yes)
     made = api().post("/v1/mandates", body if wish is None else {**body, "wish": wish})
@@ -322,26 +358,6 @@ def _commit(
         note(f"use it: actfor run --agent {agent} --mandate {made['id']} -- …")
     else:
         note(f"{agent} wished for it, is told, and goes on")
-
-
-def _edited(body: dict[str, Any]) -> dict[str, Any]:
-    """The draft as it comes back from the person's own editor."""
-    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
-    with tempfile.TemporaryDirectory() as folder:
-        draft = Path(folder) / "mandate.json"
-        draft.write_text(json.dumps(body, indent=2, ensure_ascii=False) + "\n")
-        # The person's own setting, on their own machine; arguments in it are theirs as well.
-        done = subprocess.run([*shlex.split(editor), str(draft)], check=False)
-        if done.returncode != 0:
-            raise Refused(Kind.DENIED, "not committed: the editor failed")
-        return dict(strict_json.load_object(draft.read_bytes()))
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        return dict(strict_json.load_object(file.read_bytes()))
-    except OSError as cause:
-        raise Refused(Kind.NOT_FOUND, f"`{file}` cannot be read") from cause
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -358,16 +374,31 @@ def _until(hours: float) -> str:
 def _confirm(draft: dict[str, Any], *, yes: bool) -> None:
     # Read as the server will read it, so that what is shown is what is checked.
     authority = authority_from_draft(draft)
+    require_sense(authority, datetime.now(UTC), datetime.fromisoformat(draft["expires_at"]))
+    for doubt in doubts(authority.grants, _listed(authority.servers)):
+        note(f"NOTE: {doubt}")
     if yes:
         return
-    if not sys.stdin.isatty():
-        raise Refused(Kind.MALFORMED, "not a terminal: look at the mandate and repeat with --yes")
     err.print(f"\n{clean(str(draft.get('goal', '')))}\n", style="bold", markup=False)
     for sentence in explain(authority, four_eyes=bool(draft.get("four_eyes"))):
         err.print(f"  {clean(sentence)}", markup=False)
     err.print(f"  Until {draft['expires_at']}.", markup=False)
+    if not sys.stdin.isatty():
+        raise Refused(Kind.MALFORMED, "not a terminal: look at the mandate and repeat with --yes")
     if not typer.confirm("commit this mandate?", err=True):
         raise Refused(Kind.DENIED, "not committed")
+
+
+def _listed(servers: Sequence[str]) -> dict[str, Any]:
+    """The tools of these servers as they are now; what one may not look at is left out."""
+    found: dict[str, Any] = {}
+    for server in servers:
+        try:
+            found[server] = api().get(f"/v1/servers/{server}")["tools"]
+        except Refused as refused:
+            if refused.kind not in {Kind.DENIED, Kind.NOT_FOUND}:  # who commits it tells of that
+                raise
+    return found
 
 
 def _chain(row: dict[str, Any]) -> str:

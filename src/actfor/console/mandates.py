@@ -21,7 +21,7 @@ from actfor.wire.rar import EFFECT_WORDS, Authority, authority_from_draft
 EFFECTS = tuple(EFFECT_WORDS.items())
 """The effects in the order of their harm, and in words."""
 
-MAX_HOURS = 30 * 24
+MAX_HOURS = 31 * 24
 _TOOL = re.compile(r"[a-z0-9-]{1,63}/\S{1,128}")
 _KINDS = "is, enum, pattern, prefix, range or max_length"
 
@@ -129,7 +129,7 @@ def hours_of(text: str) -> timedelta:
         raise Refused(Kind.MALFORMED, "how long? give hours, such as `8` or `0.5`")
     hours = float(text.replace(",", "."))
     if not 0.01 <= hours <= MAX_HOURS:
-        raise Refused(Kind.MALFORMED, f"a mandate lasts at most {MAX_HOURS} hours")
+        raise Refused(Kind.MALFORMED, f"a mandate lasts from 0.01 to {MAX_HOURS} hours")
     return timedelta(hours=hours)
 
 

@@ -12,17 +12,17 @@ from actfor.authorization.http.reach import ReachView, reach_view
 from actfor.authorization.model.recorded import Reach
 from actfor.delegation.http import CurrentPerson
 from actfor.delegation.model import Mandate
-from actfor.delegation.rehearsing import Rehearsed, Suggestion, UsedCall, Verdict
+from actfor.delegation.rehearsing import Rehearsed, Spent, UsedCall, Verdicts
 from actfor.delegation.service import DelegationService
 from actfor.delegation.service.rehearsal import MandateRehearsal
+from actfor.delegation.suggesting import Suggestion
 from actfor.errors import Kind, Refused
 from actfor.identity import Person, Role
-from actfor.wire.rar import authority_from_draft, draft_of, narrows
+from actfor.wire.rar import DRAFT_MEMBERS, authority_from_draft, draft_of, narrows, only
 from actfor.wire.timestamps import rfc3339
 
 _MAX_SECONDS = 366 * 86_400
 _WEEK = 7 * 86_400
-_EXAMPLES = 20
 
 
 class DraftBody(BaseModel):
@@ -50,6 +50,17 @@ class VerdictView(CallView):
     reason: str
 
 
+class SpentView(BaseModel):
+    """A count or a sum that would not have been enough; ``at`` is the first call too many.
+
+    Of a limit `over_time` it is the first of those that are too many together.
+    """
+
+    limit: str
+    at: CallView
+    over_time: bool
+
+
 class RehearsedView(ReachView):
     """A draft on recorded calls; of each kind of difference the first examples and how many."""
 
@@ -63,8 +74,7 @@ class RehearsedView(ReachView):
     asked: list[VerdictView]
     asked_total: int
     unknown: int
-    budget_spent_at: CallView | None
-    budget_spent: str | None
+    spent: list[SpentView]
     narrower: bool
     wider_because: str | None
 
@@ -101,6 +111,7 @@ def mandate_rehearsal_router(
     async def simulate(mandate_id: str, body: DraftBody, person: Who) -> RehearsedView:
         """What a draft would make of the calls that were made under the mandate."""
         mandate = await _own(delegation, mandate_id, person)
+        only(body.draft, DRAFT_MEMBERS | {"goal"}, "draft member")  # it might have limited it
         draft = authority_from_draft(body.draft)
         last = timedelta(seconds=body.last_seconds)
         found, reach = await rehearsal.simulate(mandate, draft, last)
@@ -131,14 +142,13 @@ def _rehearsed(found: Rehearsed, reach: Reach, widened: str | None) -> Rehearsed
         covered_before=found.covered_before,
         covered_after=found.covered_after,
         lost=_verdicts(found.lost),
-        lost_total=len(found.lost),
+        lost_total=found.lost.total,
         gained=_verdicts(found.gained),
-        gained_total=len(found.gained),
+        gained_total=found.gained.total,
         asked=_verdicts(found.asked),
-        asked_total=len(found.asked),
+        asked_total=found.asked.total,
         unknown=found.unknown,
-        budget_spent_at=None if found.spent_at is None else CallView(**_call(found.spent_at)),
-        budget_spent=found.spent_why or None,
+        spent=[_spent(one) for one in found.spent],
         narrower=widened is None,
         wider_because=widened,
         **reach_view(reach),
@@ -155,8 +165,12 @@ def _suggested(made: Suggestion, reach: Reach, mandate: Mandate) -> SuggestionVi
     )
 
 
-def _verdicts(verdicts: list[Verdict]) -> list[VerdictView]:
-    return [VerdictView(**_call(each.used), reason=each.reason) for each in verdicts[:_EXAMPLES]]
+def _verdicts(verdicts: Verdicts) -> list[VerdictView]:
+    return [VerdictView(**_call(each.used), reason=each.reason) for each in verdicts.examples]
+
+
+def _spent(one: Spent) -> SpentView:
+    return SpentView(limit=one.what, at=CallView(**_call(one.at)), over_time=one.over_time)
 
 
 def _call(used: UsedCall) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from typing import Final, Self, TypeVar
 from actfor.errors import Kind, Refused
 from actfor.wire.canonical import JsonObject, JsonValue
 from actfor.wire.log_entry import Revocable, pseudonym
-from actfor.wire.rar import DRAFT_MEMBERS, Authority, Grant, authority_from_draft
+from actfor.wire.rar import DRAFT_MEMBERS, Authority, Grant, authority_from_draft, require_sense
 from actfor.wire.spiffe import SpiffeId
 from actfor.wire.timestamps import rfc3339
 
@@ -91,12 +91,20 @@ class MandateDraft:
             wish,
         )
 
-    def check_life(self, now: datetime) -> None:
-        """Refuse an end that is past, or further away than ``MAX_LIFE``."""
+    def check(self, now: datetime) -> None:
+        """Refuse an end that is past, or further away than ``MAX_LIFE``; and what until then can
+        never come true (``require_sense``).
+
+        Raises:
+            Refused: MALFORMED.
+        """
+        if self.expires_at <= now:
+            raise Refused(Kind.MALFORMED, "`expires_at` is past")
         if not MIN_LIFE <= self.expires_at - now <= MAX_LIFE:
             raise Refused(
                 Kind.MALFORMED, f"a mandate lives from 30 seconds to {MAX_LIFE.days} days"
             )
+        require_sense(self.authority, now, self.expires_at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,48 +1,24 @@
-"""What a mandate was used for, and what another authority would have made of it. Pure.
+"""What another authority would have made of calls that were made under a mandate. Pure.
 
-``simulate`` asks a draft about recorded calls. ``suggest`` proposes the draft that these calls
-needed, and nothing more: every step of it narrows the mandate and still covers every call that was
-let through, or it is not taken.
+Calls come newest first, in portions; nothing of them is kept but counts and a few examples. When a
+limit in all would have run out is found by a second look (``RunOut``), for only then is it known
+how many calls there were.
 """
 
 from __future__ import annotations
 
-import os.path
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
-from typing import cast
 
-from actfor.errors import Refused
-from actfor.wire.canonical import JsonObject, JsonValue
-from actfor.wire.rar import (
-    ABSENT,
-    ANY_TOOL,
-    Authority,
-    Call,
-    Constraint,
-    Coverage,
-    Grant,
-    Money,
-    constraint_from_json,
-    host_of,
-    member_pointer,
-    narrows,
-    resolve,
-)
+from actfor.delegation.usage import SLICES, slice_ms
+from actfor.wire.canonical import JsonValue
+from actfor.wire.rar import Authority, Call, Coverage, Money, Period
+from actfor.wire.timestamps import to_ms
 
-ENOUGH = 3
-"""So many calls before what their arguments have in common is taken for a rule."""
-
-ROOM = 2
-"""A limit that is proposed is so many times what was used."""
-
-FAR = 4
-"""A budget is called far above its use from so many times on."""
-
-_MOST_VALUES = 5
-_MOST_POINTERS = 32
+EXAMPLES = 20
+"""Differing calls that are shown of each kind, the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,83 +44,222 @@ class Verdict:
 
 
 @dataclass(slots=True)
+class Verdicts:
+    """So many calls, and the first ``EXAMPLES`` that were seen of them."""
+
+    total: int = 0
+    examples: list[Verdict] = field(default_factory=list)
+
+    def add(self, verdict: Verdict) -> None:
+        """Count one."""
+        self.total += 1
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(verdict)
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """A limit that these calls would have gone beyond, in words.
+
+    ``at`` is the first call that would have been one too many; of a limit over time, the first of
+    those that are too many together.
+    """
+
+    what: str
+    at: UsedCall
+    over_time: bool = False
+
+
+@dataclass(slots=True)
 class Rehearsed:
-    """A draft against recorded calls, oldest first.
+    """A draft against recorded calls.
 
     ``lost`` were covered and are not any more, ``gained`` the reverse, ``asked`` would be asked
     about and were not. ``unknown`` cannot be told: where a value came from is not in the record.
-    ``spent_at`` is the call at which the draft's budget would have been used up.
+    ``spent`` are limits of counts and money that would not have been enough, the first one first.
     """
 
     calls: int = 0
     covered_before: int = 0
     covered_after: int = 0
-    lost: list[Verdict] = field(default_factory=list)
-    gained: list[Verdict] = field(default_factory=list)
-    asked: list[Verdict] = field(default_factory=list)
+    lost: Verdicts = field(default_factory=Verdicts)
+    gained: Verdicts = field(default_factory=Verdicts)
+    asked: Verdicts = field(default_factory=Verdicts)
     unknown: int = 0
-    spent_at: UsedCall | None = None
-    spent_why: str = ""
+    spent: list[Spent] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is wider than its use, in words."""
+class _Limit:
+    """At most ``most`` in all, or in any ``per``; of one grant, or of all of them.
+
+    Money is counted in minor units of ``currency``, calls as one each.
+    """
 
     what: str
-    words: str
+    most: int
+    grant: int | None = None
+    currency: str = ""
+    per: Period | None = None
+
+    def weight(self, call: Call, grant: int) -> int:
+        """What a call takes of it."""
+        if self.grant is not None and self.grant != grant:
+            return 0
+        if not self.currency:
+            return 1
+        amount = call.amount
+        return amount.minor if amount is not None and amount.currency == self.currency else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Suggestion:
-    """A narrower authority that covers all that was let through, and why each part is narrower."""
+@dataclass(slots=True)
+class _OverTime:
+    """What was taken in the time after a call, in slices as the mandate itself is counted."""
 
-    authority: Authority
-    findings: tuple[Finding, ...]
-    calls: int
+    limit: _Limit
+    period: Period
+    slices: dict[int, int] = field(default_factory=dict)
+    beyond: UsedCall | None = None
+
+    def add(self, used: UsedCall, weight: int) -> None:
+        """Count one, older than all before it."""
+        if not weight:
+            return
+        here = to_ms(used.at) // slice_ms(self.period)
+        self.slices = {s: n for s, n in self.slices.items() if s - here <= SLICES}
+        self.slices[here] = self.slices.get(here, 0) + weight
+        if sum(self.slices.values()) > self.limit.most:
+            self.beyond = used
 
 
-# -- simulate -----------------------------------------------------------------------------------
+class Trying:
+    """Ask a draft about calls, given newest first."""
 
+    def __init__(self, draft: Authority) -> None:
+        self._draft = draft
+        self.found = Rehearsed()
+        self._in_all = {limit: 0 for limit in _limits(draft) if limit.per is None}
+        self._over_time = [_OverTime(lim, lim.per) for lim in _limits(draft) if lim.per]
 
-def simulate(calls: Iterable[UsedCall], draft: Authority) -> Rehearsed:
-    """Ask the draft about each call."""
-    found = Rehearsed()
-    spent_calls, spent = 0, Decimal(0)
-    for used in sorted(calls, key=lambda each: each.at):
-        coverage = draft.covers(used.call)
+    def take(self, calls: Iterable[UsedCall]) -> None:
+        """Count some more."""
+        for used in calls:
+            self._one(used)
+
+    def run_out(self) -> RunOut | None:
+        """What to give the same calls to once more, newest first; None if nothing ran out."""
+        over = {limit: took for limit, took in self._in_all.items() if took > limit.most}
+        return RunOut(self._draft, over) if over else None
+
+    def result(self, run_out: RunOut | None) -> Rehearsed:
+        """All of it."""
+        spent = [] if run_out is None else run_out.spent()
+        for meter in self._over_time:
+            if meter.beyond is not None:
+                spent.append(Spent(meter.limit.what, meter.beyond, over_time=True))
+        self.found.spent = sorted(spent, key=lambda one: one.at.at)
+        return self.found
+
+    def _one(self, used: UsedCall) -> None:
+        found, coverage = self.found, self._draft.covers(used.call)
         found.calls += 1
         found.covered_before += used.covered
-        if not coverage.covered and used.covered and _rests_on_origin(coverage, draft):
+        if not coverage.covered and used.covered and _rests_on_origin(coverage, self._draft):
             found.unknown += 1
-            continue
+            return
         found.covered_after += coverage.covered
         _note(found, used, coverage)
-        if coverage.covered and used.passed and found.spent_at is None:
-            spent_calls += 1
-            spent += used.call.amount.value if used.call.amount is not None else 0
-            found.spent_why = _over(draft, spent_calls, spent)
-            found.spent_at = used if found.spent_why else None
+        if coverage.covered and used.passed:
+            for limit in self._in_all:
+                self._in_all[limit] += limit.weight(used.call, coverage.grant_index)
+            for meter in self._over_time:
+                meter.add(used, meter.limit.weight(used.call, coverage.grant_index))
+
+
+class RunOut:
+    """Finds the call at which each limit would have been used up, given newest first again.
+
+    ``over`` has what was taken in all of each limit that would not have been enough.
+    """
+
+    def __init__(self, draft: Authority, over: Mapping[_Limit, int]) -> None:
+        self._draft = draft
+        self._left = Counter(over)
+        self._at: dict[_Limit, UsedCall] = {}
+
+    def take(self, calls: Iterable[UsedCall]) -> bool:
+        """Look at some more; False once all is found."""
+        for used in calls:
+            coverage = self._draft.covers(used.call)
+            if coverage.covered and used.passed:
+                self._one(used, coverage.grant_index)
+        return any(left > limit.most for limit, left in self._left.items())
+
+    def spent(self) -> list[Spent]:
+        """What was found."""
+        return [Spent(limit.what, used) for limit, used in self._at.items()]
+
+    def _one(self, used: UsedCall, grant: int) -> None:
+        for limit, took in self._left.items():
+            weight = limit.weight(used.call, grant)
+            if weight and took > limit.most:
+                self._at[limit] = used
+                self._left[limit] = took - weight
+
+
+def simulate(calls: Sequence[UsedCall], draft: Authority) -> Rehearsed:
+    """Ask the draft about each of some calls."""
+    newest_first = sorted(calls, key=lambda each: each.at, reverse=True)
+    trying = Trying(draft)
+    trying.take(newest_first)
+    run_out = trying.run_out()
+    if run_out is not None:
+        run_out.take(newest_first)
+    return trying.result(run_out)
+
+
+def _limits(draft: Authority) -> list[_Limit]:
+    """The counts and sums of an authority; recipients are not in the record of a call."""
+    budget = draft.budget
+    found = _of("the budget of", budget.calls, budget.amount)
+    for window in budget.windows:
+        found += _of("at most", window.calls, window.amount, per=window.per)
+    for index, grant in enumerate(draft.grants):
+        of = f" of {grant.server}: {', '.join(grant.tools)}"
+        found += _of("at most", grant.max_calls, None, grant=index, of=of)
+        for rate in grant.rates:
+            found += _of("at most", rate.calls, None, grant=index, of=of, per=rate.per)
+    return found
+
+
+def _of(
+    words: str,
+    calls: int | None,
+    amount: Money | None,
+    *,
+    grant: int | None = None,
+    of: str = "",
+    per: Period | None = None,
+) -> list[_Limit]:
+    ends = f" in any {per}" if per else ""
+    found: list[_Limit] = []
+    if calls is not None:
+        several = "call" if calls == 1 else "calls"
+        found.append(_Limit(f"{words} {calls} {several}{of}{ends}", calls, grant, per=per))
+    if amount is not None:
+        what = f"{words} {amount}{ends}"
+        found.append(_Limit(what, amount.minor, grant, amount.currency, per))
     return found
 
 
 def _note(found: Rehearsed, used: UsedCall, coverage: Coverage) -> None:
     verdict = Verdict(used, coverage.covered, coverage.asks, coverage.reason)
     if used.covered and not coverage.covered:
-        found.lost.append(verdict)
+        found.lost.add(verdict)
     elif coverage.covered and not used.covered:
-        found.gained.append(verdict)
+        found.gained.add(verdict)
     elif coverage.covered and coverage.asks and not used.asked:
-        found.asked.append(verdict)
-
-
-def _over(draft: Authority, calls: int, spent: Decimal) -> str:
-    budget = draft.budget
-    if budget.calls is not None and calls > budget.calls:
-        return f"the budget of {budget.calls} calls"
-    if budget.amount is not None and spent > budget.amount.value:
-        return f"the budget of {budget.amount}"
-    return ""
+        found.asked.add(verdict)
 
 
 def _rests_on_origin(coverage: Coverage, draft: Authority) -> bool:
@@ -157,195 +272,3 @@ def _asks_origin(form: JsonValue) -> bool:
     if isinstance(form, Mapping):
         return "from" in form or any(_asks_origin(inner) for inner in form.values())
     return isinstance(form, list | tuple) and any(_asks_origin(inner) for inner in form)
-
-
-# -- suggest ------------------------------------------------------------------------------------
-
-
-def suggest(calls: Sequence[UsedCall], mandate: Authority) -> Suggestion:
-    """The least of the mandate that these calls needed. Does not know what else is planned."""
-    used = [each.call for each in calls if each.passed]
-    made, findings = mandate, list[Finding]()
-    for step in (_drop_unused, _narrow_grants, _narrow_arguments, _narrow_amounts, _narrow_budget):
-        for candidate, finding in step(made, used):
-            if _is_better(candidate, made, mandate, used):
-                made = candidate
-                findings.append(finding)
-    return Suggestion(made, tuple(findings), len(used))
-
-
-def _is_better(
-    candidate: Authority, made: Authority, mandate: Authority, used: Sequence[Call]
-) -> bool:
-    """Whether it is narrower, and covers what was covered: proved, not believed."""
-    return (
-        candidate != made
-        and narrows(candidate, made) is None
-        and narrows(candidate, mandate) is None
-        and all(candidate.covers(call).covered for call in used if made.covers(call).covered)
-    )
-
-
-Step = Iterator[tuple[Authority, Finding]]
-
-
-def _grant_of(authority: Authority, used: Sequence[Call]) -> dict[int, list[Call]]:
-    """The calls by the grant that covers them."""
-    found: dict[int, list[Call]] = {}
-    for call in used:
-        coverage = authority.covers(call)
-        if coverage.covered:
-            found.setdefault(coverage.grant_index, []).append(call)
-    return found
-
-
-def _drop_unused(authority: Authority, used: Sequence[Call]) -> Step:
-    kept = _grant_of(authority, used)
-    if not kept or len(kept) == len(authority.grants):
-        return
-    for index, grant in enumerate(authority.grants):
-        if index not in kept:
-            named = f"{grant.server}: {', '.join(grant.tools)} ({', '.join(grant.effects)})"
-            left = tuple(each for i, each in enumerate(authority.grants) if i in kept or i > index)
-            yield replace(authority, grants=left), Finding("grant", f"never used: {named}")
-
-
-def _narrow_grants(authority: Authority, used: Sequence[Call]) -> Step:
-    for index, calls in _grant_of(authority, used).items():
-        grant = authority.grants[index]
-        tools = tuple(sorted({call.tool for call in calls}))
-        effects = tuple(sorted({call.effect for call in calls}))
-        if tools != grant.tools:
-            was = "any tool" if grant.tools == (ANY_TOOL,) else ", ".join(grant.tools)
-            words = f"{grant.server}: only {', '.join(tools)} of {was} used"
-            grant = replace(grant, tools=tools)
-            authority = _with(authority, index, grant)
-            yield authority, Finding("tools", words)
-        if effects != grant.effects:
-            never = ", ".join(sorted(set(grant.effects) - set(effects)))
-            authority = _with(authority, index, replace(grant, effects=effects))
-            yield authority, Finding("effects", f"{grant.server}: never used to {never}")
-
-
-def _narrow_arguments(authority: Authority, used: Sequence[Call]) -> Step:
-    for index, calls in _grant_of(authority, used).items():
-        if len(calls) < ENOUGH:
-            continue
-        for pointer in _shared_pointers(calls):
-            grant = authority.grants[index]
-            if pointer in grant.args:
-                continue
-            values = [resolve(call.arguments, pointer) for call in calls]
-            found = _limit(values)
-            if found is not None:
-                limit, words = found
-                try:
-                    narrower = replace(grant, args={**grant.args, pointer: limit})
-                except Refused:
-                    continue  # the grant limits as many arguments as it can
-                if any(narrower.mismatch(call) is not None for call in calls):
-                    continue
-                authority = _with(authority, index, narrower)
-                yield authority, Finding("argument", f"{grant.server}: `{pointer}` was {words}")
-
-
-def _narrow_amounts(authority: Authority, used: Sequence[Call]) -> Step:
-    for index, calls in _grant_of(authority, used).items():
-        grant, paid = authority.grants[index], [call.amount for call in calls if call.amount]
-        if not paid or len({money.currency for money in paid}) != 1:
-            continue
-        most = max(paid, key=lambda money: money.value)
-        if grant.amount is None or grant.amount.value >= most.value * FAR:
-            limit = Money(most.value * ROOM, most.currency)
-            words = f"{grant.server}: no call spent more than {most}"
-            authority = _with(authority, index, replace(grant, amount=limit))
-            yield authority, Finding("amount", words)
-
-
-def _narrow_budget(authority: Authority, used: Sequence[Call]) -> Step:
-    budget = authority.budget
-    count = len(used)
-    if count and (budget.calls is None or budget.calls >= count * FAR):
-        was = "unlimited" if budget.calls is None else str(budget.calls)
-        budget = replace(budget, calls=count * ROOM)
-        words = f"{count} calls were made, {was} may be"
-        yield replace(authority, budget=budget), Finding("calls", words)
-    paid = [call.amount for call in used if call.amount]
-    if paid and len({money.currency for money in paid}) == 1:
-        total = sum((money.value for money in paid), Decimal(0))
-        if total and (budget.amount is None or budget.amount.value >= total * FAR):
-            was = "no limit" if budget.amount is None else str(budget.amount)
-            limit = Money(total * ROOM, paid[0].currency)
-            words = f"{Money(total, paid[0].currency)} was spent, {was} may be"
-            yield replace(authority, budget=replace(budget, amount=limit)), Finding("amount", words)
-
-
-def _with(authority: Authority, index: int, grant: Grant) -> Authority:
-    grants = (*authority.grants[:index], grant, *authority.grants[index + 1 :])
-    return replace(authority, grants=grants)
-
-
-def _shared_pointers(calls: Sequence[Call]) -> list[str]:
-    """The scalar arguments that every call has: a limit on an absent one would refuse the call."""
-    shared: set[str] | None = None
-    for call in calls:
-        here = set(_pointers(call.arguments, ""))
-        shared = here if shared is None else shared & here
-    return sorted(shared or ())[:_MOST_POINTERS]
-
-
-def _pointers(arguments: JsonObject, prefix: str) -> Iterator[str]:
-    for name, value in arguments.items():
-        pointer = member_pointer(prefix, name)
-        if isinstance(value, Mapping):
-            yield from _pointers(value, pointer)
-        elif isinstance(value, str | int | float) and not isinstance(value, bool):
-            yield pointer
-
-
-def _limit(values: Sequence[object]) -> tuple[Constraint, str] | None:
-    """What these values have in common, as a limit and in words; the tightest that is sensible."""
-    if any(value is ABSENT for value in values):
-        return None
-    distinct = list(dict.fromkeys(values))
-    if len(distinct) == 1 or (len(distinct) <= _MOST_VALUES and len(values) >= 3 * len(distinct)):
-        return _made(
-            {"enum": cast("list[JsonValue]", distinct)}
-        ), f"always {' or '.join(f'`{v}`' for v in distinct)}"
-    if all(isinstance(value, int) for value in values):
-        low, high = min(values), max(values)  # type: ignore[type-var] # they are all numbers
-        body = {"min": str(min(low, 0)), "max": str(high * ROOM if high > 0 else 0)}  # type: ignore[operator, call-overload] # numbers
-        return _made({"range": body}), f"between {low} and {high}"
-    texts = [value for value in values if isinstance(value, str)]
-    if len(texts) != len(values):
-        return None
-    return _folder(texts) or _hosts(texts)
-
-
-def _folder(texts: Sequence[str]) -> tuple[Constraint, str] | None:
-    if not all(text.startswith("/") for text in texts):
-        return None
-    common = os.path.commonpath(texts)
-    if common.count("/") < 1 or common == "/":
-        return None
-    try:
-        return _made({"prefix": common}), f"always below `{common}`"
-    except Refused:
-        return None
-
-
-def _hosts(texts: Sequence[str]) -> tuple[Constraint, str] | None:
-    hosts = [host_of(text) for text in texts]
-    if any(host is None for host in hosts):
-        return None
-    named = sorted({str(host) for host in hosts})
-    if len(named) > _MOST_VALUES:
-        return None
-    try:
-        return _made({"domain": named}), f"always at {', '.join(f'`{host}`' for host in named)}"
-    except Refused:
-        return None
-
-
-def _made(form: dict[str, JsonValue]) -> Constraint:
-    return constraint_from_json(form)

@@ -43,6 +43,9 @@ def call_facts(
     grant = delegation.authority.grants[coverage.grant_index] if coverage.covered else None
     budget = mandate.authority.budget
     flow = flow_of(delegation.authority, judged, traced)
+    facts = traced.facts
+    if flow in {"deny", "step-up"}:
+        facts = {**facts, **_flow_origin(delegation.authority, judged, traced, flow)}
     return CallFacts(
         agent=str(delegation.agent),
         server=attempt.server,
@@ -75,7 +78,7 @@ def call_facts(
         unasked_minor=left.unasked_minor,
         calls_this_hour=mandate.calls_this_hour,
         flow=flow,
-        **traced.facts,  # type: ignore[arg-type] # by the schema's names and types; a test compares
+        **facts,  # type: ignore[arg-type] # by the schema's names and types; a test compares
     )
 
 
@@ -100,15 +103,32 @@ def flow_of(authority: Authority, judged: Judged, traced: Traced) -> FlowDecisio
     """What the mandate's own flow rules say of the data in this call; the most severe of all."""
     if not authority.flows:
         return None
-    found = [
-        flow_decision(authority.flows, _flow_label(slot), _targets(slot, judged))
-        for slot in traced.slots
-        if not _is_composed_prose(slot)
-    ]
+    found = [decision for _, decision in _flowing(authority, judged, traced)]
     if traced.facts.get("carries_secret") is True:
         reached = {t for slot in traced.slots for t in _targets(slot, judged)}
         found.append(flow_decision(authority.flows, "secret", reached))
     return _worst(authority.flows, found)
+
+
+def _flowing(
+    authority: Authority, judged: Judged, traced: Traced
+) -> list[tuple[SlotTrace, FlowDecision | None]]:
+    """What the flow rules say of each value."""
+    return [
+        (slot, flow_decision(authority.flows, _flow_label(slot), _targets(slot, judged)))
+        for slot in traced.slots
+        if not _is_composed_prose(slot)
+    ]
+
+
+def _flow_origin(
+    authority: Authority, judged: Judged, traced: Traced, flow: FlowDecision | None
+) -> dict[str, str]:
+    """The value that a flow rule holds, where nothing else is told of with the call's origin."""
+    if traced.facts.get("sinks_untrusted") is True:
+        return {}
+    held = [s for s, decision in _flowing(authority, judged, traced) if decision == flow]
+    return {"sink_origin": held[0].shown} if held else {}
 
 
 def _worst(flows: Sequence[Flow], found: Sequence[FlowDecision | None]) -> FlowDecision | None:

@@ -3,7 +3,7 @@
 # Annotations are evaluated here: FastAPI reads them, and they name dependencies given at run time.
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,7 +26,7 @@ class QuestionBody(BaseModel):
     """Facts of a call that nobody makes, by the names of ``CallFacts``."""
 
     model_config = ConfigDict(extra="forbid")
-    facts: dict[str, bool | int | str | None]
+    facts: dict[str, Any]
 
 
 class AnswerView(BaseModel):

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from actfor.authorization.http.policies import PersonId
 from actfor.authorization.http.reach import ReachView, reach_view
-from actfor.authorization.model.facts import ToolEffect
+from actfor.authorization.model.facts import named_effect
 from actfor.authorization.model.source import MAX_BYTES
 from actfor.authorization.model.trial import Run
 from actfor.authorization.service.changes import MAX_NOTE
@@ -34,7 +34,7 @@ class ReportOnlyBody(BaseModel):
     """For whom policies are not enforced, for which effects, how long, and why."""
 
     model_config = ConfigDict(extra="forbid")
-    effects: list[ToolEffect] = Field(min_length=1, max_length=16)
+    effects: list[str] = Field(min_length=1, max_length=16)
     seconds: int = Field(default=86_400, ge=60, le=_MAX_SECONDS)
     agent: str | None = Field(default=None, max_length=2048)
     mandate: str | None = Field(default=None, max_length=64)
@@ -113,7 +113,7 @@ def trials_router(trials: Trials, *, admin: PersonId, auditor: PersonId) -> APIR
         """Let one agent's or mandate's calls pass where only policies stand in the way."""
         run = await trials.report_only(
             author,
-            effects=body.effects,
+            effects={named_effect(name) for name in body.effects},
             lasting=timedelta(seconds=body.seconds),
             agent=body.agent,
             mandate=body.mandate,

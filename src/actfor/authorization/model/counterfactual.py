@@ -15,7 +15,14 @@ from itertools import combinations
 from typing import Any
 
 from actfor.authorization.model.decision import Decision, Effect
-from actfor.authorization.model.facts import CallFacts, Fact, Request, ToolEffect, to_request
+from actfor.authorization.model.facts import (
+    CallFacts,
+    Fact,
+    Request,
+    ToolEffect,
+    in_words,
+    to_request,
+)
 from actfor.authorization.model.guards import numbers_beside
 from actfor.authorization.model.policyset import PolicySet
 from actfor.authorization.model.recorded import redecide
@@ -102,9 +109,8 @@ def _smaller_amounts(facts: CallFacts, request: Request, policies: PolicySet) ->
     for smaller in sorted({mark + step for mark in marks for step in (-1, 0)}, reverse=True):
         if not 0 <= smaller < amount:
             continue
-        lever = Lever(
-            "amount", "agent", f"the amount is {smaller} or less", {"amount_minor": smaller}
-        )
+        words = f"the amount is {in_words(smaller, facts.amount_currency)} or less"
+        lever = Lever("amount", "agent", words, {"amount_minor": smaller})
         rank = _RANK[redecide(_changed(request, facts, (lever,)), policies).effect]
         if rank > best:
             best = rank
@@ -145,9 +151,10 @@ def _limits(facts: CallFacts) -> Iterator[Lever]:
     amount = facts.amount_minor
     if amount is None:
         return
+    money = in_words(amount, facts.amount_currency)
     for name, words in (
-        ("amount_limit_minor", f"the mandate lets one call spend {amount}"),
-        ("budget_amount_left_minor", f"the mandate has {amount} left to spend"),
+        ("amount_limit_minor", f"the mandate lets one call spend {money}"),
+        ("budget_amount_left_minor", f"the mandate has {money} left to spend"),
     ):
         limit = getattr(facts, name)
         if limit is not None and limit < amount:

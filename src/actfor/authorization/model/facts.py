@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple, TypeAlias
 
+from actfor.errors import Kind, Refused
+from actfor.wire.rar import Money
+
 Fact: TypeAlias = bool | int | str
 
 
@@ -38,6 +41,29 @@ class ToolEffect(StrEnum):
 
 
 _SHORT = {"grant": ToolEffect.GRANT_ACCESS, "infra": ToolEffect.INFRASTRUCTURE}
+
+
+def named_effect(name: str) -> ToolEffect:
+    """The effect that somebody names; one that is not known is refused, not taken for unknown.
+
+    Raises:
+        Refused: MALFORMED.
+    """
+    effect = ToolEffect(name)
+    if effect is ToolEffect.UNKNOWN and name != effect.value:
+        shown = name[:64].encode("unicode_escape").decode("ascii")
+        raise Refused(Kind.MALFORMED, f"effect `{shown}` is not one of {', '.join(ToolEffect)}")
+    return effect
+
+
+def in_words(minor: object, currency: object) -> str:
+    """An amount as people write it, `20.01 EUR`; the bare number where nobody said of what."""
+    if type(minor) is int and isinstance(currency, str):
+        try:
+            return str(Money.of_minor(minor, currency))
+        except Refused:
+            pass  # a fact of a foreign enforcement point that is no amount of money
+    return str(minor)
 
 
 class CallFacts(NamedTuple):

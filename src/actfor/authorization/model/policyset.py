@@ -15,7 +15,7 @@ from typing import Self
 
 from actfor.authorization.model.decision import Decision, Effect
 from actfor.authorization.model.engine import Answer, ask
-from actfor.authorization.model.facts import Fact, Request
+from actfor.authorization.model.facts import Fact, Request, in_words
 from actfor.authorization.model.index import Index, Leaf, Scope
 from actfor.authorization.model.schema import RequestSchema
 from actfor.authorization.model.source import Policy, parse
@@ -141,7 +141,15 @@ class PolicySet:
         if "{" not in reason:
             return reason
         # One pass: a fact's value that looks like a placeholder is not replaced again.
-        return _PLACEHOLDER.sub(lambda name: _quoted(request.context.get(name[1])), reason)
+        return _PLACEHOLDER.sub(lambda name: _told(name[1], request.context), reason)
+
+
+def _told(name: str, context: Mapping[str, Fact]) -> str:
+    """A fact as a reason says it; an amount with its currency."""
+    value = context.get(name)
+    if name.endswith("_minor") and value is not None:
+        value = in_words(value, context.get("amount_currency"))
+    return _quoted(value)
 
 
 def _cedar(leaf: Leaf, request: Request, context: Mapping[str, Fact]) -> Answer:

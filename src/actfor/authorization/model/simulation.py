@@ -7,13 +7,16 @@ A call counts once, by the record in which nobody had approved it yet.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Generic, TypeVar
 
 from actfor.authorization.model.decision import Decision, Effect
 from actfor.authorization.model.policyset import PolicySet
 from actfor.authorization.model.recorded import Recorded, Unusable, adapted, redecide
+
+T = TypeVar("T")
 
 EXAMPLES = 5
 """Differing calls shown for each kind of difference."""
@@ -68,7 +71,18 @@ class Simulation:
         return sum(move.count for move in self.moves.values())
 
 
-class Questions:
+@dataclass(frozen=True, slots=True)
+class Asked(Generic[T]):
+    """One record of a call. ``waited``: a person was asked; ``approved``: one had said yes."""
+
+    id: str
+    at: datetime
+    waited: bool
+    approved: bool
+    record: T
+
+
+class Firsts(Generic[T]):
     """One record for each call, out of records that come in portions, newest first.
 
     Only a call that a person was asked about has several. It is kept until no older record of it
@@ -76,33 +90,57 @@ class Questions:
     """
 
     def __init__(self) -> None:
-        self._open: dict[str, Recorded] = {}
+        self._open: dict[str, Asked[T]] = {}
+
+    def take(self, asked: Iterable[Asked[T]]) -> list[T]:
+        """The calls that are certain with this portion."""
+        certain: list[T] = []
+        back_to: datetime | None = None
+        for one in asked:
+            back_to = one.at
+            if not one.waited and not one.approved:
+                certain.append(one.record)
+            elif one.id not in self._open or not one.approved:
+                self._open[one.id] = one
+        if back_to is not None:
+            over = [id_ for id_, one in self._open.items() if one.at - back_to > SPAN]
+            certain += [self._open.pop(id_).record for id_ in over]
+        return certain
+
+    def rest(self) -> list[T]:
+        """The calls that are left once there are no older records."""
+        left, self._open = [one.record for one in self._open.values()], {}
+        return left
+
+
+def asked_of(record: Recorded) -> Asked[Recorded]:
+    """A recorded decision as one record of its call."""
+    approved = bool(record.request.context.get("approved"))
+    return Asked(record.id, record.at, record.effect is Effect.STEP_UP, approved, record)
+
+
+class Questions:
+    """One recorded question for each call; why other records could not be used is counted."""
+
+    def __init__(self) -> None:
+        self._firsts: Firsts[Recorded] = Firsts()
         self.unusable: Counter[str] = Counter()
         """Why records could not be used."""
 
     def take(self, records: Iterable[Recorded | Unusable]) -> list[Recorded]:
         """The calls that are certain with this portion."""
-        certain: list[Recorded] = []
-        back_to: datetime | None = None
+        return self._firsts.take(self._usable(records))
+
+    def rest(self) -> list[Recorded]:
+        """The calls that are left once there are no older records."""
+        return self._firsts.rest()
+
+    def _usable(self, records: Iterable[Recorded | Unusable]) -> Iterator[Asked[Recorded]]:
         for record in records:
             if isinstance(record, Unusable):
                 self.unusable[record.why] += 1
                 continue
-            back_to = record.at
-            approved = bool(record.request.context.get("approved"))
-            if record.effect is not Effect.STEP_UP and not approved:
-                certain.append(record)
-            elif record.id not in self._open or not approved:
-                self._open[record.id] = record
-        if back_to is not None:
-            over = [id_ for id_, call in self._open.items() if call.at - back_to > SPAN]
-            certain += map(self._open.pop, over)
-        return certain
-
-    def rest(self) -> list[Recorded]:
-        """The calls that are left once there are no older records."""
-        left, self._open = list(self._open.values()), {}
-        return left
+            yield asked_of(record)
 
 
 def first_questions(records: Iterable[Recorded | Unusable]) -> tuple[list[Recorded], Counter[str]]:

@@ -8,13 +8,15 @@ from datetime import datetime
 from actfor.audit import AuditLog, EventType, LoggedEvent
 from actfor.authorization.model.recorded import Reach
 
-MAX_RECORDS = 50_000
-"""Decisions that are looked at together, the newest: all of them are held in memory at once."""
+MAX_RECORDS = 1_000_000
+"""Decisions one answer is about, the newest: a bound on time, for few are in memory at once."""
+
+HELD = 5_000
+"""So many of them."""
 
 _READ_FOR_EACH = 10
-"""So many entries are read for each that may be kept, a mandate's among its agent's …"""
-_MOST_READ = MAX_RECORDS * _READ_FOR_EACH
-"""… but not many more than these."""
+"""So many entries are read for each that may be kept, a mandate's among its agent's, as long as
+these are no more than ``MAX_RECORDS``."""
 
 _PAGE = 500
 
@@ -39,7 +41,7 @@ class Decisions:
         self._agent = agent
         self._mandate = mandate
         self._most = most
-        self._most_read = max(most, min(most * _READ_FOR_EACH, _MOST_READ))
+        self._most_read = max(most, min(most * _READ_FOR_EACH, MAX_RECORDS))
         self._since = since
         self._until = until
         self.reach = Reach(0, since)
@@ -58,6 +60,16 @@ class Decisions:
                 seen += 1
                 yield event
         self.reach = Reach(seen, self._since)
+
+    async def portions(self, held: int = HELD) -> AsyncIterator[list[LoggedEvent]]:
+        """The same, so many at a time; the last portion may be empty."""
+        portion: list[LoggedEvent] = []
+        async for event in self:
+            portion.append(event)
+            if len(portion) == held:
+                yield portion
+                portion = []
+        yield portion
 
     def _wants(self, event: LoggedEvent) -> bool:
         return (self._until is None or event.at < self._until) and (

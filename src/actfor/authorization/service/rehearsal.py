@@ -7,7 +7,7 @@ nothing it finds has an effect.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,12 +17,8 @@ from actfor.authorization.model.counterfactual import Remedy, remedies
 from actfor.authorization.model.recorded import Reach, Recorded, Unusable, adapted, read, redecide
 from actfor.authorization.model.simulation import Questions, Simulation, simulate
 from actfor.authorization.service.authorization import AuthorizationService
-from actfor.authorization.service.decisions import Decisions
+from actfor.authorization.service.decisions import HELD, MAX_RECORDS, Decisions
 from actfor.errors import Kind, Refused
-
-MAX_SIMULATED = 1_000_000
-"""Decisions one simulation is about, the newest: a bound on time, for few are in memory at once."""
-_HELD = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +46,8 @@ class Rehearsal:
         audit: AuditLog,
         clock: Callable[[], datetime],
         *,
-        most: int = MAX_SIMULATED,
-        held: int = _HELD,
+        most: int = MAX_RECORDS,
+        held: int = HELD,
     ) -> None:
         """``most`` is how many decisions one simulation is about, the newest; ``held`` how many of
         them are in memory at once.
@@ -117,21 +113,12 @@ class Rehearsal:
         asked = Decisions(self._audit, since, agent=agent, mandate=mandate, most=self._most)
         in_force = self._in_force() if against_now else None
         questions, tally = Questions(), Simulation(candidate.version)
-        async for portion in self._portions(asked):
-            calls = questions.take(portion)
+        async for portion in asked.portions(self._held):
+            calls = questions.take(map(record_of, portion))
             await asyncio.to_thread(_simulate, calls, candidate, in_force, tally)
         await asyncio.to_thread(_simulate, questions.rest(), candidate, in_force, tally)
         tally.unusable = questions.unusable
         return tally, asked.reach
-
-    async def _portions(self, asked: Decisions) -> AsyncIterator[list[Recorded | Unusable]]:
-        portion: list[Recorded | Unusable] = []
-        async for event in asked:
-            portion.append(record_of(event))
-            if len(portion) == self._held:
-                yield portion
-                portion = []
-        yield portion
 
     async def _told(self, record: Recorded) -> Account:
         policies = await self._authorization.set_of(record.version)

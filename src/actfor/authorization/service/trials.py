@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -19,11 +19,12 @@ from actfor.audit import AuditLog, Event, EventType, LoggedEvent
 from actfor.authorization.model import Decision, Effect, PolicySet, Request, ToolEffect
 from actfor.authorization.model.binding import GATEWAY, bind
 from actfor.authorization.model.recorded import Reach, redecide
+from actfor.authorization.model.simulation import Asked, Firsts
 from actfor.authorization.model.trial import Run, Trial, relaxed, shadowed
 from actfor.authorization.repository import trials
 from actfor.authorization.service.authorization import AuthorizationService
 from actfor.authorization.service.changes import require_note
-from actfor.authorization.service.decisions import MAX_RECORDS, Decisions
+from actfor.authorization.service.decisions import HELD, MAX_RECORDS, Decisions
 from actfor.errors import Kind, Refused
 from actfor.store import Database, Tx, new_id
 from actfor.wire.canonical import JsonValue
@@ -80,10 +81,12 @@ class Trials:
         four_eyes: bool,
         on_judged: Callable[[Trial, bool], None] | None = None,
         most: int = MAX_RECORDS,
+        held: int = HELD,
     ) -> None:
         """``on_judged`` hears of each call a trial was asked about, and whether it differed.
 
-        ``most`` is how many decisions one report looks at, the newest.
+        ``most`` is how many decisions one report looks at, the newest; ``held`` how many of them
+        are in memory at once.
         """
         self._authorization = authorization
         self._database = database
@@ -93,6 +96,7 @@ class Trials:
         self._four_eyes = four_eyes
         self._on_judged = on_judged
         self._most = most
+        self._held = held
         self._live: tuple[_Live, ...] = ()
 
     # -- on each decision -------------------------------------------------------------------
@@ -269,16 +273,18 @@ class Trials:
             mandate=run.mandate,
             most=self._most,
         )
-        first: dict[str, LoggedEvent] = {}  # the question itself; a call that comes back is later
-        async for event in asked:
-            if _is_of(event, run):
-                first[event.trace] = event
         report = Report(run, asked.reach)
         report.suspended = next(
             (live.suspended for live in self._live if live.run.id == run_id), None
         )
-        for event in first.values():
+        firsts: Firsts[LoggedEvent] = Firsts()  # the question itself; what comes back is later
+        async for portion in asked.portions(self._held):
+            of_it = [_asked(event) for event in portion if _is_of(event, run)]
+            for event in firsts.take(of_it):
+                _count(report, event)
+        for event in firsts.rest():
             _count(report, event)
+        report.reach = asked.reach
         return report
 
     # -- inside -----------------------------------------------------------------------------
@@ -342,6 +348,15 @@ def _is_of(event: LoggedEvent, run: Run) -> bool:
     if run.kind is Trial.REPORT_ONLY and facts.get("effect") not in run.effects:
         return False
     return facts.get("stage", "policy") in {"policy", "approval"} and "policy_version" in facts
+
+
+def _asked(event: LoggedEvent) -> Asked[LoggedEvent]:
+    """A record of which others may follow is held until they cannot; in doubt it is one."""
+    context = event.private.get("context")
+    first = isinstance(context, Mapping) and not context.get("approved")
+    said = event.facts
+    waited = said.get("decision") == Effect.STEP_UP.value or said.get("stage") == "approval"
+    return Asked(event.trace, event.at, waited or not first, not first, event)
 
 
 def _count(report: Report, event: LoggedEvent) -> None:

@@ -15,7 +15,9 @@ from actfor.errors import Kind, Refused
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 NoteOption = Annotated[str, typer.Option("--note", help="Why; it is kept with the version.")]
 FilesArgument = Annotated[list[Path], typer.Argument(help="Cedar files; together one set.")]
-_SPAN = re.compile(r"(\d{1,6})([smhdw])")
+PATIENCE = 1800.0
+"""Seconds: an answer may be about a million decisions."""
+_SPAN = re.compile(r"([0-9]{1,6})([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -30,7 +32,7 @@ def read(files: list[Path]) -> str:
     except OSError as error:
         raise Refused(Kind.NOT_FOUND, f"`{error.filename}`: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise Refused(Kind.MALFORMED, "a policy file is UTF-8 text") from None
+        raise Refused(Kind.MALFORMED, f"{_named(files)} is not UTF-8 text") from None
 
 
 def made(answer: dict[str, Any], *, as_json: bool) -> None:
@@ -72,12 +74,24 @@ def pack_values(chosen: list[str]) -> dict[str, int | str]:
     return values
 
 
-def seconds(text: str) -> int:
-    """``7d`` in seconds."""
+def seconds(text: str, *, least: str = "1s", most: str = "366d") -> int:
+    """``7d`` in seconds.
+
+    Raises:
+        Refused: MALFORMED for another spelling, and for what is shorter or longer than that.
+    """
     found = _SPAN.fullmatch(text)
     if found is None:
         raise Refused(Kind.MALFORMED, f"`{text}` is not a while like 30m, 24h, 7d or 4w")
-    return int(found[1]) * _SECONDS[found[2]]
+    asked = int(found[1]) * _SECONDS[found[2]]
+    if not seconds_of(least) <= asked <= seconds_of(most):
+        raise Refused(Kind.MALFORMED, f"`{text}` is not between {least} and {most}")
+    return asked
+
+
+def seconds_of(text: str) -> int:
+    """A while of our own in seconds."""
+    return int(text[:-1]) * _SECONDS[text[-1]]
 
 
 def cut(found: dict[str, Any]) -> list[str]:
@@ -89,7 +103,35 @@ def cut(found: dict[str, Any]) -> list[str]:
 
 
 def agent_id(agent: str | None) -> str | None:
-    """A SPIFFE ID as it is; a name as the ID of the agent called so here."""
+    """A SPIFFE ID as it is; a name as the ID of the agent called so here.
+
+    Raises:
+        Refused: NOT_FOUND for a name that no agent has: about nobody there is nothing to say.
+    """
     if agent is None or agent.startswith("spiffe://"):
         return agent
+    _require(f"/v1/agents/{agent}")
     return f"spiffe://{api().get('/v1/server')['trust_domain']}/agent/{agent}"
+
+
+def mandate_id(mandate: str | None) -> str | None:
+    """The id of a mandate that there is.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    if mandate is not None:
+        _require(f"/v1/mandates/{mandate}")
+    return mandate
+
+
+def _require(path: str) -> None:
+    try:
+        api().get(path)
+    except Refused as refused:
+        if refused.kind is not Kind.DENIED:  # whoever may not look at it may still name it
+            raise
+
+
+def _named(files: list[Path]) -> str:
+    return " or ".join(f"`{path}`" for path in files)

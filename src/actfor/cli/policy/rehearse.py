@@ -10,13 +10,19 @@ import typer
 
 from actfor.cli.api import api
 from actfor.cli.output import emit, note
-from actfor.cli.policy.common import FilesArgument, JsonOption, agent_id, cut, read, seconds
+from actfor.cli.policy.common import (
+    PATIENCE,
+    FilesArgument,
+    JsonOption,
+    agent_id,
+    cut,
+    mandate_id,
+    read,
+    seconds,
+)
 from actfor.errors import Kind, Refused
 
 LastOption = Annotated[str, typer.Option("--last", help="How far back: 30m, 24h, 7d, 4w.")]
-
-_PATIENCE = 1800.0
-"""Seconds: a simulation may be about a million decisions."""
 
 
 def register(app: typer.Typer) -> None:
@@ -67,10 +73,10 @@ def simulate(
         "source": read(source),
         "last_seconds": seconds(last),
         "agent": agent_id(agent),
-        "mandate": mandate,
+        "mandate": mandate_id(mandate),
         "against": against,
     }
-    found = api().post("/v1/policies/simulate", body, patience=_PATIENCE)
+    found = api().post("/v1/policies/simulate", body, patience=PATIENCE)
     emit(found, as_json=as_json, text="\n".join(tallied(found)))
 
 

@@ -9,11 +9,13 @@ import typer
 from actfor.cli.api import api
 from actfor.cli.output import emit, note, table
 from actfor.cli.policy.common import (
+    PATIENCE,
     FilesArgument,
     JsonOption,
     NoteOption,
     agent_id,
     cut,
+    mandate_id,
     read,
     seconds,
 )
@@ -56,9 +58,9 @@ def start_shadow(
     """
     body = {
         "source": read(source),
-        "seconds": seconds(lasting),
+        "seconds": seconds(lasting, least="1m", most="30d"),
         "agent": agent_id(agent),
-        "mandate": mandate,
+        "mandate": mandate_id(mandate),
         "note": why,
     }
     _started(api().post("/v1/policies/trials/shadow", body), as_json=as_json)
@@ -80,9 +82,9 @@ def start_report_only(
     """
     body = {
         "effects": effect,
-        "seconds": seconds(lasting),
+        "seconds": seconds(lasting, least="1m", most="7d"),
         "agent": agent_id(agent),
-        "mandate": mandate,
+        "mandate": mandate_id(mandate),
         "note": why,
     }
     made = api().post("/v1/policies/trials/report-only", body)
@@ -108,7 +110,7 @@ def report(
             note("there was no trial yet")
             raise typer.Exit(3)
         trial = known[0]["id"]
-    found = api().get(f"/v1/policies/trials/{trial}")
+    found = api().get(f"/v1/policies/trials/{trial}", patience=PATIENCE)
     emit(found, as_json=as_json, text="\n".join(_reported(found)))
 
 

@@ -28,12 +28,14 @@ from actfor.identity import AgentState
 from actfor.wire import strict_json
 from actfor.wire.canonical import JsonObject
 from actfor.wire.rar import (
+    DRAFT_MEMBERS,
     Authority,
     Grant,
     authority_from_draft,
     authority_hash,
     draft_of,
     explain,
+    only,
     to_authorization_details,
 )
 
@@ -143,6 +145,8 @@ async def _draft_page(
     note: str = "",
 ) -> Response:
     draft = _draft(desk, said, authority)
+    await desk.services.agents.show(draft.agent)
+    draft.check(desk.services.clock())
     return await desk.page(
         visitor,
         "mandate_draft.html",
@@ -188,6 +192,7 @@ def _hash(desk: Desk, authority: Authority) -> str:
 def _narrowed(text: str, keep: frozenset[str]) -> Authority:
     """The authority of an edited draft, without the tools that were unticked (where any were)."""
     body = strict_json.load_object(text.encode(errors="replace"))
+    only(body, DRAFT_MEMBERS | {"goal"}, "draft member")  # it might have limited it
     authority = authority_from_draft(body)
     if not keep:
         return authority

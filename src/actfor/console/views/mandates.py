@@ -124,6 +124,7 @@ async def _form(
 
 async def _review(desk: Desk, visitor: Visitor, filled: Filled) -> Response:
     draft = await _draft(desk, filled)
+    draft.check(desk.services.clock())
     wire, shown = _wire(desk, draft.authority)
     return await desk.page(
         visitor,

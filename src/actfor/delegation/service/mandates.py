@@ -27,7 +27,13 @@ from actfor.store import Tx, new_id
 from actfor.wire import jose
 from actfor.wire.canonical import JsonObject, JsonValue, canonical
 from actfor.wire.log_entry import pseudonym
-from actfor.wire.rar import Authority, authority_hash, intent_hash, to_authorization_details
+from actfor.wire.rar import (
+    Authority,
+    authority_hash,
+    intent_hash,
+    sources,
+    to_authorization_details,
+)
 from actfor.wire.timestamps import rfc3339
 
 MAX_LISTED: Final = 200
@@ -66,7 +72,7 @@ class Mandates(Context):
         """
         # 1. Load and check.
         now = self._now()
-        draft.check_life(now)
+        draft.check(now)
         agent = await self._agents.show(draft.agent)
         agent.require_attestable()
         details = self._checked_details(draft.authority)
@@ -278,9 +284,12 @@ class Mandates(Context):
 
     def _checked_details(self, authority: Authority) -> list[JsonValue]:
         known = set(self._audiences().values())
-        for server in authority.servers:
+        limits = [limit for grant in authority.grants for limit in grant.args.values()]
+        named = {one.server for limit in limits for one in sources(limit)} - {None}
+        for server in (*authority.servers, *sorted(map(str, named))):
             if server not in known:
                 raise Refused(Kind.NOT_FOUND, f"server `{server}` is not governed here")
+        for server in authority.servers:
             part = replace(
                 authority, grants=tuple(g for g in authority.grants if g.server == server)
             )

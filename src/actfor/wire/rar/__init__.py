@@ -50,11 +50,14 @@ from actfor.wire.rar.details import (
 )
 from actfor.wire.rar.draft import DRAFT_MEMBERS, authority_from_draft, draft_of
 from actfor.wire.rar.flow import EFFECTS, FLOW_LABELS, SINKS, Flow, FlowDecision, flow_decision
-from actfor.wire.rar.money import Money
+from actfor.wire.rar.money import Money, require_currency
 from actfor.wire.rar.narrowing import narrows, origin
 from actfor.wire.rar.origins import LABELS, NOWHERE, Origin, Origins, Take, Where
 from actfor.wire.rar.pointers import ABSENT, member_pointer, resolve
+from actfor.wire.rar.sense import require_sense, sources
+from actfor.wire.rar.spelling import only
 from actfor.wire.rar.values import VALUE_TYPES, host_of, is_type
+from actfor.wire.rar.values import segments_of as path_segments
 from actfor.wire.rar.window import Period, TimeWindow, window_from_json
 from actfor.wire.rar.words import EFFECT_WORDS, explain
 
@@ -115,8 +118,13 @@ __all__ = [
     "is_type",
     "member_pointer",
     "narrows",
+    "only",
     "origin",
+    "path_segments",
+    "require_currency",
+    "require_sense",
     "resolve",
+    "sources",
     "taken",
     "to_authorization_details",
     "window_from_json",

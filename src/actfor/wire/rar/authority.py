@@ -19,6 +19,7 @@ from actfor.wire.canonical import JsonValue
 from actfor.wire.rar.budget import Budget, Rate, require_count
 from actfor.wire.rar.composite import Constraint, counts_values, taken
 from actfor.wire.rar.flow import EFFECTS, MAX_FLOWS, Flow
+from actfor.wire.rar.limit_words import limit_words
 from actfor.wire.rar.money import Money
 from actfor.wire.rar.origins import NOWHERE, Origins, Take, Where
 from actfor.wire.rar.pointers import ABSENT, require_pointer, resolve
@@ -33,6 +34,7 @@ MAX_ARGS: Final = 16
 MAX_RATES: Final = 5
 MAX_DEPTH: Final = 8
 MAX_DELEGATES: Final = 16
+_MOST_WORDS: Final = 300
 
 _LIMITED: Final = 3
 _WITHIN: Final = 6
@@ -86,11 +88,22 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """How far a grant went with a call (more is closer), and why it stopped."""
+    """How far a grant went with a call (more is closer), and why it stopped.
+
+    ``limit`` is that of ``argument``, if the argument is there and not within it.
+    """
 
     progress: int
     reason: str
     argument: str = ""
+    limit: Constraint | None = None
+
+    @property
+    def told(self) -> str:
+        """The reason, and what the argument must be."""
+        if self.limit is None:
+            return self.reason
+        return f"{self.reason}: {limit_words(self.limit)[:_MOST_WORDS]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +174,7 @@ class Grant:
             where = Where(pointer, call.origins)
             if not limit.matches(value, where):  # type: ignore[arg-type] # not the sentinel: JSON
                 shown = _shown(pointer)
-                return Mismatch(3, f"argument `{shown}` is not within its limit", pointer)
+                return Mismatch(3, f"argument `{shown}` is not within its limit", pointer, limit)
         if self.window is not None and (call.at is None or not self.window.includes(call.at)):
             return Mismatch(4, "the grant does not hold at this time")
         return self._amount_mismatch(call)
@@ -256,9 +269,9 @@ class Authority:
             if mismatch is not None and mismatch.progress > closest.progress:
                 closest = mismatch
         if best is not None:
-            beyond = closest.reason if closest.progress >= _LIMITED and not best[0] else ""
+            beyond = closest.told if closest.progress >= _LIMITED and not best[0] else ""
             return replace(_covered(self.grants[best[2]], best[2], call), beyond=beyond)
-        return Coverage(covered=False, reason=closest.reason, argument=closest.argument)
+        return Coverage(covered=False, reason=closest.told, argument=closest.argument)
 
     def may_reach(self, server: str, tool: str) -> bool:
         """Whether some call of this tool could be covered: what `tools/list` may show."""

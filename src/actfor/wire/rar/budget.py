@@ -142,7 +142,7 @@ def require_count(value: int | None, name: str) -> None:
         Refused: MALFORMED.
     """
     if value is not None and (type(value) is not int or not 0 <= value <= MAX_COUNT):
-        raise Refused(Kind.MALFORMED, f"`{name}` is a count from 0")
+        raise Refused(Kind.MALFORMED, f"`{name}` is a count from 0 to {MAX_COUNT}")
 
 
 def _count_narrows(child: int | None, parent: int | None) -> bool:

@@ -43,6 +43,24 @@ from actfor.wire.rar.origins import LABELS, NOWHERE, Origin, Take, Where, take
 from actfor.wire.rar.pointers import ABSENT, require_pointer, resolve
 from actfor.wire.rar.values import VALUE_TYPES, is_type, type_narrows
 
+FORMS: Final[Mapping[str, str]] = {
+    "const": "a value",
+    "enum": "a list of values",
+    "pattern": "text in which `*` is any run of characters",
+    "range": "an object of `min` and `max`",
+    "amount": "an object of `min`, `max` and `currency`",
+    "date": "an object of `min` and `max`, dates such as `2026-11-30`",
+    "prefix": "a path such as `/srv/data`",
+    "domain": "a list of names such as `example.com` or `*.example.com`",
+    "type": "the name of a kind of value",
+    "max_length": "a whole number",
+    "from": "an object of exactly `source`, `type` and `cardinality`",
+    "each": "a limit",
+    "all": "a list of limits",
+    "any": "a list of limits",
+}
+"""Each limit, and what is written behind it."""
+
 MAX_PARTS: Final = 8
 MAX_NESTING: Final = 3
 MAX_TAKEN: Final = 64
@@ -213,7 +231,9 @@ def constraint_from_json(value: JsonValue, *, nesting: int = MAX_NESTING) -> Con
         Refused: MALFORMED for an unknown kind: what we cannot enforce, nobody may rely on.
     """
     if not isinstance(value, Mapping) or len(value) != 1:
-        raise Refused(Kind.MALFORMED, "a constraint is an object with exactly one member")
+        raise Refused(
+            Kind.MALFORMED, 'a limit is an object with exactly one member, such as `{"const": "x"}`'
+        )
     ((name, body),) = value.items()
     simple = simple_from_json(name, body)
     if simple is not None:
@@ -234,7 +254,11 @@ def constraint_from_json(value: JsonValue, *, nesting: int = MAX_NESTING) -> Con
             return AllOf(_parts(body, nesting))
         case "any", list() | tuple():
             return AnyOf(_parts(body, nesting))
-    raise Refused(Kind.MALFORMED, f"constraint `{name[:64]}` is unknown or has the wrong form")
+    if name in FORMS:
+        raise Refused(Kind.MALFORMED, f"`{name}` is {FORMS[name]}")
+    shown = name[:64].encode("unicode_escape").decode("ascii")
+    known = ", ".join(sorted(FORMS))
+    raise Refused(Kind.MALFORMED, f"a limit `{shown}` is not known; there are {known}")
 
 
 def constraint_narrows(child: Constraint, parent: Constraint) -> bool:

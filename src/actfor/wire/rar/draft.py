@@ -20,7 +20,8 @@ from typing import Final
 from actfor.errors import Kind, Refused
 from actfor.wire.canonical import JsonObject, JsonValue
 from actfor.wire.rar.authority import Authority, Grant
-from actfor.wire.rar.spelling import DRAFT, Asking, count, flows, only, texts
+from actfor.wire.rar.budget import Budget
+from actfor.wire.rar.spelling import DRAFT, Asking, count, flows, only, texts, within
 
 DRAFT_MEMBERS: Final = frozenset({"grants", "budget", "flows", "max_depth", "delegates"})
 """The members of a draft that are its authority."""
@@ -38,8 +39,8 @@ def authority_from_draft(body: JsonObject) -> Authority:
     if not isinstance(grants, list | tuple):
         raise Refused(Kind.MALFORMED, "`grants` is a list")
     return Authority(
-        tuple(_grant(grant) for grant in grants),
-        DRAFT.budget(body.get("budget", {})),
+        tuple(_grant(grant, number) for number, grant in enumerate(grants, 1)),
+        _budget(body.get("budget", {})),
         count(body.get("max_depth"), "max_depth") or 0,
         None if delegates is None else texts(delegates, "delegates"),
         flows(body.get("flows", [])),
@@ -60,13 +61,21 @@ def draft_of(authority: Authority) -> dict[str, JsonValue]:
     return body
 
 
-def _grant(body: JsonValue) -> Grant:
-    if not isinstance(body, Mapping):
-        raise Refused(Kind.MALFORMED, "a grant is an object")
-    only(body, _GRANT, "grant member")
-    server, tools = body.get("server"), texts(body.get("tools"), "tools")
-    asking = _asking(body.get("approval", "policy"))
-    return DRAFT.grant(server if isinstance(server, str) else "", tools, body, asking)
+def _grant(body: JsonValue, number: int) -> Grant:
+    with within(f"grant {number}"):
+        if not isinstance(body, Mapping):
+            raise Refused(Kind.MALFORMED, "a grant is an object")
+        only(body, _GRANT, "grant member")
+        server = body.get("server")
+        if not isinstance(server, str):
+            raise Refused(Kind.MALFORMED, "`server` is the name of a server")
+        tools = texts(body.get("tools"), "tools")
+        return DRAFT.grant(server, tools, body, _asking(body.get("approval", "policy")))
+
+
+def _budget(body: JsonValue) -> Budget:
+    with within("`budget`"):
+        return DRAFT.budget(body)
 
 
 def grant_draft(grant: Grant) -> dict[str, JsonValue]:

@@ -16,12 +16,36 @@ _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 _MAX_MINOR: Final = 10**15
 # ISO 4217: minor-unit digits where they are not two.
 _NONE = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
-_THREE = "BHD IQD JOD KWD LYD OMN TND"
+_THREE = "BHD IQD JOD KWD LYD OMR TND"
 _DIGITS: Final = {
     **dict.fromkeys(_NONE.split(), 0),
     **dict.fromkeys(_THREE.split(), 3),
     **dict.fromkeys(("CLF", "UYW"), 4),
 }
+
+# What is or was lately in use; whoever writes another code means another.
+_IN_USE = """
+AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BOV BRL BSD BTN BWP BYN
+BZD CAD CDF CHE CHF CHW CLF CLP CNY COP COU CRC CUC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD
+FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HRK HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS
+KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN
+MXV MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR
+SDG SEK SGD SHP SLE SLL SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD
+USN UYI UYU UYW UZS VED VES VND VUV WST XAF XAG XAU XCD XCG XDR XOF XPD XPF XPT XSU XUA YER ZAR ZMW
+ZWG ZWL
+"""
+_KNOWN: Final = frozenset(_IN_USE.split())
+
+
+def require_currency(code: str) -> None:
+    """Refuse a code that no currency has. ``Money`` does not: what others call theirs is not ours.
+
+    Raises:
+        Refused: MALFORMED.
+    """
+    if code not in _KNOWN:
+        shown = code[:16].encode("unicode_escape").decode("ascii")
+        raise Refused(Kind.MALFORMED, f"`{shown}` is no currency of ISO 4217 such as `EUR`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +66,13 @@ class Money:
         if not self.value.is_finite() or not 0 <= self.value <= _MAX_MINOR:
             raise Refused(Kind.MALFORMED, "amount must be a non-negative decimal number")
         minor = self.value.scaleb(_digits(self.currency))
-        if minor != minor.to_integral_value() or minor > _MAX_MINOR:
-            raise Refused(Kind.MALFORMED, f"amount is not a whole number of {self.currency} cents")
+        if minor > _MAX_MINOR:
+            raise Refused(Kind.MALFORMED, "amount is above 10^15 of the currency's smallest unit")
+        if minor != minor.to_integral_value():
+            digits = _digits(self.currency)
+            raise Refused(
+                Kind.MALFORMED, f"an amount in {self.currency} has at most {digits} decimal places"
+            )
 
     @classmethod
     def parse(cls, amount: JsonValue, currency: JsonValue) -> Self:

@@ -7,7 +7,8 @@ Both say the limits of a grant, a budget, rates and rules of approval in the sam
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from actfor.errors import Kind, Refused
@@ -180,6 +181,8 @@ def rates(value: JsonValue) -> tuple[Rate, ...]:
     for body in items(value, "rates", MAX_WINDOWS):
         if not isinstance(body, Mapping) or body.keys() != {"calls", "per"}:
             raise Refused(Kind.MALFORMED, "a rate is an object of `calls` and `per`")
+        if body["calls"] is None:
+            raise Refused(Kind.MALFORMED, "a rate says how many `calls`")
         made.append(Rate(count(body["calls"], "calls") or 0, period(body["per"])))
     return tuple(made)
 
@@ -208,7 +211,20 @@ def arguments(value: JsonValue) -> dict[str, Constraint]:
         raise Refused(Kind.MALFORMED, "argument limits are an object of pointers")
     if len(value) > MAX_ARGS:
         raise Refused(Kind.MALFORMED, f"a grant limits at most {MAX_ARGS} arguments")
-    return {name: constraint_from_json(limit) for name, limit in value.items()}
+    made: dict[str, Constraint] = {}
+    for name, limit in value.items():
+        with within(f"argument `{name[:80].encode('unicode_escape').decode('ascii')}`"):
+            made[name] = constraint_from_json(limit)
+    return made
+
+
+@contextmanager
+def within(place: str) -> Iterator[None]:
+    """Whatever is refused inside is refused with its place."""
+    try:
+        yield
+    except Refused as refused:
+        raise Refused(refused.kind, f"{place}: {refused.detail}", code=refused.code) from None
 
 
 def texts(value: JsonValue, name: str) -> tuple[str, ...]:
