@@ -27,7 +27,7 @@ demo: setup servers browser ## Run the whole story on real MCP servers (ARGS="--
 
 test: ## Run all checks and all tests
 	@$(MAKE) --no-print-directory -j3 ready
-	@$(BIN)/pytest -q -n logical --maxprocesses 4 $(ARGS)
+	@$(BIN)/pytest -q -n logical --maxprocesses 4 --dist worksteal $(ARGS)
 
 # What can be made side by side is: environments and packages, and the checks as soon as .venv is there.
 ready: setup servers oracle hsm browser types lint
