@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup servers oracle hsm browser demo test unit faults faults-short fmt lint types bench bench-intent docs lock clean
+.PHONY: help setup servers oracle hsm browser demo test ready unit faults faults-short fmt lint types bench bench-intent docs lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -10,23 +10,27 @@ help: ## Show this list
 setup: ## Create .venv from the hashed lock (quick when nothing changed)
 	@$(PYTHON) scripts/bootstrap.py dev
 
-servers: setup ## Install the published MCP servers that the demo and the journeys govern
+servers: ## Install the published MCP servers that the demo and the journeys govern
 	@$(PYTHON) scripts/bootstrap.py mcp-git mcp-sqlite
 
-oracle: setup ## Install the independent log reader that the tests hold against ours
+oracle: ## Install the independent log reader that the tests hold against ours
 	@$(PYTHON) scripts/bootstrap.py tlog
 
-hsm: setup ## Find a SoftHSM, or install it with the system's package manager
-	@$(BIN)/python scripts/softhsm.py
+hsm: ## Find a SoftHSM, or install it with the system's package manager
+	@$(PYTHON) scripts/softhsm.py
 
-browser: setup ## Find a Chromium, or install it with the system's package manager
-	@$(BIN)/python scripts/browser.py
+browser: ## Find a Chromium, or install it with the system's package manager
+	@$(PYTHON) scripts/browser.py
 
 demo: setup servers browser ## Run the whole story on real MCP servers (ARGS="--auto --keep")
 	@$(BIN)/actfor demo $(ARGS)
 
-test: setup servers oracle hsm browser lint types ## Run all checks and all tests
-	@$(BIN)/pytest -q -n logical --maxprocesses 4 $(ARGS)
+test: ## Run all checks and all tests
+	@$(MAKE) --no-print-directory -j3 ready
+	@$(BIN)/pytest -q -n logical --maxprocesses 4 --dist worksteal $(ARGS)
+
+# What can be made side by side is: environments and packages, and the checks as soon as .venv is there.
+ready: setup servers oracle hsm browser types lint
 
 unit: setup ## Only the quick tests: no browser, no servers
 	@$(BIN)/pytest -q tests/unit tests/store tests/vectors tests/scenarios $(ARGS)

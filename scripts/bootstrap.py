@@ -11,6 +11,7 @@ package where it may, and says what to type where it may not.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -46,7 +47,8 @@ def _ensure(name: str) -> None:
     python = str(target / "bin" / "python")
     # Every lock is whole (uv resolves all of it), so pip needs to look for nothing else; and it
     # would take `pydantic[email]==…` for no pin of `pydantic`, which others need.
-    _pip(python, "install", "--require-hashes", "--no-deps", "-r", str(lock))
+    # Modules are compiled when they are first imported: most of an environment never is.
+    _pip(python, "install", "--require-hashes", "--no-deps", "--no-compile", "-r", str(lock))
     _pip(python, "check")  # a lock that leaves something out is found here, not at the first import
     if name == "dev":
         _pip(python, "install", "--no-deps", "--no-build-isolation", "-e", str(ROOT))
@@ -86,13 +88,15 @@ def _apt_install(package: str) -> bool:
     prefix = [] if os.geteuid() == 0 else ["sudo", "-n"]
     if prefix and shutil.which("sudo") is None:
         return False
+    install = [*prefix, apt, "install", "-y", "-q", package]
+    with Path(__file__).open() as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # make runs several of us at once, and apt only one
+        return _runs(install) or (_runs([*prefix, apt, "update", "-q"]) and _runs(install))
+
+
+def _runs(command: list[str]) -> bool:
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for step in (["update", "-q"], ["install", "-y", "-q", package]):
-        if subprocess.run(
-            [*prefix, apt, *step], env=env, capture_output=True, check=False
-        ).returncode:
-            return False
-    return True
+    return not subprocess.run(command, env=env, capture_output=True, check=False).returncode
 
 
 def _pip(python: str, command: str, *arguments: str) -> None:

@@ -7,15 +7,17 @@ as not run. Under CI (`CI=true`) that is a failure, because CI must run them.
 from __future__ import annotations
 
 import os
+import runpy
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from bootstrap import _apt_install
+from bootstrap import ROOT, _apt_install
 
-from actfor.cli.demo.browser import find_chromium
+# By its file, because this runs beside the setting up of .venv.
+find_chromium = runpy.run_path(str(ROOT / "src/actfor/cli/demo/browser.py"))["find_chromium"]
 
 
 def main() -> None:

@@ -40,6 +40,12 @@ BOTH = frozenset(
 """Modules whose tests run on both: the repositories, and the services closest to them."""
 
 
+FIRST = (*(f"[{rig}]" for rig in ("R5", "R7", "R2", "R6", "R1")), "tests/faults/")
+"""What takes minutes begins first, the longest before the others, so that nobody waits for it alone
+at the end. Rigs wait more than they work: one process of tests is at them (`--dist worksteal`) while
+the others are at what works, and who is through takes over what the others have not begun."""
+
+
 def import_tables() -> None:
     """Import every slice's repository, so that `metadata` knows all tables."""
     for name in repositories(Path(actfor.__file__).parent):
@@ -112,6 +118,11 @@ def _opened(url: str, clock: Clock) -> Iterator[Database]:
     opened = Database.open(url, clock=clock.now)
     yield opened
     opened.close_sync()
+
+
+@pytest.hookimpl(trylast=True)  # after the dice
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: [name not in item.nodeid for name in FIRST])
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

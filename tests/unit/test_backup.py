@@ -43,9 +43,18 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Http]:
         yield Http(url)
 
 
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory, upstream: Http) -> Scene:
+    return asyncio.run(backed_up(tmp_path_factory.mktemp("scene"), upstream))
+
+
 @pytest.fixture
-async def scene(tmp_path: Path, upstream: Http) -> Scene:
-    return await backed_up(tmp_path, upstream)
+def scene(tmp_path: Path, told: Scene) -> Scene:
+    """A copy of what was told once: its data folder, and the backup."""
+    data, file = tmp_path / "data", tmp_path / told.file.name
+    shutil.copytree(told.data, data, ignore=shutil.ignore_patterns("*.sock"))
+    shutil.copy2(told.file, file)
+    return Scene(configured(data), told.cast, file, data)
 
 
 def canary_in(folder: Path) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from tests.conftest import migrated_file
 from tests.fakes.console_authenticator import Passkey
 from tests.fakes.console_people import exact_call
 
@@ -83,6 +84,7 @@ class Server:
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Server]:
     settings = load(data=tmp_path, port=8711, log_level="error")
+    (tmp_path / "actfor.db").write_bytes(migrated_file())
     application = await build(settings, with_default_policies=True)
     yield Server(application)
     await application.close()
