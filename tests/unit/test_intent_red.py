@@ -24,7 +24,7 @@ from tests.unit.test_intent_requests import (
     said,
 )
 
-from actfor.authorization.intent import read_words
+from actfor.authorization.intent import SinkType, read_words
 from actfor.authorization.intent.phrasing import WORDS, matters_of, matters_of_words
 from actfor.gateway.provenance import DecisionPoint, ToolDescription
 
@@ -218,3 +218,18 @@ def test_a_strangers_text_of_thousands_of_verbs_keeps_nobody_waiting(text: str) 
 def test_what_words_are_about_is_the_same_one_by_one(tokens: list[str]) -> None:
     folded = [word for token in tokens for word in WORDS.findall(token.casefold())]
     assert matters_of_words(folded) == matters_of(" ".join(folded))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"guest": "Eve Hacker", "guest": "Ann"}',
+        "{'guest': 'Eve Hacker', 'guest': 'Ann'}",
+        "guest: Eve Hacker\nguest: Ann\n",
+        "- {guest: Eve Hacker, guest: Ann}\n- x\n",
+    ],
+)
+def test_a_name_that_comes_twice_hides_nothing_that_was_read(text):
+    point = said("Read guests.txt.", FILE)
+    point.record("read_file", {"path": "guests.txt"}, text)
+    assert list(point.ledger.index.sightings("eve hacker", SinkType.NAME))

@@ -243,6 +243,8 @@ def _doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
         return True  # there is one record that is called so, and this is another
     if kind is SinkType.NAME and slot.how == "other-record":
         return found.grounds.one or label is Label.UNTRUSTED
+    if _is_form_field(slot, found):
+        return False
     if kind is SinkType.NAME and label is Label.UNKNOWN and _names_existing(slot, found):
         return True
     if kind is SinkType.NAME and label is Label.UNKNOWN and Deed.BOOK in found.tool.deeds:
@@ -341,10 +343,19 @@ def _is_unnamed(slot: SlotTrace, found: Findings, asked: str) -> bool:
         return asked != "yes" or found.history.read_untrusted
     if slot.type is SinkType.NAME and _is_said_otherwise(slot, found):
         return True
-    nowhere = slot.type is SinkType.NAME and slot.how in {"none", "near"} and not _is_prose(slot)
+    nowhere = slot.type is SinkType.NAME and slot.how in {"none", "near"}
+    nowhere &= not (_is_prose(slot) or _is_form_field(slot, found))
     if nowhere and found.history.read_untrusted and _acts_on(slot, found):
         return True
     return slot.type in {SinkType.NAME, SinkType.PATH} and _takes_away(found)
+
+
+def _is_form_field(slot: SlotTrace, found: Findings) -> bool:
+    """Whether this is written into a form and stands in nothing that was read: the person's own
+    name. Where the form goes is another argument.
+    """
+    inner = slot.pointer.count("/") > 1 and "form" in found.tool.head
+    return inner and slot.type is SinkType.NAME and slot.label is Label.UNKNOWN
 
 
 def _is_prose(slot: SlotTrace) -> bool:

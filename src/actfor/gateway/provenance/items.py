@@ -38,6 +38,11 @@ class Item:
     kinds: frozenset[SinkType] | None = None
     """Memo: the types of which it has fields that hold one value each; authors' apart."""
 
+    @property
+    def is_record(self) -> bool:
+        """Whether its system itself knows it, and nobody is said to have written it."""
+        return not self.authors and any(one.label is Label.TRUSTED for one in self.fields)
+
     def holds(self, names: list[str]) -> bool:
         """Whether a field is one of these names."""
         return any(entry.text in names for entry in self.fields)

@@ -36,6 +36,30 @@ _CLOSE: Final = (yaml.BlockEndToken, yaml.FlowSequenceEndToken, yaml.FlowMapping
 _TRICKS: Final = (yaml.AliasToken, yaml.AnchorToken, yaml.TagToken)
 _LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+
+class _Loader(_LOADER):  # type: ignore[misc] # with or without libyaml
+    """Reads no mapping that has a name twice: all but the last would be hidden from who looks."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - as the loader has it
+        """As the loader's, which keeps the last of several.
+
+        Raises:
+            ValueError: if a name comes twice.
+        """
+        _refuse_twice([self.construct_object(key, deep=True) for key, _ in node.value])
+        return super().construct_mapping(node, deep)
+
+
+def _refuse_twice(names: list[Any]) -> None:
+    if len(names) != len({str(name) for name in names}):
+        raise ValueError("a name comes twice")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _refuse_twice([name for name, _ in pairs])
+    return dict(pairs)
+
+
 _SYSTEM: Final = frozenset(
     "id date time timestamp created modified updated size status type read unread balance amount"
     " currency price start end count total rating star index version iban recurring page".split()
@@ -125,13 +149,17 @@ def _looks_mapping(text: str) -> bool:
 
 def _json(text: str) -> JsonValue:
     try:
-        return json.loads(text)  # type: ignore[no-any-return]
+        return json.loads(text, object_pairs_hook=_once)  # type: ignore[no-any-return]
     except (ValueError, RecursionError):
         pass
     if not _is_plain_literal(text):
         return _yaml(text)
     try:
-        value = ast.literal_eval(text)
+        tree = ast.parse(text, mode="eval")
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Dict):
+                _refuse_twice([ast.dump(key) for key in node.keys if key is not None])
+        value = ast.literal_eval(tree)
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
         return text
     return value if isinstance(value, dict | list) else text
@@ -166,7 +194,7 @@ def _yaml(text: str) -> JsonValue:
             depth -= isinstance(token, _CLOSE)
             if depth > _DEPTH or isinstance(token, _TRICKS):
                 return text
-        value = yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader
+        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader
     except (yaml.YAMLError, ValueError, RecursionError):
         return text
     return value if isinstance(value, dict | list) else text

@@ -164,7 +164,7 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
         return found(Label.USER, "words")
     if normal(value) in hand.stated and kind in _STATES:
         return found(Label.USER, "words")
-    if kind is SinkType.NAME and _is_field(pointer) and _is_own_field(index, value, hand):
+    if kind is SinkType.NAME and _is_field(pointer) and _is_own_field(index, pointer, value, hand):
         return found(Label.TRUSTED, "record")  # a field of a record, as its tool calls it
     if kind is SinkType.NAME and _is_said_apart(value, index.wish.plain):
         return found(Label.USER, "words")
@@ -241,15 +241,17 @@ def _plausible(key: str, kind: SinkType) -> bool:
 
 def _is_field(pointer: str) -> bool:
     """Whether an argument says which field of a record is meant."""
-    return not _FIELDS.isdisjoint(words(pointer.rpartition("/")[2]))
+    return not (_FIELDS | _OPERATIONS).isdisjoint(words(pointer.rpartition("/")[2]))
 
 
-def _is_own_field(index: Index, value: str, hand: Hand) -> bool:
+def _is_own_field(index: Index, pointer: str, value: str, hand: Hand) -> bool:
     """Whether a field is called as the tool calls it, and the words speak of it, leave it to a
     source, or speak of no other: who sets a thing to `ready` names no field.
     """
     if hand.tool is None or normal(value) not in hand.tool.vocabulary:
         return False
+    if not _OPERATIONS.isdisjoint(words(pointer.rpartition("/")[2])):
+        return index.wish.hands_over or index.wish.asks_operation(value)
     spoken = {stem(word) for word in words(value)} - STOP
     told = bool(spoken & index.wish.stems) or index.wish.hands_over
     return told or index.wish.stems.isdisjoint(_fields_of(hand.tool))
@@ -261,9 +263,8 @@ def _fields_of(tool: ToolReading) -> frozenset[str]:
     return frozenset({stem(word) for word in tool.vocabulary if word not in VERBS} - own)
 
 
-_FIELDS: Final = frozenset(
-    "field column attribute property setting option parameter action operation mode".split()
-)
+_FIELDS: Final = frozenset("field column attribute property".split())
+_OPERATIONS: Final = frozenset("setting option parameter action operation mode".split())
 
 
 def _is_said_apart(value: str, plain: str) -> bool:
@@ -362,7 +363,7 @@ def _contact(index: Index, key: str, seen: list[Entry], hand: Hand) -> Entry | N
         (
             one
             for one in seen
-            if one.text == key and not one.item.content and not one.item.authors
+            if one.text == key and one.item.is_record
             if not _CONTACTS.isdisjoint(words(one.name))
             if hand.many or index.is_told_of(one.item)
         ),
