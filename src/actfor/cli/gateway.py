@@ -98,8 +98,17 @@ def approve(name: str, tool: Annotated[list[str], typer.Argument(help="Tools to 
 def overlay(
     name: str, tool: str, body: Annotated[str, typer.Argument(help="The overlay as JSON.")]
 ) -> None:
-    """Say what a tool does, where its own description cannot be trusted to."""
-    api().post(f"/v1/servers/{name}/tools/{tool}/overlay", json.loads(body))
+    """Say what a tool does, where its own description cannot be trusted to.
+
+    Members: effect, amount, sinks, results, coaz; docs/guides/replay.md explains them.
+    Example: actfor gateway overlay mail send '{"effect": "share", "sinks": {"/to": "recipient"}}'
+    """
+    try:
+        said = json.loads(body)
+    except ValueError:
+        told = 'the overlay is not JSON, such as {"effect": "read"}'
+        raise Refused(Kind.MALFORMED, told) from None
+    api().post(f"/v1/servers/{name}/tools/{tool}/overlay", said)
     note(f"{name}.{tool} has a new overlay")
 
 
