@@ -141,6 +141,8 @@ def test_a_mandate_is_listed_shown_and_revoked_once(stage: Stage) -> None:
         (("agent", "register", "Bad Name", "--purpose", "x", "--code", "."), 2),
         (("agent", "register", "clerk", "--purpose", "x", "--code", VECTORS), 7),
         (("gateway", "add", "x"), 2),
+        (("gateway", "overlay", "crm", "read_query", "not json"), 2),
+        (("gateway", "overlay", "crm", "read_query", '{"effect": "reads"}'), 2),
         (("gateway", "add", "x", "--", "/no/such/program"), 9),
         (("audit", "verify", "/no/such/file", "--key", "k"), 3),
         (("audit", "search", "--limit", "0"), 2),

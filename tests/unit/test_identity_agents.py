@@ -132,6 +132,8 @@ async def test_a_registered_agent_is_bound_to_its_manifest(world: World) -> None
     assert manifest["image"] is None
     assert await world.agents.show("bookkeeper") == agent
     assert "agent:registered" in await world.log()
+    with pytest.raises(Refused, match="never attested; `actfor run` starts it"):
+        agent.require_live()
 
 
 @pytest.mark.parametrize(

@@ -101,11 +101,15 @@ def overlay(
     """Say what a tool does, where its own description cannot be trusted to.
 
     Members: effect (read, write, delete, pay, share, grant_access, execute, egress,
-    infrastructure), amount, sinks, results.
+    infrastructure), amount, sinks, results, coaz; docs/guides/replay.md explains them.
     Example: actfor gateway overlay bank pay '{"effect": "pay", "sinks": {"/to": "account"},
     "amount": {"pointer": "/amount", "currency": "EUR"}}'
     """
-    said = dict(strict_json.load_object(body.encode()))
+    try:
+        said = dict(strict_json.load_object(body.encode()))
+    except Refused as refusal:
+        told = f'the overlay is no JSON object, such as {{"effect": "read"}}: {refusal.detail}'
+        raise Refused(Kind.MALFORMED, told) from None
     api().post(f"/v1/servers/{name}/tools/{tool}/overlay", said)
     note(f"{name}.{tool} has a new overlay")
 

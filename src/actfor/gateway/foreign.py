@@ -32,7 +32,6 @@ from actfor.gateway.provenance import KnownTool
 from actfor.gateway.told import PROVENANCE, Told, told_of
 from actfor.gateway.untraced import untraced
 from actfor.identity import Agent, AgentService
-from actfor.identity.model import AgentState
 from actfor.store import Tx
 from actfor.wire.authzen import Evaluation
 from actfor.wire.authzen_access import Template
@@ -82,8 +81,7 @@ class ForeignCalls:
         told = Told() if said is None else told_of(said, arguments)
         held = await self._held(evaluation)
         agent = await parts.agents.show(_name(evaluation.subject.id))
-        if agent.state is not AgentState.ACTIVE:
-            raise Refused(Kind.DENIED, f"agent `{agent.name}` is {agent.state}")
+        agent.require_live()
         server, _, name = evaluation.resource.id.partition("/")
         tool = parts.catalog.tool(server, name)
         annotations = (tool.pinned or tool.listed).get("annotations")

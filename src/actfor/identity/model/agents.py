@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Self
+from typing import Final, Self
 
 from actfor.errors import Kind, Refused
 from actfor.identity.model.manifest import Component, ModelRef, Reference
@@ -111,6 +111,10 @@ class AgentDraft:
     reference: ReferenceDraft
 
 
+_NEVER_RAN: Final = {AgentState.REGISTERED: ": it was never attested; `actfor run` starts it"}
+"""What to do about a state that nobody caused."""
+
+
 @dataclass(frozen=True, slots=True)
 class Agent:
     """A registered agent. ``owner`` is a person's id; ``cause`` says why it may not act, if so."""
@@ -164,7 +168,7 @@ class Agent:
     def require_live(self, epoch: int | None = None) -> None:
         """Refuse unless the agent may act now (and, with ``epoch``, could do so ever since)."""
         if self.state is not AgentState.ACTIVE:
-            why = f": {self.cause}" if self.cause else ""
+            why = f": {self.cause}" if self.cause else _NEVER_RAN.get(self.state, "")
             raise Refused(Kind.DENIED, f"agent `{self.name}` is {self.state}{why}")
         if epoch is not None and epoch != self.epoch:
             raise Refused(
