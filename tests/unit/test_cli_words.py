@@ -8,6 +8,7 @@ import pytest
 from actfor.cli.api import _check_path
 from actfor.cli.drafts import doubts, edited, read_draft
 from actfor.cli.mandates import parse_grants
+from actfor.cli.output import table
 from actfor.cli.policy.common import read, seconds
 from actfor.errors import Kind, Refused
 from actfor.wire.rar import Grant
@@ -106,3 +107,8 @@ def test_a_grant_that_does_nothing_with_the_tools_as_they_are_is_doubted() -> No
         "`pay` of `bank` is there to pay; granted is: read",
         "`bank` has no tool `payy` now",
     ]
+
+
+def test_what_is_not_there_is_an_empty_cell(capsys: pytest.CaptureFixture[str]) -> None:
+    table([{"id": "a", "reason": None, "calls": 0}], ("id", "reason", "calls"), as_json=False)
+    assert capsys.readouterr().out == "a\t\t0\n"
