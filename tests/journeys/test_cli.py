@@ -278,6 +278,7 @@ def test_policies_are_tried_published_and_taken_back(stage: Stage, tmp_path: Pat
     assert stage.json("policy", "simulate", str(candidate), "--last", "7d")["complete"] is True
     shadow = stage.json("policy", "shadow", "start", str(candidate), "--for", "1h")
     assert stage.json("policy", "shadow", "report")["id"] == shadow["id"]
+    stage.actfor("policy", "report-only", "report", code=3)  # the newest one is of another kind
     stage.actfor("policy", "shadow", "stop", shadow["id"])
     stage.actfor("policy", "shadow", "stop", shadow["id"], code=7)
     made = stage.json("policy", "publish", str(candidate), "--note", "a trial of closing")

@@ -278,10 +278,15 @@ async def test_explaining_shows_each_policys_part(client: httpx2.AsyncClient) ->
     assert [each["words"] for each in answer.json()["remedies"]] == [
         "a person approves exactly this call"
     ]
-    wrong = await client.post(
-        "/v1/policies/explain", json={"facts": {**facts, "risk": 1}}, headers=READER
-    )
-    assert "unknown member `risk`" in wrong.json()["detail"]
+    for more, says in (
+        ({"risk": 1}, "unknown member `risk`"),
+        ({"grants": [1]}, "unknown member `grants`"),  # a mandate's file, taken for facts
+        ({"agent": 5}, "fact `agent` of `facts` has the wrong type"),
+    ):
+        wrong = await client.post(
+            "/v1/policies/explain", json={"facts": {**facts, **more}}, headers=READER
+        )
+        assert says in wrong.json()["detail"]
 
 
 async def test_an_admin_compares_and_rolls_back(

@@ -20,8 +20,10 @@ from actfor.authorization.model import (
     ToolEffect,
     to_request,
 )
+from actfor.authorization.model.facts import named_effect
 from actfor.authorization.model.foreign import facts_for
 from actfor.authorization.policies import default_source, schema_source
+from actfor.errors import Refused
 from actfor.wire.authzen import parse_evaluation
 
 SCHEMA = RequestSchema.parse(schema_source())
@@ -313,3 +315,18 @@ def test_a_decisions_facts_fit_a_log_leaf_however_many_policies_determine_it() -
     logged = decision.facts()
     assert logged["policies_total"] == 300
     assert len(str(logged)) < 1600
+
+
+@pytest.mark.parametrize("name", ["fly", "writes", "", "READ", "read "])
+def test_an_effect_that_somebody_names_is_one(name: str) -> None:
+    """A tool's unknown effect is `unknown`; a person's is a mistake, and lifts nothing."""
+    with pytest.raises(Refused, match="is not one of read, write"):
+        named_effect(name)
+
+
+def test_effects_are_named_as_elsewhere() -> None:
+    assert [named_effect(name) for name in ("read", "grant", "unknown")] == [
+        ToolEffect.READ,
+        ToolEffect.GRANT_ACCESS,
+        ToolEffect.UNKNOWN,
+    ]

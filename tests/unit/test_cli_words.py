@@ -7,7 +7,8 @@ import pytest
 
 from actfor.cli.api import _check_path
 from actfor.cli.drafts import doubts, edited, read_draft
-from actfor.cli.mandates import parse_grants
+from actfor.cli.mandates import parse_grants, shown
+from actfor.cli.output import table
 from actfor.cli.policy.common import read, seconds
 from actfor.errors import Kind, Refused
 from actfor.wire.rar import Grant
@@ -106,3 +107,35 @@ def test_a_grant_that_does_nothing_with_the_tools_as_they_are_is_doubted() -> No
         "`pay` of `bank` is there to pay; granted is: read",
         "`bank` has no tool `payy` now",
     ]
+
+
+def test_what_is_not_there_is_an_empty_cell(capsys: pytest.CaptureFixture[str]) -> None:
+    table([{"id": "a", "reason": None, "calls": 0}], ("id", "reason", "calls"), as_json=False)
+    assert capsys.readouterr().out == "a\t\t0\n"
+
+
+def test_a_mandate_is_shown_in_words_that_are_made_from_what_is_checked() -> None:
+    found = {
+        "id": "mdt_1",
+        "state": "revoked",
+        "reason": "enough",
+        "agent": "clerk",
+        "goal": "Pay the bill",
+        "grants": [{"server": "bank", "tools": ["pay"], "effects": ["pay"], "max_calls": 2}],
+        "budget": {"amount": {"value": "9.00", "currency": "EUR"}},
+        "used": {"calls": 1, "amount": "4.00 EUR"},
+        "four_eyes": True,
+        "expires_at": "2026-12-01T00:00:00Z",
+        "authority_hash": "sha-256:x",
+    }
+    text = "\n".join(shown(found))
+    for said in (
+        "revoked: enough",
+        "Pay the bill",
+        "On bank: pay, to pay; at most 2 calls;",
+        "In all: at most 9.00 EUR.",
+        "Whoever approves a call is not the person it is made for.",
+        "1 call, 4.00 EUR",
+        "sha-256:x",
+    ):
+        assert said in text

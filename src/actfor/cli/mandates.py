@@ -149,7 +149,8 @@ def list_(as_json: JsonOption = False) -> None:
 @app.command()
 def show(mandate: str, as_json: JsonOption = False) -> None:
     """Show one mandate: what was said, what it allows, what was used of it."""
-    emit(api().get(f"/v1/mandates/{mandate}"), as_json=as_json)
+    found = api().get(f"/v1/mandates/{mandate}")
+    emit(found, as_json=as_json, text="\n".join(shown(found)))
 
 
 @app.command()
@@ -283,6 +284,24 @@ def use_template(
     values = dict(_pair(text) for text in value or [])
     filled = api().post(f"/v1/mandates/templates/{name}/draft", {"values": values})
     _commit(filled["draft"], agent, hours, four_eyes=four_eyes, edit=edit, yes=yes)
+
+
+def shown(found: dict[str, Any]) -> list[str]:
+    """A mandate for a person: their words, what is checked, what was used."""
+    calls = found["used"]["calls"]
+    used = [f"{calls} call{'' if calls == 1 else 's'}", found["used"].get("amount")]
+    why = f": {found['reason']}" if found["reason"] else ""
+    return [
+        f"{found['id']}  {found['state']}{why}",
+        f"  {found['goal']}",
+        "",
+        *(f"  {one}" for one in explain(authority_from_draft(found), four_eyes=found["four_eyes"])),
+        "",
+        f"  agent      {found['agent']}",
+        f"  until      {found['expires_at']}",
+        f"  used       {', '.join(one for one in used if one)}",
+        f"  authority  {found['authority_hash']}",
+    ]
 
 
 def parse_grant(text: str, *, always_ask: bool = False) -> dict[str, Any]:

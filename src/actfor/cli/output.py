@@ -52,12 +52,16 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json:
         sys.stdout.write(json.dumps(list(rows), ensure_ascii=False) + "\n")
     elif not sys.stdout.isatty():
         for row in rows:
-            sys.stdout.write("\t".join(clean(row.get(name, "")) for name in columns) + "\n")
+            sys.stdout.write("\t".join(_cell(row.get(name)) for name in columns) + "\n")
     else:
         drawn = Table(*columns, box=None, pad_edge=False, header_style="bold")
         for row in rows:
-            drawn.add_row(*(Text(clean(row.get(name, "") or "")) for name in columns))
+            drawn.add_row(*(Text(_cell(row.get(name))) for name in columns))
         out.print(drawn)
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else clean(value)
 
 
 def note(message: str) -> None:

@@ -19,6 +19,7 @@ from actfor.cli.policy.common import (
     read,
     seconds,
 )
+from actfor.errors import Kind, Refused
 
 AgentOption = Annotated[str | None, typer.Option(help="Only this agent's calls.")]
 MandateOption = Annotated[str | None, typer.Option(help="Only calls under this mandate.")]
@@ -100,15 +101,17 @@ def list_(as_json: JsonOption = False) -> None:
 
 
 def report(
-    trial: Annotated[str, typer.Argument(help="Its id.  [default: the newest]")] = "",
+    context: typer.Context,
+    trial: Annotated[str, typer.Argument(help="Its id.  [default: the newest of its kind]")] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Show what a trial has shown so far."""
     if not trial:
-        known = api().get("/v1/policies/trials")["trials"]
+        kind = None if context.parent is None else context.parent.info_name
+        trials = api().get("/v1/policies/trials")["trials"]
+        known = [each for each in trials if each["kind"] == kind]
         if not known:
-            note("there was no trial yet")
-            raise typer.Exit(3)
+            raise Refused(Kind.NOT_FOUND, f"there was no {kind} trial yet")
         trial = known[0]["id"]
     found = api().get(f"/v1/policies/trials/{trial}", patience=PATIENCE)
     emit(found, as_json=as_json, text="\n".join(_reported(found)))
