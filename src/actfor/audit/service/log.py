@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import NoReturn
 
 from actfor.audit import repository
 from actfor.audit.model import (
@@ -22,7 +21,7 @@ from actfor.audit.model import (
     told,
 )
 from actfor.audit.repository import StoredCheckpoint
-from actfor.audit.service import payloads, pruning, reading, verifying
+from actfor.audit.service import continuity, payloads, pruning, reading, verifying
 from actfor.audit.service.pruning import RETENTION, Pruned
 from actfor.audit.service.tree import Growth, Nodes
 from actfor.errors import Kind, Refused
@@ -42,9 +41,6 @@ logger = logging.getLogger(__name__)
 CHECKPOINT_SECONDS = 1.0
 CHECKPOINT_LEAVES = 256
 _RETENTION_SECONDS = 3600.0
-_COUNTED = 65_536
-"""The newest entries that are counted at each start: what a crash or a careless copy loses is
-there, and a start does not take longer as the log grows. All entries are read by ``verify``."""
 _PAUSE_SECONDS = 0.05  # at most twenty checkpoints a second, however many leaves
 
 
@@ -155,7 +151,7 @@ class AuditLog:
 
     async def check(self, retained: str | None = None) -> None:
         """What ``start`` checks, and nothing is signed; raises as ``start`` does."""
-        await self._database.read(lambda tx: self._check(tx, retained))
+        await self._database.read(lambda tx: continuity.check(tx, self._signer.verifier, retained))
 
     def renounce(self, tx: Tx, signer: NoteSigner, cause: str, kept: str | None) -> None:
         """Sign nothing more under this name: the log goes on under that of ``signer``, opened anew.
@@ -199,7 +195,7 @@ class AuditLog:
             Refused: CONFLICT if the tree does not continue the stored checkpoint.
         """
         while True:
-            old, head = await self._database.read(self._candidate)
+            old, head = await self._database.read(lambda tx: continuity.next_head(tx, self._origin))
             if old is not None and old.size == head.size:
                 self._signed_size = old.size
                 return old.note
@@ -247,19 +243,15 @@ class AuditLog:
 
         Leaves, proofs and checkpoints stay. A leaf of type `erase` says up to which entry.
         """
-        return await self._database.write(lambda tx: self._expired(tx, tx.now - older_than))
 
-    def _expired(self, tx: Tx, before: datetime) -> int:
-        oldest, size = repository.oldest_payload(tx), repository.head(tx).size
-        if oldest is None:
-            return 0
-        first = repository.first_since(tx, oldest, before)
-        below = size if first is None else first
-        gone = repository.drop_payloads(tx, below)
-        if gone:
-            facts: JsonObject = {"action": "retention", "below": below, "entries": gone}
-            self.append(tx, Event(EventType.ERASE, "retention", facts))
-        return gone
+        def unit(tx: Tx) -> int:
+            below, gone = payloads.expire(tx, tx.now - older_than)
+            if gone:
+                facts: JsonObject = {"action": "retention", "below": below, "entries": gone}
+                self.append(tx, Event(EventType.ERASE, "retention", facts))
+            return gone
+
+        return await self._database.write(unit)
 
     async def retain(self, payloads_for: timedelta | None) -> None:
         """Background loop: once an hour, delete payloads that are older (None: none are)."""
@@ -457,67 +449,6 @@ class AuditLog:
         if signed is None or signed.size <= index:
             await self.checkpoint()
 
-    def _candidate(self, tx: Tx) -> tuple[StoredCheckpoint | None, Head]:
-        old, frontier = repository.checkpoint(tx), repository.head(tx)
-        head = Head(frontier.size, frontier.root())
-        if old is not None:
-            # Another process may have recovered the log, under another name (see ``recovery``).
-            if not old.note.startswith(self._origin + "\n"):
-                _inconsistent("another log was signed in this database")
-            self._continues(tx, old, head)
-        return old, head
-
-    def _continues(self, tx: Tx, old: StoredCheckpoint, head: Head) -> None:
-        if head.size < old.size:
-            _inconsistent(f"it has {head.size} entries, its checkpoint {old.size}")
-        try:
-            proof = merkle.prove_consistency(old.size, head.size, Nodes(tx))
-            merkle.verify_consistency(old.size, head.size, proof, old.root, head.root)
-        except Refused as refused:
-            _inconsistent(refused.detail)
-
-    def _check(self, tx: Tx, retained: str | None) -> None:
-        old = repository.checkpoint(tx)
-        try:
-            frontier = repository.head(tx)
-        except ValueError as cause:
-            _inconsistent(f"its head cannot be read: {cause}")
-        self._require_rows(tx, frontier.size)
-        if Nodes(tx).root(frontier.size) != frontier.root():
-            _inconsistent("its head is not the root of its entries")
-        if old is None and retained is not None:
-            _inconsistent("a checkpoint was kept, and none is stored")
-        if old is not None:
-            signed = self._ours(old.note, "the stored checkpoint")
-            if (signed.size, signed.root) != (old.size, old.root):
-                _inconsistent("the stored checkpoint is not the one that was signed")
-            self._continues(tx, old, Head(frontier.size, frontier.root()))
-        if retained is not None:
-            kept = self._ours(retained, "the retained checkpoint")
-            head = Head(frontier.size, frontier.root())
-            self._continues(tx, StoredCheckpoint(kept.size, kept.root, retained), head)
-
-    @staticmethod
-    def _require_rows(tx: Tx, size: int) -> None:
-        """The rows end where the head does, and none of the newest is missing."""
-        _, deleted = repository.minimum(tx)
-        lowest, highest = repository.extent(tx) or (deleted, deleted - 1)
-        since = max(deleted, size - _COUNTED)
-        if lowest != deleted or highest + 1 != size:
-            _inconsistent(f"its head counts {size} entries, {lowest} to {highest} are stored")
-        if (count := repository.count_since(tx, since)) != size - since:
-            _inconsistent(f"of its newest {size - since} entries {count} are stored")
-
-    def _ours(self, note: str, what: str) -> Checkpoint:
-        try:
-            return Checkpoint.verified(note, self._signer.verifier)
-        except Refused as refused:
-            _inconsistent(f"{what}: {refused.detail}")
-
 
 def _swap(old: StoredCheckpoint | None, new: StoredCheckpoint) -> Callable[[Tx], bool]:
     return lambda tx: repository.replace_checkpoint(tx, old, new, tx.now)
-
-
-def _inconsistent(detail: str) -> NoReturn:
-    raise Refused(Kind.CONFLICT, f"the log does not match what was signed: {detail}")

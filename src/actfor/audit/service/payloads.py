@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from actfor.audit import repository
 from actfor.audit.model import Event
@@ -71,6 +72,16 @@ def seal_old(tx: Tx, vault: Vault, most: int) -> int:
         repository.add_sealed(tx, index, _part(key.id, sealed))
         repository.drop_old_payload(tx, index)
     return len(found)
+
+
+def expire(tx: Tx, before: datetime) -> tuple[int, int]:
+    """Delete what opens the entries older than ``before``: below which entry, and of how many."""
+    oldest, size = repository.oldest_payload(tx), repository.head(tx).size
+    if oldest is None:
+        return size, 0
+    first = repository.first_since(tx, oldest, before)
+    below = size if first is None else first
+    return below, repository.drop_payloads(tx, below)
 
 
 class Reader:
