@@ -12,7 +12,7 @@ from tests.fakes.commands import Stage
 
 from actfor.cli.demo.browser import browser_page, find_chromium
 from actfor.cli.demo.person import RobotPerson
-from actfor.cli.demo.stage import Broken, find_server, free_port
+from actfor.cli.demo.stage import ACTFOR, Broken, find_server, free_port
 from actfor.cli.demo.world import build
 
 ROOT = Path(__file__).parents[2]
