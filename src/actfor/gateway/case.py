@@ -15,7 +15,7 @@ from actfor.gateway.mapped import MappedCall
 from actfor.gateway.memory import Past
 from actfor.gateway.model import Tool
 from actfor.gateway.provenance import KnownTool, Label, SlotTrace, Traced
-from actfor.gateway.provenance.trace import slot_of
+from actfor.gateway.provenance.slots import slot_of
 from actfor.gateway.shelf import Governed
 from actfor.wire.canonical import digest
 

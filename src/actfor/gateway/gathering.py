@@ -27,7 +27,7 @@ from actfor.gateway.facts import call_facts
 from actfor.gateway.memory import Memory, Past
 from actfor.gateway.model import Tool
 from actfor.gateway.provenance import KnownTool, Label, SlotTrace, Traced
-from actfor.gateway.provenance.trace import MAX_SLOTS, slots
+from actfor.gateway.provenance.slots import MAX_SLOTS, slots
 from actfor.gateway.refusals import Refusal, at
 from actfor.identity import AgentService
 from actfor.wire.canonical import JsonObject, digest

@@ -26,7 +26,7 @@ from actfor.authorization.model import Fact, ToolEffect
 from actfor.errors import Kind, Refused
 from actfor.gateway.provenance import Label, Ledger, Origin, SlotTrace
 from actfor.gateway.provenance.results import Field
-from actfor.gateway.provenance.trace import slots
+from actfor.gateway.provenance.slots import slots
 from actfor.wire.canonical import JsonObject, JsonValue
 from actfor.wire.rar import ABSENT, resolve
 

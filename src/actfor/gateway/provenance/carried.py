@@ -14,8 +14,10 @@ from actfor.authorization.model import ToolEffect
 from actfor.gateway.effects import SqlEffect
 from actfor.gateway.provenance.index import Index
 from actfor.gateway.provenance.labels import Label, SlotTrace
+from actfor.gateway.provenance.named import Hand
+from actfor.gateway.provenance.slots import MAX_SLOTS, inside, slots, within_command
 from actfor.gateway.provenance.tools import KnownTool
-from actfor.gateway.provenance.trace import MAX_SLOTS, Hand, inside, slots, trace, within_command
+from actfor.gateway.provenance.trace import trace
 from actfor.gateway.sql import written_in
 from actfor.wire.canonical import JsonObject
 

@@ -16,9 +16,11 @@ from actfor.authorization.model import ToolEffect
 from actfor.errors import Refused
 from actfor.gateway.provenance.index import Index
 from actfor.gateway.provenance.labels import Label, SlotTrace
+from actfor.gateway.provenance.named import Hand
 from actfor.gateway.provenance.results import read_result
+from actfor.gateway.provenance.slots import MAX_SLOTS, slots
 from actfor.gateway.provenance.tools import KnownTool
-from actfor.gateway.provenance.trace import MAX_SLOTS, Hand, slots, trace
+from actfor.gateway.provenance.trace import trace
 from actfor.wire.canonical import JsonObject, JsonValue, canonical, digest, digest_bytes
 
 _MOST_CALLS: Final = 10_000

@@ -26,14 +26,16 @@ from actfor.authorization.intent.limits import says_repeats, says_sum
 from actfor.authorization.model import Fact, ToolEffect
 from actfor.gateway.provenance.bidding import Bidding, awaits_code
 from actfor.gateway.provenance.carried import carried, carries_secret, stated
+from actfor.gateway.provenance.findings import Findings, History
 from actfor.gateway.provenance.index import Index
 from actfor.gateway.provenance.intake import Exchange, Intake
-from actfor.gateway.provenance.intent import Findings, History, facts_of
+from actfor.gateway.provenance.intent import facts_of
 from actfor.gateway.provenance.labels import Label, SlotTrace
 from actfor.gateway.provenance.made import Made
+from actfor.gateway.provenance.named import Hand
+from actfor.gateway.provenance.slots import MAX_SLOTS, slot_of, slots
 from actfor.gateway.provenance.titled import is_only_object
 from actfor.gateway.provenance.tools import KnownTool
-from actfor.gateway.provenance.trace import MAX_SLOTS, Hand, slot_of, slots
 from actfor.wire.canonical import JsonObject, JsonValue
 from actfor.wire.rar import Origin as Seen
 from actfor.wire.rar import Origins

@@ -7,8 +7,8 @@ from typing import Final
 
 from actfor.authorization.intent import HARD, key_of
 from actfor.authorization.model import ToolEffect
+from actfor.gateway.provenance.slots import slots
 from actfor.gateway.provenance.tools import KnownTool
-from actfor.gateway.provenance.trace import slots
 from actfor.wire.canonical import JsonObject, digest
 
 _MOST: Final = 10_000
