@@ -62,6 +62,8 @@ class Asked:
     """The same, up to where its clause ends."""
     direct: frozenset[str] = frozenset()
     """The same, up to the first preposition: `comment` of `delete the comment on the case`."""
+    thing: frozenset[str] = frozenset()
+    """The last noun of that: `overview` of `write an account overview`."""
 
 
 def read_sentence(
@@ -112,17 +114,18 @@ def read_sentence(
         if DENIED.intersection(tokens[max(0, position - 3) : position]):
             denied.add(base)
             continue
-        rest = tokens[position + 1 :]
+        rest = tokens[position + 1 : position + 1 + _FAR]
         about = here | before if _IT.intersection(rest[:2]) else here
         knows = base == "let" and "know" in rest[: _APART + 1]
-        following = spoken[position + 1 :]
-        single, done_to = _is_single(rest), _done_to(" ".join(rest[:_FAR]))
+        following = spoken[position + 1 : position + 1 + _FAR]
+        single, done_to = _is_single(rest), _done_to(" ".join(rest))
         if _IT.intersection(rest[:1]):
-            done_to = done_to[0] | about, done_to[1] | about, about  # `it` is what was spoken of
+            # `it` is what was spoken of
+            done_to = done_to[0] | about, done_to[1] | about, about, frozenset()
         for verb, means in _readings(base, deeds, meant):
             told = knows or is_told(verb, following) or goes_to(verb, following)
             asked.append(Asked(verb, means, about, number, many, text, single, told, *done_to))
-        if base in _MARKS and (state := _as_state(tokens[position + 1 :])) is not None:
+        if base in _MARKS and (state := _as_state(rest)) is not None:
             asked.append(Asked(*state, here, number, many, text))
 
 
@@ -135,12 +138,15 @@ def _before(tokens: list[str]) -> str:
     return " ".join(rest[1:] if rest[:1] in (["and"], ["or"], ["then"]) else rest)
 
 
-def _done_to(rest: str) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
-    """What a part of a sentence is about: all of it, its first clause, and its very object."""
+def _done_to(rest: str) -> tuple[frozenset[str], ...]:
+    """What a part of a sentence is about: all of it, its first clause, its very object, and that
+    one's last noun.
+    """
     tokens = rest.casefold().split()
     clause = _until(tokens, _CLAUSE_ENDS | _CONDITIONS)
     direct = _until(clause, _PREPOSITIONS)
-    return matters_of(rest), matters_of(" ".join(clause)), matters_of(" ".join(direct))
+    parts = (rest, " ".join(clause), " ".join(direct), " ".join(direct[-1:]))
+    return tuple(matters_of(part) for part in parts)
 
 
 def _until(tokens: list[str], ends: frozenset[str]) -> list[str]:

@@ -5,6 +5,7 @@ The rules here name what is doubtful; what is done about it is the policies' (de
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -148,6 +149,7 @@ def facts_of(found: Findings) -> dict[str, Fact]:
 def _is_its_own_proof(found: Findings) -> bool:
     """Whether a call in which nothing is in doubt shows by itself that it was meant."""
     own = found.own and found.effect is ToolEffect.WRITE and not found.history.speaks
+    own &= all(slot.label not in _OTHERS for slot in found.slots)
     return own or _is_own_doing(found) or _is_spelled_out(found) or _is_query(found)
 
 
@@ -352,8 +354,10 @@ def _is_unnamed(slot: SlotTrace, found: Findings, asked: str) -> bool:
 
 def _is_prose(slot: SlotTrace) -> bool:
     """Whether this is a text and no name: an entry of a list, where it is no identifier."""
+    steps = slot.pointer.split("/")
     last = words(slot.pointer.rstrip("/0123456789"))[-1:]
-    return slot.value.count(" ") >= _PROSE and last not in (["id"], ["ids"])
+    listed = any(step.isdigit() for step in steps)
+    return listed and slot.value.count(" ") >= _PROSE and last not in (["id"], ["ids"])
 
 
 _PROSE: Final = 2  # gaps between words
@@ -426,9 +430,19 @@ _WIDEST: Final = frozenset(
 
 
 def _by_role(found: Findings) -> bool:
-    """Whether the words say who gets a message by what they did: `the user who wrote most`."""
+    """Whether the words say who gets a message by what they did: `the user who wrote most`. `Our
+    landlord` is one whom the person knows, and not whoever wrote of being that.
+    """
+    if _OWN_PEOPLE.search(found.grounds.because) is not None:
+        return False
     role = "~person" in found.grounds.about and found.grounds.ask is Ask.YES
     return role and found.effect is ToolEffect.SHARE and not found.names_recipient
+
+
+_OWN_PEOPLE: Final = re.compile(
+    r"\b(?:to|tell|inform|notify|ask|remind|warn|alert|thank|answer|mail|email|message|write)"
+    r" (?:my|our|his|her|their) "
+)
 
 
 def _mentions(slot: SlotTrace, found: Findings) -> bool:

@@ -25,6 +25,7 @@ from actfor.authorization.intent import (
     normal,
     read_words,
     relevant,
+    takes_orders,
 )
 from actfor.authorization.intent.lexicon import Deed
 from actfor.authorization.intent.limits import says_repeats, says_sum
@@ -194,6 +195,7 @@ class Ledger:
             stated=stated,
             tool=tool.reading,
             tells=any(one.to_someone for one in self.wish.asked),
+            orders=takes_orders(tool.reading),
             reading=effect is ToolEffect.READ,
         )
         traces: list[SlotTrace] = []
@@ -274,6 +276,7 @@ class Ledger:
         traced = [trace(self.index, pointer, kind, value, Hand()) for pointer, kind, value in made]
         keyed = any(_names_document(tool, one) for one in traced)
         bidden = any(_bids(one) for one in traced)
+        sent = {one.value for one in traced}
         echoes = {normal(one.value): one.label for one in traced if one.label > Label.TRUSTED}
         if self._is_news(tool, exchange, traced):
             read = read_result(
@@ -282,7 +285,7 @@ class Ledger:
                 content=tool.returns_content,
                 confirms=tool.reading.effect is not ToolEffect.READ,
             )
-            self._note_own(tool, traced, read.fields)
+            self._note_own(tool, traced, (one for one in read.fields if one.text not in sent))
             self.index.add(
                 self._numbered(tool, arguments, exchange),
                 tool.name,
@@ -372,8 +375,10 @@ class Ledger:
         made = [slot for slot in targets if (tool.reading.head, normal(slot.value)) in self._own]
         return bool(made) and all(slot in made or slot.label <= Label.FROM for slot in targets)
 
-    def _note_own(self, tool: KnownTool, traced: list[SlotTrace], fields: list[Field]) -> None:
-        """Keep what names a thing that was made on request: its name, and what its system says."""
+    def _note_own(self, tool: KnownTool, traced: list[SlotTrace], fields: Iterable[Field]) -> None:
+        """Keep what names a thing that was made on request: its name, and what its system says of
+        its own accord (``fields``).
+        """
         made = tool.reading.deeds & {Deed.CREATE} and tool.reading.effect is ToolEffect.WRITE
         if not made or self._asks(tool).ask is not Ask.YES or len(self._own) > _MOST_CALLS:
             return

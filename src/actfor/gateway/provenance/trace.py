@@ -34,6 +34,7 @@ from actfor.authorization.intent import (
     typed,
 )
 from actfor.authorization.intent.lexicon import STOP, VERBS
+from actfor.authorization.intent.telling import goes_elsewhere
 from actfor.authorization.intent.text import MAX_TEXT, mixes_scripts, stem, within, words
 from actfor.authorization.intent.values import (
     host_of,
@@ -76,6 +77,8 @@ class Hand:
     """The reading of the tool that is called."""
     tells: bool = False
     """The words ask to tell somebody something."""
+    orders: bool = False
+    """The call orders something, or puts it into a basket."""
     reading: bool = False
     """The call only reads, so an address is followed and nothing is sent."""
 
@@ -183,6 +186,8 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
         other = kind is SinkType.NAME and index.is_other_record(record.item, hand.sentence)
         if kind in _FILLED and not hand.many and index.is_anothers(record.item, hand.sentence):
             return found(Label.UNTRUSTED, "other-record", record)
+        if kind is SinkType.NAME and hand.orders and index.is_not_ordered(record.item):
+            return found(Label.UNTRUSTED, "other-record", record)
         called = "named-record" if index.is_called(record.item) else "record"
         return found(Label.TRUSTED, "other-record" if other else called, record)
     letter = next((one for one in seen if index.is_writers_site(one, key)), None)
@@ -196,7 +201,7 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
         return found(Label.FROM, "named-site" if site else named, source)
     if kind is SinkType.RECIPIENT and (person := _person_named(index, key, seen)):
         return found(Label.FROM, "person-named", person)
-    if kind is SinkType.RECIPIENT and (writer := _described(index, key, seen)):
+    if kind is SinkType.RECIPIENT and (writer := _described(index, key, seen, hand)):
         return found(Label.FROM, "described", writer)
     if kind is SinkType.NAME and not seen and (plain := _spelled_otherwise(index, value)):
         return found(plain[0], "part", plain[1])
@@ -330,6 +335,8 @@ def _from_named(
                 continue
         if entry.item.speaks:
             continue
+        if kind is SinkType.RECIPIENT and _is_not_whom(index, entry, key, hand):
+            continue
         told = kind is SinkType.RECIPIENT and entry.item.authors and key not in entry.item.authors
         if told and not index.wish.seeks_addresses:
             continue  # who is to be answered is whoever wrote, not whom they write of
@@ -373,7 +380,19 @@ def _contact(index: Index, key: str, seen: list[Entry], hand: Hand) -> Entry | N
 _CONTACTS: Final = frozenset("email mail contact phone".split())
 
 
-def _described(index: Index, key: str, seen: list[Entry]) -> Entry | None:
+def _is_not_whom(index: Index, entry: Entry, key: str, hand: Hand) -> bool:
+    """Whether this is the writer of a letter that the words know by its matter alone, which anybody
+    may choose, and the words say that something goes to somebody else, or who wrote it.
+    """
+    if key not in entry.item.authors or entry.item.keyed or index.is_by_named(entry.item):
+        return False
+    own = frozenset(words(key))
+    sources = index.wish.sources
+    other = bool(sources) and all(own.isdisjoint(name) for name in sources)
+    return other or goes_elsewhere(hand.sentence, key)
+
+
+def _described(index: Index, key: str, seen: list[Entry], hand: Hand) -> Entry | None:
     """The address from which a letter came that the words describe, if no other bears its name."""
     if any(
         person_matches(name, key) and index.writers.has_rival(name, key)
@@ -381,7 +400,13 @@ def _described(index: Index, key: str, seen: list[Entry]) -> Entry | None:
     ):
         return None
     return next(
-        (one for one in seen if key in one.item.authors and index.is_described(one.item)), None
+        (
+            one
+            for one in seen
+            if key in one.item.authors and index.is_described(one.item)
+            if not _is_not_whom(index, one, key, hand)
+        ),
+        None,
     )
 
 
