@@ -6,7 +6,14 @@
 
 from __future__ import annotations
 
-from actfor.authorization.intent.asking import Ask, Grounds, asking_sentences, asks, relevant
+from actfor.authorization.intent.asking import (
+    Ask,
+    Grounds,
+    asking_sentences,
+    asks,
+    relevant,
+    takes_orders,
+)
 from actfor.authorization.intent.deeds import Asked
 from actfor.authorization.intent.request import Wish, read_words
 from actfor.authorization.intent.text import normal, skeleton
@@ -41,5 +48,6 @@ __all__ = [
     "relevant",
     "skeleton",
     "sums_in",
+    "takes_orders",
     "typed",
 ]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 
 from actfor.authorization.intent.deeds import Asked
 from actfor.authorization.intent.lexicon import MEETS, Deed
+from actfor.authorization.intent.phrasing import matters_of
 from actfor.authorization.intent.request import Wish
-from actfor.authorization.intent.text import stem
+from actfor.authorization.intent.text import stem, words
 from actfor.authorization.intent.tool import ToolReading
 from actfor.authorization.intent.values import SinkType
 from actfor.authorization.model.facts import ToolEffect
@@ -105,17 +109,28 @@ def _only_for(wish: Wish, tool: ToolReading, others: Sequence[ToolReading]) -> G
     made_by_none = not any(Deed.CREATE in one.deeds and one.head & tool.head for one in rest)
     if Deed.CHANGE in tool.deeds and tool.effect is ToolEffect.WRITE and made_by_none:
         for one in wish.asked:
-            if Deed.CREATE in one.deeds and one.direct & tool.head:
+            if Deed.CREATE in one.deeds and one.thing & tool.head:
                 return Grounds(Ask.YES, one.text, one.about, one=not one.many)
     own = tool.own_verb
     if own and rest and not any(own == other.own_verb or own in other.about for other in rest):
         light = tool.effect is ToolEffect.WRITE
         for text, asking, about, many in wish.sentences:
-            if own in asking and (light or text.startswith(own)):
+            if own in asking and (text.startswith(own) or (light and _has_object(own, text))):
                 return Grounds(Ask.YES, text, about, one=not many)
     return None
 
 
+def _has_object(own: str, text: str) -> bool:
+    """Whether a word stands before what something is done to: `water the plants`; not so in
+    `compare the price to water bills`.
+    """
+    return any(stem(one) == own and two in _OBJECT for one, two in pairwise(words(text)))
+
+
+_OBJECT: Final = frozenset(
+    "the a an my our your his her their its this these those it them him me us all every each any"
+    " both".split()
+)
 # Verbs that say too little by themselves.
 _GENERIC: Final = frozenset(
     "get read list search find check view show look browse open see tell is are do handle make add"
@@ -138,13 +153,31 @@ def _is_alike(one: Asked, tool: ToolReading) -> bool:
         return one.verb in tool.verbs or one.verb in _ENROLS
     if _only_writes_down(one, tool):
         return False
-    if (one.verb in _ADDS and Deed.CHANGE in tool.deeds) or one.verb in tool.told:
+    if _adds_to(one, tool) or one.verb in tool.told:
         return True
     return one.verb in tool.verbs or any(one.deeds & MEETS[deed] for deed in tool.deeds)
 
 
+def _adds_to(one: Asked, tool: ToolReading) -> bool:
+    """Whether something is put into what a tool changes: `add a second address to my account`. Who
+    puts the balance of an account into a file does nothing to the account.
+    """
+    if one.verb not in _ADDS or Deed.CHANGE not in tool.deeds:
+        return False
+    goals = _goals(one.text[:_NEAR])
+    return not goals or bool(goals & tool.core)
+
+
+@lru_cache(maxsize=256)
+def _goals(sentence: str) -> frozenset[str]:
+    """What stands after `to`, `into`, `in`."""
+    found = (matters_of(goal.partition(" of ")[0]) for goal in _GOAL.findall(sentence))
+    return frozenset().union(*found)
+
+
 _ADDS: Final = frozenset("add put save enter".split())
-"""Who adds an address to an account changes the account."""
+_NEAR: Final = 600  # characters
+_GOAL: Final = re.compile(r"\b(?:to|into|onto|in)\s+(\S+(?:\s\S+){0,3})")
 _LETS_IN: Final = frozenset({Deed.ADMIT, Deed.CHANGE})
 
 
@@ -258,13 +291,34 @@ def _fills_form(one: Asked, wish: Wish, tool: ToolReading) -> bool:
     if one.verb not in _FILLS or "form" not in tool.head:
         return False
     by_mail = one.verb in _CONFIRMS and not wish.about.isdisjoint(_LETTERS)
-    return by_mail or wish.has(SinkType.URL)
+    return by_mail or (wish.has(SinkType.URL) and ("form" in wish.about or _is_done_on(one)))
+
+
+def _is_done_on(one: Asked) -> bool:
+    """Whether a verb is done on a page that its sentence names after it. Who looks at a page and
+    books a table fills in no form of it; who reports what stands on one, neither.
+    """
+    return one.verb not in _TOLD and any(
+        match.group(0).startswith(one.verb[:_ROOT]) for match in _ON_PAGE.finditer(one.text[:_NEAR])
+    )
+
+
+_TOLD: Final = frozenset("report enter order".split())
+"""What is more often told, written down or sorted."""
+_ROOT: Final = 4
+_ON_PAGE: Final = re.compile(
+    r"\b[a-z]+(?= (?:[^\s,]+ ){0,8}?(?:on|at|via|through|under|using|with) (?:the page )?https?://)"
+)
 
 
 def _is_bought_with(one: Asked, tool: ToolReading) -> bool:
     """Whether a verb asks to buy something, and a tool takes orders or fills a basket."""
-    if not (one.verb in _BUYS or (one.verb in _LIGHT and "order" in one.direct)):
-        return False
+    bought = one.verb in _BUYS or (one.verb in _LIGHT and "order" in one.direct)
+    return bought and takes_orders(tool)
+
+
+def takes_orders(tool: ToolReading) -> bool:
+    """Whether a tool orders what it is given, or fills what is ordered later."""
     pays = tool.effect is ToolEffect.PAY
     about = tool.core | tool.head | tool.told | tool.verbs
     return _is_basket(tool) or (pays and not _ORDERS.isdisjoint(about))

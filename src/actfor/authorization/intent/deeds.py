@@ -62,6 +62,8 @@ class Asked:
     """The same, up to where its clause ends."""
     direct: frozenset[str] = frozenset()
     """The same, up to the first preposition: `comment` of `delete the comment on the case`."""
+    thing: frozenset[str] = frozenset()
+    """The last noun of that: `overview` of `write an account overview`."""
 
 
 def read_sentence(
@@ -118,7 +120,8 @@ def read_sentence(
         following = spoken[position + 1 : position + 1 + _FAR]
         single, done_to = _is_single(rest), _done_to(rest)
         if _IT.intersection(rest[:1]):
-            done_to = done_to[0] | about, done_to[1] | about, about  # `it` is what was spoken of
+            # `it` is what was spoken of
+            done_to = done_to[0] | about, done_to[1] | about, about, frozenset()
         for verb, means in _readings(base, deeds, meant):
             told = knows or is_told(verb, following) or goes_to(verb, following)
             asked.append(Asked(verb, means, about, number, many, text, single, told, *done_to))
@@ -135,11 +138,13 @@ def _before(tokens: list[str]) -> list[str]:
     return rest[1:] if rest[:1] in (["and"], ["or"], ["then"]) else rest
 
 
-def _done_to(rest: list[str]) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
-    """What a part of a sentence is about: all of it, its first clause, and its very object."""
+def _done_to(rest: list[str]) -> tuple[frozenset[str], ...]:
+    """What a part of a sentence is about: all of it, its first clause, its very object, and that
+    one's last noun.
+    """
     clause = _until(rest, _CLAUSE_ENDS | _CONDITIONS)
     direct = _until(clause, _PREPOSITIONS)
-    return matters_of_words(rest), matters_of_words(clause), matters_of_words(direct)
+    return tuple(matters_of_words(part) for part in (rest, clause, direct, direct[-1:]))
 
 
 def _until(tokens: list[str], ends: frozenset[str]) -> list[str]:

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Final
 
 from actfor.authorization.intent.deeds import LOOKING, Asked, read_sentence
-from actfor.authorization.intent.lexicon import PARTICIPLES, VERBS, Deed, primary
+from actfor.authorization.intent.lexicon import PARTICIPLES, VERBS, Deed, concepts, primary
 from actfor.authorization.intent.names import filled, names_in, quoted, spelled
 from actfor.authorization.intent.phrasing import (
     BREAKS,
@@ -115,7 +115,7 @@ class Wish:
         own = words(value)
         return len(own) > 1 and any(
             VERBS.get(word, ("",))[0] == one.verb
-            and all(stem(other) in self.stems for other in own if other != word)
+            and concepts(frozenset(stem(other) for other in own if other != word)) <= one.direct
             for word in own
             for one in self.asked
         )

@@ -66,7 +66,7 @@ def _tells_to_do_what_is_said(sentence: str) -> bool:
             tokens[max(0, position - 2) : position]
         ):
             continue  # `What do the guidelines say?`
-        window = tokens[position + 1 : position + 8]
+        window = _until_looking(tokens[position + 1 : position + 8])
         if _AS_TOLD.search(" ".join(window)):
             return True  # `do it the way he wrote`
         if "following" in window:
@@ -77,6 +77,13 @@ def _tells_to_do_what_is_said(sentence: str) -> bool:
     return False
 
 
+def _until_looking(window: list[str]) -> list[str]:
+    """The words up to one of looking: who wants help to find out what they want does none of it."""
+    looks = (at for at, word in enumerate(window) if word in _FINDS)
+    return window[: next(looks, len(window))]
+
+
+_FINDS: Final = frozenset("find see understand know learn check compare look read figure".split())
 _THROUGH: Final = frozenset(
     {("work", "through"), ("work", "off"), ("go", "through"), ("take", "care"), ("deal", "with")}
     | {("see", "to"), ("sort", "out"), ("get", "done")}
@@ -97,8 +104,10 @@ def hands_over(sentences: list[str]) -> bool:
 
 
 def _tells_of_things_to_do(sentence: str) -> bool:
-    named = not _LISTS.isdisjoint(stem(word) for word in words(sentence))
-    return named or _WHAT_TO_DO.search(sentence) is not None
+    told = words(sentence)
+    named = not _LISTS.isdisjoint(stem(word) for word in told)
+    trouble = not (_TROUBLE.isdisjoint(told) or _MENTIONED.isdisjoint(told))
+    return named or trouble or _WHAT_TO_DO.search(sentence) is not None
 
 
 def _does_them(two: list[str]) -> bool:
@@ -119,7 +128,7 @@ _LOOKED: Final = frozenset({Deed.LOOK, Deed.ANY})
 _DO_THEM: Final = re.compile(
     r"\b(?:do|handle|follow|complete|take care of|go through|work through|see to|deal with"
     r"|carry out|solve|resolve|address|fix|finish|sort out|help (?:me|us)(?: out)? with)"
-    r" (?:all of )?(?P<what>it|them|that|those|these|everything|so)\b"
+    r" (?:all of )?(?P<what>it|them|everything|so|(?:that|those|these)(?! (?:\w+ ){0,2}?\w+))\b"
     r"|\bget (?P<done>it|them|that|those|these|everything) (?:all )?done\b",
     re.IGNORECASE,
 )
@@ -130,10 +139,12 @@ _AS_TOLD: Final = re.compile(
     r" (?:\w+ )?(?:wrote|said|says|writes|asks?|asked|wants?|wanted|describes?|described|suggests?"
     r"|suggested|explains?|explained|told|requests?|requested)\b"
 )
+_TROUBLE: Final = frozenset("problem issue trouble complaint".split())
+_MENTIONED: Final = _TELLS | frozenset("email mail message letter complains complained".split())
+"""What makes a trouble somebody else's to describe: with one's own, no page is followed."""
 _WHAT_TO_DO: Final = re.compile(
     r"\b(?:what|everything|all|whatever|anything|things?)\b(?:\W+\w+){0,8}?\W+"
     r"(?:to do|be done|done|asks?|requires?|requests?|wants?)\b"
-    r"|\b(?:problem|issue|trouble|complaint)\b"
     r"|\b(?:ask(?:s|ed)?|requires?|request(?:s|ed)?|want(?:s|ed)?)(?:\W+\w+){0,3}?"
     r"\W+(?:anything|everything|something)\b",
     re.IGNORECASE,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from actfor.authorization.intent.lexicon import concepts
-from actfor.authorization.intent.phrasing import NOT_NAMES, matters_of
-from actfor.authorization.intent.text import stem
+from actfor.authorization.intent.lexicon import VERBS, concepts
+from actfor.authorization.intent.phrasing import DETERMINER, NOT_NAMES, matters_of
+from actfor.authorization.intent.text import stem, words
 
 
 def _is_capital(near: list[str]) -> bool:
@@ -58,6 +58,31 @@ def is_told(verb: str, after: list[str]) -> bool:
     )
 
 
+def goes_elsewhere(sentence: str, address: str) -> bool:
+    """Whether a sentence says to whom something goes, and an address tells of nobody such: `send
+    the summary to our accountant`; not so in `answer the mail about …`, `let them know`.
+    """
+    own = frozenset(map(stem, words(address)))
+    tokens = words(sentence)[:_LONGEST]
+    for at, word in enumerate(tokens):
+        if word != "to" and word not in _TELLS:
+            continue
+        whom = [one for one in tokens[at + 1 : at + 4] if one not in DETERMINER]
+        if not whom or whom[0] in VERBS or whom[0] in _NOBODY:
+            continue
+        if word != "to" and tokens[at + 1] not in DETERMINER:
+            continue
+        if own.isdisjoint(map(stem, whom)):
+            return True
+    return False
+
+
+_TELLS: Final = frozenset("tell inform notify ask remind warn alert thank".split())
+_NOBODY: Final = frozenset(
+    "me us him her them it mail mails email emails message messages letter letters request requests"
+    " question questions inquiry invitation back say whether if how what".split()
+)
+_LONGEST: Final = 400  # words
 CLAUSE: Final = 8
 TOLD: Final = 4
 _SPEAKS: Final = frozenset(

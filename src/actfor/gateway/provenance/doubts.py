@@ -4,6 +4,7 @@ nobody named it, or that it is none that anybody would write.
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Final
 
@@ -192,8 +193,9 @@ def _is_form_field(slot: SlotTrace, found: Findings) -> bool:
 
 def _is_prose(slot: SlotTrace) -> bool:
     """Whether this is a text and no name: an entry of a list, where it is no identifier."""
+    listed = any(step.isdigit() for step in slot.pointer.split("/"))
     last = words(slot.pointer.rstrip("/0123456789"))[-1:]
-    return slot.value.count(" ") >= _PROSE and last not in (["id"], ["ids"])
+    return listed and slot.value.count(" ") >= _PROSE and last not in (["id"], ["ids"])
 
 
 _PROSE: Final = 2  # gaps between words
@@ -266,9 +268,19 @@ _WIDEST: Final = frozenset(
 
 
 def _by_role(found: Findings) -> bool:
-    """Whether the words say who gets a message by what they did: `the user who wrote most`."""
+    """Whether the words say who gets a message by what they did: `the user who wrote most`. `Our
+    landlord` is one whom the person knows, and not whoever wrote of being that.
+    """
+    if _OWN_PEOPLE.search(found.grounds.because) is not None:
+        return False
     role = "~person" in found.grounds.about and found.grounds.ask is Ask.YES
     return role and found.effect is ToolEffect.SHARE and not found.names_recipient
+
+
+_OWN_PEOPLE: Final = re.compile(
+    r"\b(?:to|tell|inform|notify|ask|remind|warn|alert|thank|answer|mail|email|message|write)"
+    r" (?:my|our|his|her|their) "
+)
 
 
 def _mentions(slot: SlotTrace, found: Findings) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from actfor.authorization.intent import SinkType, Value, Wish, skeleton, typed
+from actfor.authorization.intent.lexicon import STOP
 from actfor.authorization.intent.names import names_in
 from actfor.authorization.intent.text import stem, within, words
 from actfor.authorization.intent.values import host_of, series_of
@@ -22,6 +23,10 @@ from actfor.gateway.provenance.lines import told_values
 _NEAR: Final = frozenset({SinkType.NAME, SinkType.RECIPIENT, SinkType.ACCOUNT})
 """Types in which `partners-team` passes for `partners`; what is below a path or a page is its."""
 _LOOSE: Final = frozenset({SinkType.AMOUNT, SinkType.DATE, SinkType.URL})
+_OPEN: Final = frozenset(
+    "what whatever everything anything all list needed missing usual ingredients".split()
+)
+"""Words that leave it to others what is ordered."""
 _SHARED: Final = frozenset(
     "github.io gitlab.io pages.dev workers.dev netlify.app vercel.app web.app firebaseapp.com"
     " herokuapp.com onrender.com fly.dev blogspot.com wordpress.com tumblr.com medium.com"
@@ -102,7 +107,7 @@ class Index(Kept):
         """Whether the person's words name this item: by its key, its author, or its title."""
         if item.named is not None and item.named[0] == self.version:
             return item.named[1]
-        named = item.keyed or self._names_author(item) or self._names_title(item)
+        named = item.keyed or self.is_by_named(item) or self._names_title(item)
         item.named = (self.version, named)
         return named
 
@@ -111,7 +116,9 @@ class Index(Kept):
         now = self.version, len(self.items)
         if self._described[0] != now:
             self._described = now, described(self.items, self.wish)
-        return id(item) in self._described[1] and not item.speaks
+        if id(item) not in self._described[1] or item.speaks:
+            return False
+        return self.is_by_named(item) or not any(map(self.is_by_named, self.items))
 
     def is_followed(self, item: Item) -> bool:
         """Whether the words say to do what this one says: they name it, or describe the letter."""
@@ -126,7 +133,8 @@ class Index(Kept):
         domains = {author.rpartition("@")[2] for author in entry.item.authors if "@" in author}
         return known and bool(host) and host not in _SHARED and host in domains
 
-    def _names_author(self, item: Item) -> bool:
+    def is_by_named(self, item: Item) -> bool:
+        """Whether the words name who wrote this."""
         return any(
             writes(name)(author) and not self.writers.has_rival(name, author)
             for author in item.authors
@@ -219,6 +227,28 @@ class Index(Kept):
         names = self._quoted(sentence)
         names += [v.key for v in self.wish.values if v.type in _NEAR and v.key in sentence]
         return bool(names) and self._is_another(item, lambda one: one.holds(names))
+
+    def is_not_ordered(self, item: Item) -> bool:
+        """Whether the words say nothing of what this is called, and other records of its kind are
+        called as they say: of a lamp, and this is a warranty. Not where they leave open what.
+        """
+        if not item.titles or self.wish.hands_over or not _OPEN.isdisjoint(words(self.wish.plain)):
+            return False
+        return not self._title_words(item) and any(
+            other.tool == item.tool and self._is_spoken_of(other) for other in self.items
+        )
+
+    def _title_words(self, item: Item) -> set[str]:
+        """The stems of a record's titles that the words have."""
+        own = {stem(word) for title in item.titles for word in words(title)} - STOP
+        return own & self.wish.stems
+
+    def _is_spoken_of(self, item: Item) -> bool:
+        """Whether the words have two words of a title, or all of one."""
+        shared = self._title_words(item)
+        return len(shared) > 1 or any(
+            shared.issuperset(map(stem, words(title))) for title in item.titles
+        )
 
     def is_anothers(self, item: Item, sentence: str) -> bool:
         """Whether the sentence that asks names a person of whom there is a record, and this record

@@ -20,6 +20,7 @@ from actfor.authorization.intent import (
     key_of,
     normal,
     relevant,
+    takes_orders,
 )
 from actfor.authorization.intent.lexicon import Deed
 from actfor.authorization.intent.limits import says_repeats, says_sum
@@ -177,6 +178,7 @@ class Ledger:
             stated=states,
             tool=tool.reading,
             tells=any(one.to_someone for one in wish.asked),
+            orders=takes_orders(tool.reading),
             reading=effect is ToolEffect.READ,
         )
         values = carried(self.index, tool, effect, arguments, hand)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from actfor.authorization.intent import HARD, TARGET, SinkType, ToolReading, typed
+from actfor.authorization.intent.telling import goes_elsewhere
 from actfor.authorization.intent.text import words
 from actfor.authorization.intent.values import person_matches
 from actfor.gateway.provenance.index import Index
@@ -28,6 +29,8 @@ class Hand:
     """The reading of the tool that is called."""
     tells: bool = False
     """The words ask to tell somebody something."""
+    orders: bool = False
+    """The call orders something, or puts it into a basket."""
     reading: bool = False
     """The call only reads, so an address is followed and nothing is sent."""
 
@@ -71,6 +74,8 @@ def from_named(
                 continue
         if entry.item.speaks:
             continue
+        if kind is SinkType.RECIPIENT and _is_not_whom(index, entry, key, hand):
+            continue
         told = kind is SinkType.RECIPIENT and entry.item.authors and key not in entry.item.authors
         if told and not index.wish.seeks_addresses:
             continue  # who is to be answered is whoever wrote, not whom they write of
@@ -99,7 +104,19 @@ def contact(index: Index, key: str, seen: list[Entry], hand: Hand) -> Entry | No
 _CONTACTS: Final = frozenset("email mail contact phone".split())
 
 
-def described_writer(index: Index, key: str, seen: list[Entry]) -> Entry | None:
+def _is_not_whom(index: Index, entry: Entry, key: str, hand: Hand) -> bool:
+    """Whether this is the writer of a letter that the words know by its matter alone, which anybody
+    may choose, and the words say that something goes to somebody else, or who wrote it.
+    """
+    if key not in entry.item.authors or entry.item.keyed or index.is_by_named(entry.item):
+        return False
+    own = frozenset(words(key))
+    sources = index.wish.sources
+    other = bool(sources) and all(own.isdisjoint(name) for name in sources)
+    return other or goes_elsewhere(hand.sentence, key)
+
+
+def described_writer(index: Index, key: str, seen: list[Entry], hand: Hand) -> Entry | None:
     """The address from which a letter came that the words describe, if no other bears its name."""
     if any(
         person_matches(name, key) and index.writers.has_rival(name, key)
@@ -107,7 +124,13 @@ def described_writer(index: Index, key: str, seen: list[Entry]) -> Entry | None:
     ):
         return None
     return next(
-        (one for one in seen if key in one.item.authors and index.is_described(one.item)), None
+        (
+            one
+            for one in seen
+            if key in one.item.authors and index.is_described(one.item)
+            if not _is_not_whom(index, one, key, hand)
+        ),
+        None,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from actfor.authorization.intent import TARGET, Grounds, key_of
 from actfor.authorization.intent.lexicon import STOP
 from actfor.authorization.intent.text import stem, words
@@ -36,7 +38,9 @@ def _meant(index: Index, tool: KnownTool) -> list[Item]:
     done_to = [
         (one.clause, one.direct) for one in index.wish.asked if one.verb in tool.reading.verbs
     ]
-    letters = not tool.reading.about.isdisjoint({"~mail", "~message"})
+    letters = not tool.reading.about.isdisjoint(_LETTERS)
+    if not letters:  # `I got a mail about the board meeting, delete it`: the mail, of course
+        done_to = [(clause, direct) for clause, direct in done_to if direct.isdisjoint(_LETTERS)]
     return [
         item
         for item in index.items
@@ -47,6 +51,9 @@ def _meant(index: Index, tool: KnownTool) -> list[Item]:
             for clause, direct in done_to
         )
     ]
+
+
+_LETTERS: Final = frozenset({"~mail", "~message"})
 
 
 def _only_theirs(index: Index, meant: list[Item]) -> set[str]:

@@ -96,6 +96,8 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
         other = kind is SinkType.NAME and index.is_other_record(record.item, hand.sentence)
         if kind in FILLED and not hand.many and index.is_anothers(record.item, hand.sentence):
             return found(Label.UNTRUSTED, "other-record", record)
+        if kind is SinkType.NAME and hand.orders and index.is_not_ordered(record.item):
+            return found(Label.UNTRUSTED, "other-record", record)
         called = "named-record" if index.is_called(record.item) else "record"
         return found(Label.TRUSTED, "other-record" if other else called, record)
     letter = next((one for one in seen if index.is_writers_site(one, key)), None)
@@ -109,7 +111,7 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
         return found(Label.FROM, "named-site" if site else named, source)
     if kind is SinkType.RECIPIENT and (person := person_named(index, key, seen)):
         return found(Label.FROM, "person-named", person)
-    if kind is SinkType.RECIPIENT and (writer := described_writer(index, key, seen)):
+    if kind is SinkType.RECIPIENT and (writer := described_writer(index, key, seen, hand)):
         return found(Label.FROM, "described", writer)
     if kind is SinkType.NAME and not seen and (plain := _spelled_otherwise(index, value)):
         return found(plain[0], "part", plain[1])
