@@ -145,8 +145,11 @@ def _done_to(rest: str) -> tuple[frozenset[str], ...]:
     tokens = rest.casefold().split()
     clause = _until(tokens, _CLAUSE_ENDS | _CONDITIONS)
     direct = _until(clause, _PREPOSITIONS)
-    parts = (rest, " ".join(clause), " ".join(direct), " ".join(direct[-1:]))
+    parts = (rest, " ".join(clause), " ".join(direct), " ".join(_until(direct, _NAMED)[-1:]))
     return tuple(matters_of(part) for part in parts)
+
+
+_NAMED: Final = frozenset("named called titled".split())
 
 
 def _until(tokens: list[str], ends: frozenset[str]) -> list[str]:

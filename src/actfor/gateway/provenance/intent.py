@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Final
 
 from actfor.authorization.intent import HARD, TARGET, Ask, Grounds, SinkType, ToolReading
-from actfor.authorization.intent.lexicon import Deed
+from actfor.authorization.intent.lexicon import Deed, concepts
 from actfor.authorization.intent.permissions import is_least
 from actfor.authorization.intent.proposal import GRAVE
 from actfor.authorization.intent.text import mixes_scripts, normal, stem, words
@@ -346,20 +346,24 @@ def _is_unnamed(slot: SlotTrace, found: Findings, asked: str) -> bool:
         return asked != "yes" or found.history.read_untrusted
     if slot.type is SinkType.NAME and _is_said_otherwise(slot, found):
         return True
-    nowhere = slot.type is SinkType.NAME and slot.how in {"none", "near"} and not _is_prose(slot)
+    nowhere = (
+        slot.type is SinkType.NAME and slot.how in {"none", "near"} and not _is_prose(slot, found)
+    )
     if nowhere and found.history.read_untrusted and _acts_on(slot, found):
         return True
     return slot.type in {SinkType.NAME, SinkType.PATH} and _takes_away(found)
 
 
-def _is_prose(slot: SlotTrace) -> bool:
-    """Whether this is a text and no name: an entry of a list, where it is no identifier."""
-    steps = slot.pointer.split("/")
+def _is_prose(slot: SlotTrace, found: Findings) -> bool:
+    """Whether this is a text and no name: what is wrong, an entry of a list; not where the argument
+    is called as what the tool acts on is, a name, or an identifier.
+    """
     last = words(slot.pointer.rstrip("/0123456789"))[-1:]
-    listed = any(step.isdigit() for step in steps)
-    return listed and slot.value.count(" ") >= _PROSE and last not in (["id"], ["ids"])
+    named = _NAMING.intersection(last) or found.tool.head & concepts(frozenset(map(stem, last)))
+    return slot.value.count(" ") >= _PROSE and not named
 
 
+_NAMING: Final = frozenset("id ids name title".split())
 _PROSE: Final = 2  # gaps between words
 
 
@@ -440,8 +444,7 @@ def _by_role(found: Findings) -> bool:
 
 
 _OWN_PEOPLE: Final = re.compile(
-    r"\b(?:to|tell|inform|notify|ask|remind|warn|alert|thank|answer|mail|email|message|write)"
-    r" (?:my|our|his|her|their) "
+    r"\b(?:to|tell|inform|notify|ask|remind|warn|alert|thank) (?:my|our|his|her|their) "
 )
 
 
