@@ -307,7 +307,7 @@ _TOLD: Final = frozenset("report enter order".split())
 """What is more often told, written down or sorted."""
 _ROOT: Final = 4
 _ON_PAGE: Final = re.compile(
-    r"\b[a-z]+(?= (?:[^\s,]+ ){0,8}?(?:on|at|via|through|under|using|with) (?:the page )?https?://)"
+    r"\b[a-z]+(?= (?:[^\s,]+ ){0,8}?(?:on|at|via|through|under|using|with) (?:the page )?(?:https?://|www\.|[^\s,]+\.[a-z]{2,}))"
 )
 
 

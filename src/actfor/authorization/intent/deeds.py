@@ -144,7 +144,11 @@ def _done_to(rest: list[str]) -> tuple[frozenset[str], ...]:
     """
     clause = _until(rest, _CLAUSE_ENDS | _CONDITIONS)
     direct = _until(clause, _PREPOSITIONS)
-    return tuple(matters_of_words(part) for part in (rest, clause, direct, direct[-1:]))
+    thing = _until(direct, _NAMED)[-1:]
+    return tuple(matters_of_words(part) for part in (rest, clause, direct, thing))
+
+
+_NAMED: Final = frozenset("named called titled".split())
 
 
 def _until(tokens: list[str], ends: frozenset[str]) -> list[str]:

@@ -106,7 +106,8 @@ def hands_over(sentences: list[str]) -> bool:
 def _tells_of_things_to_do(sentence: str) -> bool:
     told = words(sentence)
     named = not _LISTS.isdisjoint(stem(word) for word in told)
-    trouble = not (_TROUBLE.isdisjoint(told) or _MENTIONED.isdisjoint(told))
+    first = next((at for at, word in enumerate(told) if word in _TROUBLE), None)
+    trouble = first is not None and _OURS.isdisjoint(told[:first])
     return named or trouble or _WHAT_TO_DO.search(sentence) is not None
 
 
@@ -140,8 +141,8 @@ _AS_TOLD: Final = re.compile(
     r"|suggested|explains?|explained|told|requests?|requested)\b"
 )
 _TROUBLE: Final = frozenset("problem issue trouble complaint".split())
-_MENTIONED: Final = _TELLS | frozenset("email mail message letter complains complained".split())
-"""What makes a trouble somebody else's to describe: with one's own, no page is followed."""
+_OURS: Final = frozenset("i we i've we've i'm we're there there's".split())
+"""Who has a trouble that nobody else has told of: with one's own, no page is followed."""
 _WHAT_TO_DO: Final = re.compile(
     r"\b(?:what|everything|all|whatever|anything|things?)\b(?:\W+\w+){0,8}?\W+"
     r"(?:to do|be done|done|asks?|requires?|requests?|wants?)\b"

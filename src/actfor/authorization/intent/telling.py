@@ -64,8 +64,9 @@ def goes_elsewhere(sentence: str, address: str) -> bool:
     """
     own = frozenset(map(stem, words(address)))
     tokens = words(sentence)[:_LONGEST]
+    first = next((at for at, word in enumerate(tokens) if word in _SENDS | _PUTS_TO), _LONGEST)
     for at, word in enumerate(tokens):
-        if word != "to" and word not in _TELLS:
+        if word not in _TELLS and (word != "to" or at < first):
             continue
         whom = [one for one in tokens[at + 1 : at + 4] if one not in DETERMINER]
         if not whom or whom[0] in VERBS or whom[0] in _NOBODY:

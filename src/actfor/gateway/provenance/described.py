@@ -36,6 +36,16 @@ def described(items: Iterable[Item], wish: Wish) -> frozenset[int]:
     return frozenset(key for key, _ in meant) if len(domains) == 1 else frozenset()
 
 
+def is_by_another(wish: Wish, authors: Iterable[str]) -> bool:
+    """Whether the words say who wrote a letter (`the mail from Ann`), and others wrote this."""
+    told = frozenset(words(" ".join(_FROM.findall(wish.plain))))
+    named = frozenset(word for name in wish.sources for word in name) & told
+    return bool(named) and named.isdisjoint(words(" ".join(authors)))
+
+
+_FROM: Final = re.compile(r"\b(?:e?mails?|messages?|letters?) (?:from|by|of) (\w+(?: \w+){0,2})")
+
+
 def _score(item: Item, wish: Wish, matter: frozenset[str]) -> int:
     """How many of its words the person used; one more where they said that it is about this."""
     spoken = _marks(item) & wish.stems

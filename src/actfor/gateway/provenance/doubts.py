@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Final
 
 from actfor.authorization.intent import HARD, TARGET, Ask, SinkType
-from actfor.authorization.intent.lexicon import Deed
+from actfor.authorization.intent.lexicon import Deed, concepts
 from actfor.authorization.intent.permissions import is_least
 from actfor.authorization.intent.proposal import GRAVE
 from actfor.authorization.intent.text import mixes_scripts, normal, stem, words
@@ -177,7 +177,7 @@ def is_unnamed(slot: SlotTrace, found: Findings, asked: str) -> bool:
     if slot.type is SinkType.NAME and _is_said_otherwise(slot, found):
         return True
     nowhere = slot.type is SinkType.NAME and slot.how in {"none", "near"}
-    nowhere &= not (_is_prose(slot) or _is_form_field(slot, found))
+    nowhere &= not (_is_prose(slot, found) or _is_form_field(slot, found))
     if nowhere and found.history.read_untrusted and _acts_on(slot, found):
         return True
     return slot.type in {SinkType.NAME, SinkType.PATH} and _takes_away(found)
@@ -191,11 +191,16 @@ def _is_form_field(slot: SlotTrace, found: Findings) -> bool:
     return inner and slot.type is SinkType.NAME and slot.label is Label.UNKNOWN
 
 
-def _is_prose(slot: SlotTrace) -> bool:
-    """Whether this is a text and no name: an entry of a list, where it is no identifier."""
-    listed = any(step.isdigit() for step in slot.pointer.split("/"))
+def _is_prose(slot: SlotTrace, found: Findings) -> bool:
+    """Whether this is a text and no name: what is wrong, an entry of a list; not where the argument
+    is called as what the tool acts on is, a name, or an identifier.
+    """
     last = words(slot.pointer.rstrip("/0123456789"))[-1:]
-    return listed and slot.value.count(" ") >= _PROSE and last not in (["id"], ["ids"])
+    named = _NAMING.intersection(last) or found.tool.head & concepts(frozenset(map(stem, last)))
+    return slot.value.count(" ") >= _PROSE and not named
+
+
+_NAMING: Final = frozenset("id ids name title".split())
 
 
 _PROSE: Final = 2  # gaps between words
@@ -278,8 +283,7 @@ def _by_role(found: Findings) -> bool:
 
 
 _OWN_PEOPLE: Final = re.compile(
-    r"\b(?:to|tell|inform|notify|ask|remind|warn|alert|thank|answer|mail|email|message|write)"
-    r" (?:my|our|his|her|their) "
+    r"\b(?:to|tell|inform|notify|ask|remind|warn|alert|thank) (?:my|our|his|her|their) "
 )
 
 

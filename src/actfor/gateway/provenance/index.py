@@ -14,7 +14,7 @@ from actfor.authorization.intent.lexicon import STOP
 from actfor.authorization.intent.names import names_in
 from actfor.authorization.intent.text import stem, within, words
 from actfor.authorization.intent.values import host_of, series_of
-from actfor.gateway.provenance.described import described
+from actfor.gateway.provenance.described import described, is_by_another
 from actfor.gateway.provenance.items import Entry, Item, writes
 from actfor.gateway.provenance.kept import Kept
 from actfor.gateway.provenance.labels import Label
@@ -118,7 +118,7 @@ class Index(Kept):
             self._described = now, described(self.items, self.wish)
         if id(item) not in self._described[1] or item.speaks:
             return False
-        return self.is_by_named(item) or not any(map(self.is_by_named, self.items))
+        return not is_by_another(self.wish, item.authors)
 
     def is_followed(self, item: Item) -> bool:
         """Whether the words say to do what this one says: they name it, or describe the letter."""

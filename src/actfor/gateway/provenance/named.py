@@ -9,6 +9,7 @@ from actfor.authorization.intent import HARD, TARGET, SinkType, ToolReading, typ
 from actfor.authorization.intent.telling import goes_elsewhere
 from actfor.authorization.intent.text import words
 from actfor.authorization.intent.values import person_matches
+from actfor.gateway.provenance.described import is_by_another
 from actfor.gateway.provenance.index import Index
 from actfor.gateway.provenance.items import Entry
 from actfor.gateway.provenance.labels import Label
@@ -110,10 +111,9 @@ def _is_not_whom(index: Index, entry: Entry, key: str, hand: Hand) -> bool:
     """
     if key not in entry.item.authors or entry.item.keyed or index.is_by_named(entry.item):
         return False
-    own = frozenset(words(key))
-    sources = index.wish.sources
-    other = bool(sources) and all(own.isdisjoint(name) for name in sources)
-    return other or goes_elsewhere(hand.sentence, key)
+    told = " ".join(entry.item.titles) if index.wish.seeks_addresses else ""
+    other = is_by_another(index.wish, entry.item.authors)
+    return other or goes_elsewhere(hand.sentence, f"{key} {told}")
 
 
 def described_writer(index: Index, key: str, seen: list[Entry], hand: Hand) -> Entry | None:
