@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import pairwise
 from typing import Final
 
 from actfor.authorization.intent.deeds import LOOKING, Asked, read_sentence
@@ -142,14 +143,22 @@ class Wish:
     @property
     def most(self) -> Decimal | None:
         """The largest number in the words, of whatever: no sum that was meant is above it; where
-        they say how much is due for `each`, as often as the largest count that they hold.
+        they say how much is due for `each`, as often as the largest count that they hold. Not where
+        each is somebody who gets it: `pay each of them`.
         """
         said = words(self.plain)
         numbers = [Decimal(v.key) for v in self.values if v.type is SinkType.AMOUNT]
-        if not numbers or _EACH.isdisjoint(said):
+        if not numbers or _EACH.isdisjoint(said) or any(map(_pays_each, pairwise(said))):
             return max(numbers, default=None)
         counts = [one for one in numbers if one <= _MOST_TIMES and one != max(numbers)]
         return max(numbers) * max([*counts, *(Decimal(_COUNTS.get(one, 1)) for one in said)])
+
+
+def _pays_each(two: tuple[str, str]) -> bool:
+    """Whether a word before `each` says that each is paid."""
+    before, each = two
+    _, deeds = VERBS.get(before, ("", frozenset[Deed]()))
+    return each in _EACH and (before == "to" or Deed.PAY in deeds)
 
 
 def read_words(said: Iterable[str]) -> Wish:

@@ -163,9 +163,13 @@ class Index(Kept):
         """The different values of a type in what others wrote in an item; of addresses only those
         of the one line that the words speak of, where there is one: `Maritime museum: …`.
         """
-        found = self.values_of(item, kind)
+        parts = [item]
+        if kind is SinkType.RECIPIENT and item.keyed and item.content and not item.authors:
+            parts = [one for one in self.items if one.call == item.call and not one.authors]
+        found = set[str]().union(*(self.values_of(part, kind) for part in parts))
         if len(found) > 1 and kind is SinkType.RECIPIENT:
-            return set(told_values(item.fields, kind, self.wish.stems)) or found
+            fields = [entry for part in parts for entry in part.fields]
+            return set(told_values(fields, kind, self.wish.stems)) or found
         return found
 
     def is_by_another(self, entry: Entry) -> bool:

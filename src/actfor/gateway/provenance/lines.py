@@ -16,21 +16,26 @@ from actfor.authorization.intent.text import stem, words
 if TYPE_CHECKING:
     from actfor.gateway.provenance.items import Entry
 
+_TELLING: Final = 2
+"""Words that a line shares with the person's to be one that may be meant."""
 _MOST_LINES: Final = 1_000
 _LONGEST: Final = 400  # characters; what is longer is prose and no line of a list
 
 
 def told_values(fields: Iterable[Entry], kind: SinkType, said: frozenset[str]) -> frozenset[str]:
     """The values of a type in the one line that shares most words with the person's (as stems);
-    none where no line does, or several share as many.
+    none where no line does, several share as many, or another shares two of these: whoever may add
+    a line to a list can have it say more of the words than the one that is meant.
     """
-    told: list[tuple[int, frozenset[str]]] = []
+    told: list[tuple[frozenset[str], frozenset[str]]] = []
     for name, line in islice(_lines(fields), _MOST_LINES):
         values = frozenset(value.key for value in typed(line) if value.type is kind)
         if values:
-            told.append((len(_marks(f"{name} {line}", values) & said), values))
-    best = max((score for score, _ in told), default=0)
-    meant = {values for score, values in told if score == best > 0}
+            told.append((_marks(f"{name} {line}", values) & said, values))
+    best = max((shared for shared, _ in told), key=len, default=frozenset[str]())
+    enough = min(len(best), _TELLING)
+    meant = {values for shared, values in told if len(shared & best) >= enough > 0}
+    meant |= {values for shared, values in told if len(shared) == len(best) > 0}
     return meant.pop() if len(meant) == 1 else frozenset()
 
 
