@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import pairwise
+from itertools import islice
 from typing import Final
 
 from actfor.authorization.intent.lexicon import STOP, concepts
@@ -66,10 +66,13 @@ def _matters_of_word(word: str) -> frozenset[str]:
 
 def _joined(single: Sequence[str]) -> Iterator[str]:
     """Words that are also written as one: `wish list`, `check out`."""
-    for one, two in pairwise(single):
-        plain = one.isalpha() and two.isalpha() and len(one) + len(two) <= _COMPOUND
-        if plain and STOP.isdisjoint((stem(one), stem(two))):
-            yield one + two
+    return filter(None, map(_compound, single, islice(single, 1, None)))
+
+
+@lru_cache(maxsize=16_384)
+def _compound(one: str, two: str) -> str:
+    plain = one.isalpha() and two.isalpha() and len(one) + len(two) <= _COMPOUND
+    return one + two if plain and STOP.isdisjoint((stem(one), stem(two))) else ""
 
 
 _COMPOUND: Final = 14
