@@ -148,7 +148,6 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("`words` are the person's text, not `list`", {"words": ["a", "b"]}),
     ("`words` are", {"words": [{"type": "image", "data": "…"}]}),
     ("`now` is a `datetime`", {"now": "2026-01-01"}),
-    ("`now` has no time zone", {"now": datetime(2026, 1, 1)}),  # noqa: DTZ001 - the point
     ("`policies` are", {"policies": "permit(principal, action, resource);"}),
     ("`authority` is", {"authority": {"grants": []}}),
     ("`tools` are a list", {"tools": None}),
@@ -210,3 +209,8 @@ def test_a_result_in_another_form_than_the_agent_saw_is_refused(result: Any) -> 
 def test_only_one_value_of_one_argument_is_endorsed(pointer: Any, value: Any) -> None:
     with pytest.raises(Refused, match="`pointer` is|`value` is"):
         point().endorse("send_money", pointer, value)
+
+
+def test_a_time_without_a_zone_is_utc() -> None:
+    plain = DecisionPoint.propose("Read note.txt.", [READ], now=datetime(2026, 1, 1))  # noqa: DTZ001
+    assert plain.decide("read_file", {"path": "note.txt"}).effect is Effect.PERMIT

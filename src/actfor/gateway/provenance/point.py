@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import Final, Self
 
@@ -92,14 +92,15 @@ class DecisionPoint:
 
         ``words`` are the person's alone: no system prompt, no tool's output. Without ``authority``
         the mandate is the one that the product would draft from the words; given, it binds as is
-        (its grants name ``server``). ``policies`` default to the default pack.
+        (its grants name ``server``). ``now`` without a time zone is UTC. ``policies`` default to
+        the default pack.
 
         Raises:
             Refused: MALFORMED, naming what cannot be read: words, a tool, its overlay, the time.
         """
         require(now, datetime, "`now` is a `datetime`")
         if now.utcoffset() is None:
-            raise Refused(Kind.MALFORMED, "`now` has no time zone")
+            now = now.replace(tzinfo=UTC)
         none = type(None)
         require(policies, (PolicySet, none), "`policies` are what `compile_policies(text)` makes")
         require(authority, (Authority, none), "`authority` is an `actfor.wire.rar.Authority`")
