@@ -177,7 +177,7 @@ def _goals(sentence: str) -> frozenset[str]:
 
 _ADDS: Final = frozenset("add put save enter".split())
 _NEAR: Final = 600  # characters
-_GOAL: Final = re.compile(r"\b(?:to|into|onto|in)\s+(\S+(?:\s\S+){0,3})")
+_GOAL: Final = re.compile(r"\b(?:to|into|onto|in)\s+(?=(\S+(?:\s\S+){0,3}))")
 _LETS_IN: Final = frozenset({Deed.ADMIT, Deed.CHANGE})
 
 

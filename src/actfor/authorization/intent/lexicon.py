@@ -50,7 +50,7 @@ _VERBS: Final = {
     " configure turn convert address resolve solve patch bump shift swap renew rotate scale resize"
     " freeze unfreeze exchange migrate lock reassign assign note record enter log fill escalate"
     " merge pin mute dim tag label upgrade downgrade reduce lower raise cut halve double trim"
-    " shorten lengthen pause resume snooze skip activate redeem reserve"
+    " shorten lengthen pause resume snooze skip activate reserve"
     " restore rollback revert undo close reopen",
     Deed.MOVE: "move copy relocate rename transfer archive put place duplicate replicate",
     Deed.DELETE: "delete remove cancel erase clear drop destroy purge unsubscribe trash discard"

@@ -131,7 +131,8 @@ class Wish:
             end = at + len(title)
             before = self.plain[max(0, at - _NEAR) : at].split()[-_NEAR_SOURCE:]
             after = self.plain[end : end + _NEAR].split()[:2]
-            if not (_POINTS.isdisjoint(before) and _TELLING.isdisjoint(after)):
+            members = "of" in before and not _GROUPS.isdisjoint(before)
+            if members or not (_POINTS.isdisjoint(before) and _TELLING.isdisjoint(after)):
                 return True
             at = self.plain.find(title, at + 1)
         return False

@@ -44,20 +44,31 @@ class Bidding:
         self._wishes: dict[int, Wish] = {}
         self._bids: dict[tuple[int, str], tuple[ToolReading, Ask, tuple[str, ...]]] = {}
 
-    def is_handed_over(self, tool: KnownTool) -> bool:
-        """Whether a source that the words name, and hand over to, asks for this.
+    def is_handed_over(self, tool: KnownTool, slots: list[SlotTrace]) -> bool:
+        """Whether a source that the words name, and hand over to, asks for this, or is answered.
 
         A source that speaks to machines is not followed: the person sees it instead.
         """
         if not self._index.wish.hands_over:
             return False
-        return any(
+        return self._answers(tool, slots) or any(
             self._asks(entry, tool)[0] > Ask.NO
             for item in self._index.items
             if not item.speaks and self._index.is_followed(item)
             for entry in item.fields
             if entry.label > Label.TRUSTED and len(entry.text) > 12
             if not self._index.is_by_another(entry)
+        )
+
+    def _answers(self, tool: KnownTool, slots: list[SlotTrace]) -> bool:
+        """Whether this is a message to nobody but who wrote what the words hand over to."""
+        if Deed.SEND not in tool.reading.deeds:
+            return False
+        to = {key_of(slot.value, slot.type) for slot in slots if slot.type in TARGET}
+        return bool(to) and any(
+            to <= set(item.authors)
+            for item in self._index.items
+            if not item.speaks and self._index.is_followed(item)
         )
 
     def solicited(

@@ -79,7 +79,7 @@ def is_doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
     if kind is SinkType.NAME and label is Label.UNKNOWN and _names_existing(slot, found):
         return True
     if kind is SinkType.NAME and label is Label.UNKNOWN and Deed.BOOK in found.tool.deeds:
-        return words(slot.pointer) not in _WHOSE  # in whose name is the person's own to know
+        return not _is_own_name(slot)
     if kind is SinkType.PATH and slot.how not in {"words", "endorsed"}:
         if _is_sensitive(slot.value):
             return True  # where systems keep theirs: only the person's own word is enough
@@ -89,6 +89,14 @@ def is_doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
         chosen = label is Label.ATTESTED and (asked == "no" or found.effect in GRAVE)
         return label is Label.UNTRUSTED or chosen
     return False
+
+
+def _is_own_name(slot: SlotTrace) -> bool:
+    """Whether this may be the person's own name, which stands nowhere: in whose name something is
+    booked. A stranger's would stand in what the stranger wrote.
+    """
+    plain = slot.value.replace(" ", "").replace("-", "").replace("'", "").replace(".", "")
+    return slot.label is Label.UNKNOWN and plain.isalpha() and words(slot.pointer) in _WHOSE
 
 
 _WHOSE: Final = (["name"], ["guest"], ["guest", "name"], ["passenger"], ["patient"])
@@ -178,6 +186,7 @@ def is_unnamed(slot: SlotTrace, found: Findings, asked: str) -> bool:
         return True
     nowhere = slot.type is SinkType.NAME and slot.how in {"none", "near"}
     nowhere &= not (_is_prose(slot, found) or _is_form_field(slot, found))
+    nowhere &= not (asked == "yes" and normal(slot.value) in found.tool.vocabulary)
     if nowhere and found.history.read_untrusted and _acts_on(slot, found):
         return True
     return slot.type in {SinkType.NAME, SinkType.PATH} and _takes_away(found)
@@ -250,7 +259,7 @@ def _hard_doubt(slot: SlotTrace, found: Findings, asked: str) -> bool:
         if label >= Label.FROM and not _WIDEST.isdisjoint(words(slot.value)):
             return True
         return asked != "yes" and label in _OTHERS  # else nobody named it, see `is_unnamed`
-    if label is Label.UNKNOWN and kind in _MADE_UP:
+    if label is Label.UNKNOWN and (kind in _MADE_UP or _is_own_name(slot)):
         return False  # an agent composes such; see `unnamed`
     if slot.how == "named-site" and asked != "no" and Deed.FETCH in found.tool.deeds:
         return False

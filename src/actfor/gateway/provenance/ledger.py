@@ -188,7 +188,7 @@ class Ledger:
             tool=tool.reading,
             effect=_reaching(effect, tool),
             grounds=grounds,
-            via=grounds.ask is Ask.NO and self._bidding.is_handed_over(tool),
+            via=grounds.ask is Ask.NO and self._bidding.is_handed_over(tool, values.slots),
             slots=values.slots,
             inner=values.inner,
             embedded=values.embedded,
