@@ -14,7 +14,7 @@ import os
 import runpy
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -39,7 +39,11 @@ def main() -> None:
         print(os.waitstatus_to_exitcode(status), flush=True)
 
 
-def _become(arguments: Sequence[str], out: str, err: str) -> NoReturn:
+def _become(
+    arguments: Sequence[str], out: str, err: str, environment: Mapping[str, str]
+) -> NoReturn:
+    os.environ.clear()
+    os.environ.update(environment)
     for number, (path, how) in enumerate([(os.devnull, "r"), (out, "w"), (err, "w")]):
         with Path(path).open(how) as file:
             os.dup2(file.fileno(), number)

@@ -34,7 +34,8 @@ class Stage(DemoStage):
     def actfor(self, *arguments: str, code: int = 0) -> str:
         with tempfile.TemporaryDirectory() as folder:
             out, err = Path(folder, "out"), Path(folder, "err")
-            ended = self._ask({"arguments": arguments, "out": str(out), "err": str(err)})
+            places = {"out": str(out), "err": str(err), "environment": dict(self.environment)}
+            ended = self._ask({"arguments": arguments, **places})
             told, wrong = out.read_text(), err.read_text()
         if ended != code:
             raise Broken(f"`actfor {' '.join(arguments)}` exited {ended}:\n{told}{wrong}")

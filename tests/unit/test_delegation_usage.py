@@ -281,6 +281,7 @@ def pays(to: str) -> Call:
 
 async def test_a_source_lets_as_many_values_through_as_was_said(world: World) -> None:
     grant = {**PAY, "args": {"/to": FROM}}
+    world.servers[CRM.replace("crm", "files")] = "files"
     _, delegation = await delegated(world, BANK, grants=[grant], budget={})
     first, other = "DE02120300000000202051", "DE99120300000000202051"
     assert delegation.authority.covers(pays(other)).covered
