@@ -218,10 +218,13 @@ def test_the_code_of_a_program_is_not_one_that_is_mailed():
 
 
 def test_a_long_text_of_a_stranger_is_read_in_time_that_grows_with_its_length():
-    def seconds(length: int) -> float:
+    def once(length: int) -> float:
         start = time.process_time()
         read_words(["a." * length])
         return time.process_time() - start
+
+    def seconds(length: int) -> float:
+        return min(once(length) for _ in range(3))  # whatever else the machine does
 
     seconds(500)
     assert seconds(16_000) < 12 * max(seconds(4_000), 0.01)
