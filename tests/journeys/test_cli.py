@@ -199,7 +199,7 @@ def test_a_mandate_that_cannot_be_meant_is_not_committed(
 
 def test_everything_that_can_be_looked_at_is(stage: Stage) -> None:
     assert stage.json("whoami")["name"] == "Olivia Operator"
-    assert [row["name"] for row in stage.json("agent", "ls")] == ["clerk"]
+    assert "clerk" in [row["name"] for row in stage.json("agent", "ls")]
     assert {row["name"] for row in stage.json("gateway", "tools", "crm")} >= {"read_query"}
     assert stage.json("approval", "ls") == []
     assert "permit" in stage.actfor("policy", "show")
