@@ -88,8 +88,7 @@ def asks(wish: Wish, tool: ToolReading, others: Sequence[ToolReading] = ()) -> G
             once = not (one.many or _is_basket(tool))  # an order may be of many things
             best = Grounds(found, one.text, one.about, one=once, single=one.single)
         elif found == best.ask and found > Ask.NO:
-            once = best.one and not one.many
-            best = replace(best, one=once, single=best.single and one.single)
+            best = replace(best, one=best.one and not one.many, single=best.single and one.single)
     if best.ask < Ask.YES and (only := _only_for(wish, tool, others)):
         best = only
     return replace(best, verb=verb)

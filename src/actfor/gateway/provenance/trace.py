@@ -100,8 +100,8 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
             return found(Label.UNTRUSTED, "other-record", record)
         called = "named-record" if index.is_called(record.item) else "record"
         return found(Label.TRUSTED, "other-record" if other else called, record)
-    letter = next((one for one in seen if index.is_writers_site(one, key)), None)
-    if kind is SinkType.URL and letter:
+    links = seen if kind is SinkType.URL else []
+    if letter := next((one for one in links if index.is_writers_site(one, key)), None):
         return found(Label.FROM, "named-site", letter)
     if kind is SinkType.RECIPIENT and hand.tells and (row := contact(index, key, seen, hand)):
         return found(Label.FROM, "contact", row)
