@@ -31,11 +31,15 @@ def decided(n: int = 0, **private: str) -> Event:
 
 
 def grow(database: Database, log: AuditLog, count: int) -> None:
-    """Add `count` events in a few transactions, the odd ones with a private member."""
-    for start in range(0, count, 200):
+    """Add `count` events, the odd ones with a private member.
+
+    In small transactions: each of those persons costs PostgreSQL a round trip, and a transaction
+    has about a second, also where four tests share two cores.
+    """
+    for start in range(0, count, 40):
 
         def unit(tx, start=start):
-            for n in range(start, min(start + 200, count)):
+            for n in range(start, min(start + 40, count)):
                 log.append(tx, decided(n, **({"person": f"usr_{n}"} if n % 2 else {})))
 
         database.write_sync(unit)
