@@ -419,6 +419,10 @@ async def test_the_longest_question_fits_the_log(
         f'@id("{"p" * 60}{i}")@reason("{"r" * 300}") forbid (principal, action, resource);'
         for i in range(99)
     )
+    named += (
+        '@id("x")@reason("r") permit (principal, action, resource)'
+        " when { context.in_mandate && context.within_caps };"
+    )
     await service.publish("usr_1", named)
     asked = parse_evaluation(
         {

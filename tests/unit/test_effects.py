@@ -13,7 +13,7 @@ from actfor.authorization.model import ToolEffect
 from actfor.errors import Kind, Refused
 from actfor.gateway.effects import AmountRule, Overlay, SqlEffect, judge
 from actfor.gateway.sql import MAX_LENGTH, SEVERITY, classify_sql, most_severe
-from actfor.wire.canonical import JsonObject
+from actfor.wire.canonical import JsonObject, JsonValue
 from actfor.wire.rar import Money
 
 READS = """
@@ -227,6 +227,13 @@ def test_a_wrong_overlay_is_refused_and_never_guessed_at(value: object) -> None:
     with pytest.raises(Refused) as refused:
         Overlay.from_json(value)  # type: ignore[arg-type] # wrong on purpose
     assert refused.value.kind is Kind.MALFORMED
+
+
+def test_a_currency_that_there_is_not_is_refused_now_and_read_where_it_was_kept() -> None:
+    said: JsonValue = {"effect": "pay", "amount": {"pointer": "/amount", "currency": "EUO"}}
+    with pytest.raises(Refused, match="`EUO` is no currency"):
+        Overlay.said(said)
+    assert Overlay.from_json(said).to_json() == said
 
 
 def test_a_tool_nobody_described_is_unknown() -> None:

@@ -126,7 +126,8 @@ async def in_flight(world: World, token: Token, seconds: float = 15) -> "asyncio
 
 async def test_a_policy_published_elsewhere_is_in_force_here(world: World, other: Other) -> None:
     before = world.authorization.snapshot
-    source = '@id("nothing") @reason("not today") forbid(principal, action, resource);'
+    source = f"""{before.source if before else ""}
+        @id("nothing") @reason("not today") forbid(principal, action, resource);"""
     published = await other.authorization.publish(world.operator.id, source)
     await until(lambda: world.authorization.snapshot is not before)
     assert (snapshot := world.authorization.snapshot) is not None

@@ -93,6 +93,18 @@ async def test_a_permit_that_does_not_repeat_the_caps_is_not_published(
         await one.publish("usr_1", lifted.replace("the till counts itself", " "))
 
 
+async def test_a_set_that_permits_nothing_is_not_published(
+    one: PolicyChanges, service: AuthorizationService
+) -> None:
+    before = service.snapshot
+    text = '@id("x")@reason("r") forbid (principal, action, resource) when { !context.in_mandate };'
+    with pytest.raises(Refused, match="no policy permits anything") as refused:
+        await one.publish("usr_1", text)
+    assert refused.value.kind is Refusal.MALFORMED
+    assert [str(problem) for problem in await service.check(text)] == [refused.value.detail]
+    assert service.snapshot is before
+
+
 @pytest.mark.parametrize(
     "condition",
     [

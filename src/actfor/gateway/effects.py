@@ -38,7 +38,7 @@ from actfor.errors import Kind, Refused
 from actfor.gateway.coaz import check_mapping
 from actfor.gateway.sql import DIALECTS, classify_sql, most_severe
 from actfor.wire.canonical import JsonObject, JsonValue, canonical
-from actfor.wire.rar import Money, resolve
+from actfor.wire.rar import Money, require_currency, resolve
 
 _POINTER: Final = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
@@ -185,8 +185,20 @@ class Overlay:
         return body
 
     @classmethod
+    def said(cls, value: JsonValue) -> Self:
+        """Parse what an operator says now. ``from_json`` also reads what older releases took.
+
+        Raises:
+            Refused: as ``from_json``, and for a currency that there is not.
+        """
+        overlay = cls.from_json(value)
+        if overlay.amount is not None and overlay.amount.currency is not None:
+            require_currency(overlay.amount.currency)
+        return overlay
+
+    @classmethod
     def from_json(cls, value: JsonValue) -> Self:
-        """Parse an operator's words.
+        """Parse an overlay.
 
         Raises:
             Refused: MALFORMED, naming the member that is wrong.

@@ -89,7 +89,7 @@ def servers_router(catalog: Catalog, *, reader: AsPerson, admin: AsPerson) -> AP
             body.transport(),
             approve=body.approve,
             approve_listed=body.approve_tools,
-            overlays={tool: Overlay.from_json(said) for tool, said in body.overlays.items()},
+            overlays={tool: Overlay.said(said) for tool, said in body.overlays.items()},
         )
         return _shown(server, catalog)
 
@@ -138,7 +138,7 @@ def servers_router(catalog: Catalog, *, reader: AsPerson, admin: AsPerson) -> AP
         person: Admin,
     ) -> Any:
         """Say what the tool does."""
-        said = Overlay.from_json(body)
+        said = Overlay.said(body)
         return _tool(await catalog.set_overlay(person, name, tool, said), catalog)
 
     return router

@@ -101,6 +101,16 @@ def refuse(problems: tuple[Problem, ...]) -> None:
         raise Refused(Kind.MALFORMED, f"{shown} (and {left} more)" if left > 0 else shown)
 
 
+def no_permit(policies: tuple[Policy, ...]) -> tuple[Problem, ...]:
+    """What is wrong with a set that forbids alone: nobody who publishes it means that.
+
+    Not asked of what is in force already: that must still be read.
+    """
+    if any(policy.effect == "permit" for policy in policies):
+        return ()
+    return (Problem(0, "", "no policy permits anything: everything would be denied"),)
+
+
 def read(source: str, schema: RequestSchema) -> tuple[tuple[Policy, ...], tuple[Problem, ...]]:
     """The policies that could be read and everything that is wrong with the text."""
     if (unreadable := _unreadable(source)) is not None:

@@ -27,7 +27,7 @@ from actfor.authorization.model import (
 )
 from actfor.authorization.model.foreign import ignored, obliged
 from actfor.authorization.model.publication import Publication
-from actfor.authorization.model.source import read, refuse
+from actfor.authorization.model.source import Policy, no_permit, read, refuse
 from actfor.authorization.policies import default_source, schema_source
 from actfor.authorization.repository import publications as repository
 from actfor.authorization.service.foreign import (
@@ -314,7 +314,7 @@ class AuthorizationService:
     async def check(self, source: str) -> tuple[Problem, ...]:
         """Everything that is wrong with a policy text; nothing means that it may be published."""
         policies, problems = await asyncio.to_thread(read, source, self.schema)
-        return problems or tuple(caps.problems(policies))
+        return problems or _unfit(policies)
 
     async def publish(
         self,
@@ -338,14 +338,14 @@ class AuthorizationService:
         return await self._publish(policies, author, cause=cause, replaces=replaces, note=note)
 
     async def compile(self, source: str) -> PolicySet:
-        """A policy text as it may be published: valid, and every permit with its caps.
+        """A policy text as it may be published: valid, with permits, each with its caps.
 
         Raises:
             Refused: MALFORMED with line and policy.
         """
         # In a thread: a large set takes a second, and decisions go on meanwhile.
         policies = await asyncio.to_thread(PolicySet.compile, source, self.schema)
-        refuse(tuple(caps.problems(policies.policies)))
+        refuse(_unfit(policies.policies))
         return policies
 
     async def history(self) -> list[Publication]:
@@ -445,6 +445,11 @@ class AuthorizationService:
 
 def _as_it_was(source: str, schema: str) -> PolicySet:
     return PolicySet.compile(source, RequestSchema.parse(schema))
+
+
+def _unfit(policies: tuple[Policy, ...]) -> tuple[Problem, ...]:
+    """Why a set that can be read may not be published."""
+    return (*no_permit(policies), *caps.problems(policies))
 
 
 def _published(

@@ -137,7 +137,7 @@ def _described(tool: ToolDescription) -> tuple[str, str, JsonObject]:
 
 def _overlay(tool: ToolDescription) -> Overlay | None:
     try:
-        return None if tool.overlay is None else Overlay.from_json(tool.overlay)
+        return None if tool.overlay is None else Overlay.said(tool.overlay)
     except Refused as refused:
         detail = f"the overlay of `{tool.name[:64]}`: {refused.detail}"
         raise Refused(refused.kind, detail) from refused
