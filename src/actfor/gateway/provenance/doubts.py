@@ -47,8 +47,9 @@ def is_doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
     if Deed.LOGIN in found.tool.deeds:
         # A credential or code is given to the service it is for; nobody makes one up, or has one
         # that only looks like theirs.
-        odd = slot.how == "look-alike" or mixes_scripts(slot.value)
-        return odd or (kind is SinkType.CODE and label is Label.UNKNOWN)
+        odd = slot.how == "look-alike" or mixes_scripts(slot.value) or _is_no_credential(slot)
+        made_up = kind in {SinkType.CODE, SinkType.RECIPIENT} and label is Label.UNKNOWN
+        return odd or made_up
     if kind in _PLAIN and _is_odd(slot):
         return True
     if kind is SinkType.CODE and (label is Label.UNKNOWN or mixes_scripts(slot.value)):
@@ -89,6 +90,21 @@ def is_doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
         chosen = label is Label.ATTESTED and (asked == "no" or found.effect in GRAVE)
         return label is Label.UNTRUSTED or chosen
     return False
+
+
+def _is_no_credential(slot: SlotTrace) -> bool:
+    """Whether this is nobody's sign-in: a sentence of the words, or a code with a word more."""
+    if slot.how == "words" and slot.value.count(" ") > _PROSE:
+        return True
+    parts = slot.value.split()
+    worded = any(part.isalpha() and len(part) > _SYLLABLE for part in parts)
+    return worded and len(parts) > 1 and not _CODES.isdisjoint(words(slot.pointer))
+
+
+_CODES: Final = frozenset("code otp pin passcode".split())
+
+
+_SYLLABLE: Final = 3  # letters; `G 123 456` is how codes are printed
 
 
 def _is_own_name(slot: SlotTrace) -> bool:

@@ -19,6 +19,7 @@ Tried in this order, the first that fits decides:
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from actfor.authorization.intent import (
@@ -100,6 +101,8 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
             return found(Label.UNTRUSTED, "other-record", record)
         called = "named-record" if index.is_called(record.item) else "record"
         return found(Label.TRUSTED, "other-record" if other else called, record)
+    if kind is SinkType.NAME and seen and _is_lengthened(index, key):
+        return found(Label.UNTRUSTED, "look-alike", seen[0])
     links = seen if kind is SinkType.URL else []
     if letter := next((one for one in links if index.is_writers_site(one, key)), None):
         return found(Label.FROM, "named-site", letter)
@@ -135,6 +138,25 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
         return found(Label.UNTRUSTED, "other-record")  # the named one is known, this is not its id
     near = kind is SinkType.NAME and index.extends_a_word(key)
     return found(Label.UNKNOWN, "near" if near else "none")
+
+
+def _is_lengthened(index: Index, key: str) -> bool:
+    """Whether a value is an identifier with something more, and was read alone, too: then nobody
+    can say that the longer one is meant.
+    """
+    tokens = key.split(" ")
+    return len(tokens) > 1 and any(
+        entry.text.count(token) > entry.text.count(key)
+        for token in tokens
+        if _IDENTIFIER.fullmatch(token)
+        for entry in index.sightings(token, SinkType.NAME)
+    )
+
+
+_IDENTIFIER: Final = re.compile(
+    r"[^@\s]+@[^@\s]+\.[a-z]+|[\w.-]*[a-z][\w.-]*/[\w./-]+|[a-z]{1,5}-?\d{2,}"
+)
+"""An address, `owner/name`, `p-4177`: what is written as one word."""
 
 
 def _fits(pointer: str, key: str) -> bool:
