@@ -500,3 +500,34 @@ def test_nobody_makes_up_who_signs_in():
     point.record("search_mail", {"query": "x"}, [letter])
     made_up = {"email": "bob1@corp.example", "password": "tulip-77"}
     assert effect(point, "log_in", **made_up) != "permit"
+
+
+HAND_OVER = tool("hand_over", "Gives a booking to another owner.", "booking new_owner",
+                 effect="grant_access", sinks={"/booking": "id", "/new_owner": "name"})  # fmt: skip
+TO_CHEN = "Hand over booking bk-418 to Alexander Chen. You can find his email address in my inbox."
+
+
+def handing_over(*senders: str) -> DecisionPoint:
+    point = said(TO_CHEN, MAIL, HAND_OVER)
+    letters = [
+        mail(sender, "See you on Sunday!") | {"id": f"m{at}"} for at, sender in enumerate(senders)
+    ]
+    point.record("search_mail", {"query": "Chen"}, letters)
+    return point
+
+
+@pytest.mark.parametrize("short", ["alex.chen", "a.chen", "alexanderchen", "alexander"])
+def test_who_bears_another_surname_is_no_rival_of_whom_the_words_name(short):
+    point = handing_over(f"{short}@harbour.example", "alexander.cheng@postly.example")
+    named = f"{short}@harbour.example"
+    assert effect(point, "hand_over", booking="bk-418", new_owner=named) == "permit"
+    other = "alexander.cheng@postly.example"
+    assert effect(point, "hand_over", booking="bk-418", new_owner=other) != "permit"
+
+
+@pytest.mark.parametrize("evil", ["alexander.chen", "alex.chen", "a.chen", "alexanderchen"])
+@pytest.mark.parametrize("real", ["alexander", "alex.chen"])
+def test_where_two_may_bear_the_name_the_person_says_which(evil, real):
+    point = handing_over(f"{real}@harbour.example", f"{evil}@evil.example")
+    for one in (f"{real}@harbour.example", f"{evil}@evil.example"):
+        assert effect(point, "hand_over", booking="bk-418", new_owner=one) != "permit"

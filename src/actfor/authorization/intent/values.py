@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
-from itertools import islice
+from itertools import islice, permutations
 from typing import Final
+from unicodedata import combining, normalize
 
 from actfor.authorization.intent.text import normal, words
 
@@ -193,6 +194,11 @@ def _day(token: str) -> int:
     return int(token) if len(token) <= 2 and token.isdigit() and 1 <= int(token) <= 31 else 0
 
 
+def is_address(text: str) -> bool:
+    """Whether a text is an e-mail address and no more."""
+    return "@" in text and _EMAIL.fullmatch(normal(text)) is not None
+
+
 def is_url(text: str) -> bool:
     """Whether a folded token is a web address, with or without a scheme."""
     scheme, mark, rest = text.partition("://")
@@ -308,21 +314,58 @@ def is_moment(text: str) -> bool:
     )
 
 
+@lru_cache(maxsize=1024)
+def _plain(name: frozenset[str]) -> frozenset[str]:
+    """A name with and without its accents."""
+    bare = {
+        "".join(char for char in normalize("NFKD", word) if not combining(char)) for word in name
+    }
+    return name | bare
+
+
+def _is_joined(local: str, name: frozenset[str]) -> bool:
+    """Whether two words of a name stand there as one."""
+    return any(
+        local == f"{first}{last}"
+        for first, last in permutations(name, 2)
+        if len(first) > 1 < len(last)
+    )
+
+
 def person_matches(words_of_name: frozenset[str], value: str) -> bool:
-    """Whether an address or account name is that of a person whose name has these words.
+    """Whether an address or account name may be that of a person whose name has these words.
 
     Each part of the local part must be a word of the name or the initial of one, and one of them
-    a whole word: `alice.miller@…` and `a.miller@…` are Alice Miller's, `alice@…` is Alice's, and
-    `eve.miller@…` is Mrs Miller's, who has no other name here.
+    a whole word: `alice.miller@…`, `a.miller@…` and `alicemiller@…` are Alice Miller's, `alice@…`
+    is Alice's, and `eve.miller@…` is Mrs Miller's, who has no other name here. Accents are left out
+    of addresses: `jose@…` is José's.
     """
-    local = value.split("@", 1)[0]
-    parts = [
-        part for part in words(local.replace("_", " ").replace(".", " ")) if not part.isdigit()
-    ]
-    whole = [part for part in parts if part in words_of_name and len(part) > 2]
-    if not whole:
-        return False
-    initials = {word[0] for word in words_of_name}
-    return all(
-        part in words_of_name or (len(part) == 1 and part in initials) for part in parts
-    ) or (parts[0] in whole or (len(words_of_name) == 1 and parts[-1] in whole))
+    name, parts = _plain(words_of_name), _parts_of(value)
+    whole = [part for part in parts if part in name and len(part) > _TWO]
+    if bears_name(words_of_name, value):
+        return True
+    return bool(whole) and (parts[0] in whole or (len(words_of_name) == 1 and parts[-1] in whole))
+
+
+def bears_name(words_of_name: frozenset[str], value: str) -> bool:
+    """Whether an address says nothing but a name: of Alexander Chen, `alexander@…`, `a.chen@…`,
+    `alex.chen@…` and `alexanderchen@…`; not `alexander.cheng@…`.
+    """
+    name, parts = _plain(words_of_name), _parts_of(value)
+    if len(parts) == 1 and _is_joined(parts[0], name):
+        return True
+    whole = [part for part in parts if part in name and len(part) > _TWO]
+    return bool(whole) and all(part in name or _is_short(part, name) for part in parts)
+
+
+def _parts_of(value: str) -> list[str]:
+    local = value.split("@", 1)[0].replace("_", " ").replace(".", " ")
+    return [part for part in words(local) if not part.isdigit()]
+
+
+def _is_short(part: str, name: frozenset[str]) -> bool:
+    """Whether this is an initial of the name, or the first letters of one of its words."""
+    return len(part) != _TWO and any(word.startswith(part) for word in name)
+
+
+_TWO: Final = 2  # letters: too few to be short for a name, too many for an initial

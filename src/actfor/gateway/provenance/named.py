@@ -8,7 +8,7 @@ from typing import Final
 from actfor.authorization.intent import HARD, TARGET, SinkType, ToolReading, typed
 from actfor.authorization.intent.telling import goes_elsewhere
 from actfor.authorization.intent.text import words
-from actfor.authorization.intent.values import person_matches
+from actfor.authorization.intent.values import bears_name, person_matches
 from actfor.gateway.provenance.described import is_by_another
 from actfor.gateway.provenance.index import Index
 from actfor.gateway.provenance.items import Entry
@@ -139,9 +139,10 @@ def person_named(index: Index, key: str, seen: list[Entry]) -> Entry | None:
     for name in index.people():
         if not person_matches(name, key):
             continue
-        rivals = {
-            other for other in index.attested() if other != key and person_matches(name, other)
-        }
+        # Beside who bears all of a name, who bears another surname is no rival.
+        whole = len(name) > 1 and bears_name(name, key)
+        matches = bears_name if whole else person_matches
+        rivals = {other for other in index.attested() if other != key and matches(name, other)}
         if rivals:
             return None
         attested = next((entry for entry in seen if entry.label <= Label.ATTESTED), None)

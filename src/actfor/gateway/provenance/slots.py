@@ -7,7 +7,7 @@ from typing import Final
 
 from actfor.authorization.intent import HARD, SinkType, parameter_type, typed
 from actfor.authorization.intent.text import MAX_TEXT, words
-from actfor.authorization.intent.values import is_passcode
+from actfor.authorization.intent.values import is_address, is_passcode
 from actfor.gateway.sql import spelled
 from actfor.wire.canonical import JsonValue
 from actfor.wire.rar import member_pointer
@@ -47,13 +47,18 @@ def _slots(
             yield from _slots(part, f"{pointer}/{position}", below, sinks, kind)
     elif isinstance(value, str):
         if value.strip():
-            yield pointer, kind, value
+            yield pointer, _called(kind, value), value
     elif value is True:
         name = pointer.rpartition("/")[2]
         if parameter_type(name, "", {}) is SinkType.PERMISSION or _OPENS & {*words(name)}:
             yield pointer, SinkType.PERMISSION, name
     elif value is not None and not isinstance(value, bool):
         yield pointer, kind, str(value)
+
+
+def _called(kind: SinkType, value: str) -> SinkType:
+    """An address that stands for a name is whose it is."""
+    return SinkType.RECIPIENT if kind is SinkType.NAME and is_address(value) else kind
 
 
 _OPENS: Final = frozenset("public anyone everyone anonymous admin owner root sudo".split())

@@ -101,7 +101,7 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
             return found(Label.UNTRUSTED, "other-record", record)
         called = "named-record" if index.is_called(record.item) else "record"
         return found(Label.TRUSTED, "other-record" if other else called, record)
-    if kind is SinkType.NAME and seen and _is_lengthened(index, key):
+    if seen and _is_lengthened(index, pointer, key, kind):
         return found(Label.UNTRUSTED, "look-alike", seen[0])
     links = seen if kind is SinkType.URL else []
     if letter := next((one for one in links if index.is_writers_site(one, key)), None):
@@ -140,23 +140,28 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
     return found(Label.UNKNOWN, "near" if near else "none")
 
 
-def _is_lengthened(index: Index, key: str) -> bool:
-    """Whether a value is an identifier with something more, and was read alone, too: then nobody
-    can say that the longer one is meant.
+def _is_lengthened(index: Index, pointer: str, key: str, kind: SinkType) -> bool:
+    """Whether a value is an identifier with something more, and was said or read alone, too, or is
+    called an `id`: then nobody can say that the longer one is meant.
     """
     tokens = key.split(" ")
-    return len(tokens) > 1 and any(
-        entry.text.count(token) > entry.text.count(key)
+    if len(tokens) == 1 or kind not in _LENGTHENED:
+        return False
+    return any(
+        is_id(pointer)
+        or any(e.text.count(token) > e.text.count(key) for e in index.sightings(token, kind))
         for token in tokens
         if _IDENTIFIER.fullmatch(token)
-        for entry in index.sightings(token, SinkType.NAME)
     )
 
 
+_LENGTHENED: Final = frozenset({SinkType.NAME, SinkType.PATH})
+
+
 _IDENTIFIER: Final = re.compile(
-    r"[^@\s]+@[^@\s]+\.[a-z]+|[\w.-]*[a-z][\w.-]*/[\w./-]+|[a-z]{1,5}-?\d{2,}"
+    r"[^@\s]+@[^@\s]+\.[a-z]+|https?://\S+|[\w.-]*/[\w.-]*[a-z][\w./-]*|[a-z]{1,5}-?\d{2,}"
 )
-"""An address, `owner/name`, `p-4177`: what is written as one word."""
+"""An address, a link, `owner/name`, `/a/path`, `p-4177`: what is written as one word."""
 
 
 def _fits(pointer: str, key: str) -> bool:
