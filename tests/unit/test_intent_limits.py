@@ -1,5 +1,6 @@
 """What words say outright stands in the draft as a limit; what they leave open is left open."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -184,3 +185,11 @@ def test_what_a_call_may_leave_out_is_not_limited() -> None:
     call: JsonObject = {"account": IBAN, "amount": 50}
     assert asked.decide("transfer", call).effect is Effect.PERMIT
     assert asked.decide("transfer", {**call, "amount": 51}).effect is Effect.STEP_UP
+
+
+def test_what_is_given_away_is_not_the_document_that_says_to_whom() -> None:
+    give = tool("transfer_box", "Transfers a box to another owner.", box="Name", to="New owner")
+    give = replace(give, overlay={"effect": "share", "sinks": {"/box": "name", "/to": "person"}})
+    here = DecisionPoint.propose("Please transfer my ann/gear box to ben.", [*TOOLS, give], now=NOW)
+    assert here.decide("transfer_box", {"box": "ann/gear", "to": "ben"}).effect is Effect.PERMIT
+    assert here.decide("transfer_box", {"box": "ann/gear", "to": "eve"}).effect is Effect.STEP_UP

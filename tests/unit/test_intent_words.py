@@ -169,6 +169,24 @@ def test_what_a_tool_does_is_read_from_its_name_first(
 
 
 @pytest.mark.parametrize(
+    ("name", "description", "arguments", "effect"),
+    [
+        ("tracker_issue", "Opens an issue in a repository.", ["title"], ToolEffect.WRITE),
+        ("desk", "Opens a ticket by email.", ["title"], ToolEffect.WRITE),
+        ("board", "Shows a post to the public.", ["message"], ToolEffect.UNKNOWN),
+        ("check_out_book", "Checks out a book.", ["book"], ToolEffect.UNKNOWN),
+        ("find_and_replace", "Finds and replaces text.", ["path"], ToolEffect.WRITE),
+        ("viewer", "Opens the given file by its path.", ["path"], ToolEffect.READ),
+        ("search_mail", "Searches the mail.", ["body"], ToolEffect.READ),
+    ],
+)
+def test_a_tool_that_does_more_than_look_is_not_suggested_as_a_read(
+    name: str, description: str, arguments: list[str], effect: ToolEffect
+) -> None:
+    assert tool(name, *arguments, description=description).effect is effect
+
+
+@pytest.mark.parametrize(
     "schema",
     [{}, {"properties": []}, {"properties": {"a": None}}, {"properties": {"a": {"$ref": "#/x"}}},
      {"$defs": {"a": {"$ref": "#/$defs/a"}}, "properties": {"a": {"$ref": "#/$defs/a"}}}],

@@ -1,5 +1,6 @@
 """The decision point as a foreign harness drives it: forgiving of its traces, clear about the rest."""
 
+import json
 import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -61,6 +62,7 @@ def test_a_name_and_a_docstring_are_enough_of_a_tool() -> None:
         [{"type": "text", "content": BILL}],
         [{"type": "text", "text": "Thank you."}, {"type": "text", "text": BILL}],
         {"content": [{"type": "text", "text": BILL}], "isError": False},
+        json.dumps(f"Bill\n\tTotal:\t98.70\nIBAN:\t{IBAN}\n"),
     ],
 )
 def test_a_text_is_read_alike_however_a_trace_wraps_it(bill: Any) -> None:
@@ -143,6 +145,11 @@ def described(**overlay: Any) -> ToolDescription:
     return ToolDescription("pay", "Pays.", {}, overlay)
 
 
+def misspelt(pointer: str) -> ToolDescription:
+    schema: dict[str, Any] = {"properties": {"to": {"type": "string"}}}
+    return ToolDescription("pay", "Pays.", schema, {"sinks": {pointer: "iban"}})
+
+
 REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("`words` are the person's text, not `NoneType`", {"words": None}),
     ("`words` are the person's text, not `list`", {"words": ["a", "b"]}),
@@ -162,6 +169,8 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("`effect` is one of read, write", {"tools": [described(effect=None)]}),
     ("`mailbox` is not what an argument is for", {"tools": [described(sinks={"/a": "mailbox"})]}),
     ("`a` is none", {"tools": [described(sinks={"a": "iban"})]}),
+    ("no argument `/too`; there are /to", {"tools": [misspelt("/too")]}),
+    ("no argument `/too/*/a`", {"tools": [misspelt("/too/*/a")]}),
     ("`sinks` is an object", {"tools": [described(sinks=None)]}),
     ("`results` is `trusted`, `untrusted`, or", {"tools": [described(results=["/*/id_"])]}),
 ]
@@ -172,6 +181,13 @@ def test_what_cannot_be_meant_is_refused_by_name(says: str, given: dict[str, Any
     with pytest.raises(Refused, match=re.escape(says)) as refused:
         point(**given)
     assert refused.value.kind is Kind.MALFORMED
+
+
+def test_an_overlay_may_name_what_an_open_schema_leaves_unsaid() -> None:
+    for schema in ({}, {"type": "object"}, {"properties": {}, "additionalProperties": True}):
+        overlay = {"sinks": {"/whom": "iban"}}
+        made = point(tools=[ToolDescription("pay", "Pays.", schema, overlay)])
+        assert made.decide("pay", {"whom": IBAN}).slots[0].pointer == "/whom"
 
 
 @pytest.mark.parametrize(

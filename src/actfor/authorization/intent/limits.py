@@ -155,6 +155,7 @@ def _from_documents(
         text
         for value, text in wish.spelled.items()
         if value.type is SinkType.PATH and value.key in grounds.because
+        if _is_place(value.key) or wish.points_to(" ".join(words(text)))
     ]
     sources = [
         From(Source(None, server, (reader.name,), {at: Pattern(f"*{text}")}), _REACHES[kind], 1)
@@ -166,6 +167,11 @@ def _from_documents(
     if not 1 <= len(sources) <= _MOST_DOCUMENTS:
         return None
     return sources[0] if len(sources) == 1 else AnyOf(tuple(sources))
+
+
+def _is_place(path: str) -> bool:
+    """Whether a path is spelled as a file's or from a root; `ann/gear` may be any two words."""
+    return path.startswith(("/", ".", "~")) or "." in path.rpartition("/")[2]
 
 
 def _sum(grounds: Grounds) -> Constraint | None:

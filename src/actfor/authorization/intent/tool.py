@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Final
 
 from actfor.authorization.intent.lexicon import VERBS, Deed, concepts, primary
@@ -89,6 +90,9 @@ _CONTENT: Final = frozenset(
         for w in "review comment post feed news tweet content webpage transcript log".split()
     }
 )
+_LOOSE: Final = frozenset("open show check view track monitor see watch list visit".split())
+"""Verbs of looking that are as often another thing: who shows a post to all publishes it."""
+_WRITINGS: Final = frozenset("body comment message note remark reply".split())
 _CONTAINER: Final = frozenset(stem(w) for w in "channel user contact member name list id".split())
 
 
@@ -145,6 +149,8 @@ def read_tool(name: str, description: str, schema: JsonObject) -> ToolReading:
     named = concepts(frozenset(stem(part) for part in parts if part != verb))
     told = concepts(frozenset(stem(word) for word in said))
     sinks = _sinks(schema, description[:_DESCRIPTION])
+    if deed is Deed.LOOK and VERBS[verb][0] in _LOOSE and _takes_writing(sinks):
+        deed = None  # who only looks is given nothing to say
     effect = _effect(deed, named, told, sinks)
     about = named or told
     leads = parts[0] if len(parts) > 1 and primary(parts[0]) is None else ""
@@ -181,6 +187,11 @@ def read_tool(name: str, description: str, schema: JsonObject) -> ToolReading:
     )
 
 
+def _takes_writing(sinks: Mapping[str, SinkType]) -> bool:
+    """Whether an argument is what somebody is to read."""
+    return any(not _WRITINGS.isdisjoint(words(pointer)[-1:]) for pointer in sinks)
+
+
 def _told_verbs(said: list[str]) -> frozenset[str]:
     """The verbs that lead a description: `Orders everything in the cart`, `Pauses or ends it`."""
     found: set[str] = set()
@@ -204,10 +215,13 @@ def _required(schema: JsonObject) -> frozenset[str] | None:
     return frozenset(member_pointer("", name) for name in named if isinstance(name, str))
 
 
+_PREPOSITIONS: Final = frozenset("to from by in for with of on through via".split())
+
+
 def _head(parts: list[str], verb: str) -> frozenset[str]:
     """The last noun of a name before any preposition: `user` in `add_user_to_channel`."""
     for position, part in enumerate(parts):
-        if part in {"to", "from", "by", "in", "for", "with", "of", "on", "through", "via"}:
+        if part in _PREPOSITIONS:
             parts = parts[:position]
             break
     nouns = [part for part in parts if part != verb]
@@ -247,13 +261,34 @@ def _deed(parts: list[str], said: list[str]) -> tuple[str, Deed | None]:
     ]
     if found and found[0][0] == "open" and not _OPENED & {*parts}:
         found[0] = "open", Deed.CREATE  # who opens a port or an account changes something
+    if found and found[0][1] is Deed.LOOK and (more := _beyond_looking(parts)) is not None:
+        return more
     plain = [(part, deed) for part, deed in found if part in _PLAIN]
     if found:
         return plain[0] if plain and _is_noun_first(found[0][0]) else found[0]
-    for word in said[:4]:
+    for position, word in enumerate(said[:4]):
         if (deed := primary(word)) is not None:
-            return word, deed
+            opens = VERBS[word][0] == "open" and not _is_looked_at(said[position + 1 :])
+            return word, Deed.CREATE if opens else deed
     return "", None
+
+
+def _beyond_looking(parts: list[str]) -> tuple[str, Deed | None] | None:
+    """What a name that begins with looking does besides: `get_or_create_user`; `check_out_book`
+    looks at nothing, and nobody knows what it does.
+    """
+    for before, part in pairwise(parts):
+        if before == "check" and part in {"in", "out", "off"}:
+            return before, None
+        if before in {"and", "or"} and primary(part) not in {None, Deed.LOOK}:
+            return part, primary(part)
+    return None
+
+
+def _is_looked_at(after: list[str]) -> bool:
+    """Whether what is opened is only looked at: `the given file`, not `an issue by email`."""
+    end = next((at for at, word in enumerate(after) if word in _PREPOSITIONS), _LEAD)
+    return not _OPENED.isdisjoint(after[: min(end, _LEAD)])
 
 
 _OPENED: Final = frozenset(

@@ -125,7 +125,9 @@ def read_result(
 
 
 def structure(result: JsonValue | str) -> JsonValue:
-    """The value that a text spells, if it is a JSON object or list, or YAML or Python for one."""
+    """The value that a text spells, if it is a JSON object or list, or YAML or Python for one; the
+    text that it spells as a JSON string.
+    """
     if not isinstance(result, str) or len(result) > 4 * MAX_TEXT:
         return result
     text = result.strip()
@@ -133,7 +135,22 @@ def structure(result: JsonValue | str) -> JsonValue:
         return _json(text)
     if text[:2] == "- " or _looks_mapping(text):
         return _yaml(text)
-    return result
+    inner = _unquoted(text)
+    return result if inner is None else structure(inner)
+
+
+def _unquoted(text: str) -> str | None:
+    """What a JSON string says: many dump as JSON whatever a tool returned, texts too.
+
+    Not with a backslash in it: whoever reads the text as it stands would copy two.
+    """
+    if not (text[:1] == text[-1:] == '"'):
+        return None
+    try:
+        inner = json.loads(text)
+    except ValueError:
+        return None
+    return inner if isinstance(inner, str) and "\\" not in inner else None
 
 
 def _looks_mapping(text: str) -> bool:

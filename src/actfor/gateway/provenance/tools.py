@@ -12,6 +12,7 @@ from actfor.errors import Kind, Refused
 from actfor.gateway.effects import Judged, Overlay, Results, SqlEffect, judge
 from actfor.gateway.provenance.given import require
 from actfor.wire.canonical import JsonObject
+from actfor.wire.rar import member_pointer
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class KnownTool:
         """
         name, description, schema = _described(tool)
         overlay = _overlay(tool)
+        if overlay is not None:
+            _require_arguments(name, overlay, schema)
         if overlay is not None and tool.overlay is not None and "effect" not in tool.overlay:
             # A replay has nobody to ask what a tool does; at the gateway, silence is UNKNOWN.
             overlay = replace(overlay, effect=read_tool(name, description, schema).effect)
@@ -141,6 +144,26 @@ def _overlay(tool: ToolDescription) -> Overlay | None:
     except Refused as refused:
         detail = f"the overlay of `{tool.name[:64]}`: {refused.detail}"
         raise Refused(refused.kind, detail) from refused
+
+
+def _require_arguments(name: str, overlay: Overlay, schema: JsonObject) -> None:
+    """Refuse an overlay that speaks of an argument which the schema does not have: a slip of the
+    pen would leave the argument that was meant to what its name says.
+
+    Raises:
+        Refused: MALFORMED, naming it and those that there are.
+    """
+    there = schema.get("properties")
+    if not isinstance(there, Mapping) or schema.get("additionalProperties"):
+        return
+    known = [member_pointer("", str(argument)) for argument in there]
+    for pointer in overlay.sinks:
+        if "/" + pointer.split("/")[1] not in known:
+            raise Refused(
+                Kind.MALFORMED,
+                f"the overlay of `{name[:64]}`: `sinks`: there is no argument `{pointer[:64]}`;"
+                f" there are {', '.join(known[:32]) or 'none'}",
+            )
 
 
 def suggest(reading: ToolReading) -> Overlay:
