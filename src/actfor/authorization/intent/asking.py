@@ -72,7 +72,8 @@ def asks(wish: Wish, tool: ToolReading, others: Sequence[ToolReading] = ()) -> G
     best = _by_own_verb(wish, tool)
     verb = best.verb
     for one in wish.asked:
-        level, alike = _one(one, wish, tool), _is_alike(one, tool)
+        free = _is_free(one, wish, tool)
+        level, alike = _one(one, wish, tool, free=free), _is_alike(one, tool)
         if _rewrites(one, tool) and not alike:
             verb = max(verb, Ask.MAYBE)
         if level is Ask.NO and not alike:
@@ -81,8 +82,6 @@ def asks(wish: Wish, tool: ToolReading, others: Sequence[ToolReading] = ()) -> G
         other = max((_strength(one, wish, other) for other in others), default=0)
         if alike:
             verb = max(verb, Ask.YES if own >= other else Ask.MAYBE)
-        told = one.to_someone and _is_letter(tool)  # how somebody is told is the agent's choice
-        free = told or _is_bought_with(one, tool) or _fills_form(one, wish, tool)
         found = level if free or not others else _ranked(level, one, wish, tool, own, other)
         if found > best.ask:
             once = not (one.many or _is_basket(tool))  # an order may be of many things
@@ -91,6 +90,8 @@ def asks(wish: Wish, tool: ToolReading, others: Sequence[ToolReading] = ()) -> G
             best = replace(best, one=best.one and not one.many, single=best.single and one.single)
     if best.ask < Ask.YES and (only := _only_for(wish, tool, others)):
         best = only
+    if wish.truncated:  # what was not read may say not to
+        best = replace(best, ask=min(best.ask, Ask.MAYBE))
     return replace(best, verb=verb)
 
 
@@ -247,10 +248,22 @@ def _strength(one: Asked, wish: Wish, tool: ToolReading) -> int:
 
 def asking_sentences(wish: Wish, tool: ToolReading) -> Iterator[str]:
     """The sentences, in normal form, that may ask for what ``tool`` does."""
-    return (one.text for one in wish.asked if _one(one, wish, tool) > Ask.NO)
+    return (
+        one.text
+        for one in wish.asked
+        if _one(one, wish, tool, free=_is_free(one, wish, tool)) > Ask.NO
+    )
 
 
-def _one(one: Asked, wish: Wish, tool: ToolReading) -> Ask:
+def _is_free(one: Asked, wish: Wish, tool: ToolReading) -> bool:
+    """Whether it is the agent's choice by which tool it does this: how somebody is told; and what
+    is ordered may be called anything, and is put into a basket first.
+    """
+    told = one.to_someone and _is_letter(tool)
+    return told or _is_bought_with(one, tool) or _fills_form(one, wish, tool)
+
+
+def _one(one: Asked, wish: Wish, tool: ToolReading, *, free: bool) -> Ask:
     same_verb, alike = one.verb in tool.verbs | tool.told, _is_alike(one, tool)
     if _is_light(one, tool):
         return Ask.YES
@@ -258,9 +271,7 @@ def _one(one: Asked, wish: Wish, tool: ToolReading) -> Ask:
         return Ask.NO
     if one.verb in _PAYS and Deed.PAY in tool.deeds:
         return Ask.YES  # what is paid out is money, whatever it is called
-    if _is_bought_with(one, tool):
-        return Ask.YES  # what is ordered may be called anything, and is put into a basket first
-    if _fills_form(one, wish, tool):
+    if free:
         return Ask.YES
     shared = one.about & tool.about
     making = bool(one.deeds & _MAKES and tool.deeds & _MAKING)
@@ -268,8 +279,6 @@ def _one(one: Asked, wish: Wish, tool: ToolReading) -> Ask:
         return Ask.YES  # `remind me`, where the tool sets a reminder
     if (alike and one.about & tool.core) or (making and one.after & tool.head):
         return Ask.YES
-    if one.to_someone and _is_letter(tool):
-        return Ask.YES  # `tell her that …`, `answer the customer who …`
     if alike and _fits(wish, tool):
         # An account to pay into leaves no doubt; an address may be there for many reasons.
         return Ask.YES if tool.effect is ToolEffect.PAY else Ask.MAYBE

@@ -14,7 +14,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Final
 
-from actfor.authorization.intent.deeds import LOOKING, Asked, read_sentence
+from actfor.authorization.intent.deeds import LOOKING, MOST_ASKED, Asked, read_sentence
 from actfor.authorization.intent.lexicon import PARTICIPLES, VERBS, Deed, concepts, primary
 from actfor.authorization.intent.names import filled, names_in, quoted, spelled
 from actfor.authorization.intent.phrasing import (
@@ -84,6 +84,7 @@ class Wish:
     spelled: Mapping[Value, str] = field(default_factory=dict)
     """Addresses, accounts, links and paths as the person wrote them."""
     truncated: bool = False
+    """Whether there is more than was read."""
     stems: frozenset[str] = field(default_factory=frozenset)
 
     @property
@@ -191,7 +192,7 @@ def read_words(said: Iterable[str]) -> Wish:
         " ".join(words(text)),
         filled(text),
         spelled(text),
-        len(whole) > MAX_TEXT,
+        len(whole) > MAX_TEXT or len(asked) >= MOST_ASKED,
         all_stems,
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from actfor.authorization.intent.deeds import Asked, read_sentence
+from actfor.authorization.intent.deeds import Asked, read_sentence, until
 from actfor.authorization.intent.lexicon import VERBS, Deed, concepts
 from actfor.authorization.intent.names import names_in
 from actfor.authorization.intent.phrasing import HONORIFICS, SPOKEN, WORDS
@@ -66,7 +66,7 @@ def _tells_to_do_what_is_said(sentence: str) -> bool:
             tokens[max(0, position - 2) : position]
         ):
             continue  # `What do the guidelines say?`
-        window = _until_looking(tokens[position + 1 : position + 8])
+        window = until(tokens[position + 1 : position + 8], _FINDS)
         if _AS_TOLD.search(" ".join(window)):
             return True  # `do it the way he wrote`
         if "following" in window:
@@ -77,13 +77,8 @@ def _tells_to_do_what_is_said(sentence: str) -> bool:
     return False
 
 
-def _until_looking(window: list[str]) -> list[str]:
-    """The words up to one of looking: who wants help to find out what they want does none of it."""
-    looks = (at for at, word in enumerate(window) if word in _FINDS)
-    return window[: next(looks, len(window))]
-
-
 _FINDS: Final = frozenset("find see understand know learn check compare look read figure".split())
+"""Words of looking: who wants help to find out what they want does none of it."""
 _THROUGH: Final = frozenset(
     {("work", "through"), ("work", "off"), ("go", "through"), ("take", "care"), ("deal", "with")}
     | {("see", "to"), ("sort", "out"), ("get", "done")}
