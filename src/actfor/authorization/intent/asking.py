@@ -6,13 +6,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
 from actfor.authorization.intent.deeds import Asked
 from actfor.authorization.intent.lexicon import MEETS, Deed
-from actfor.authorization.intent.phrasing import matters_of
+from actfor.authorization.intent.otherwise import NEAR, goals, is_else
 from actfor.authorization.intent.request import Wish
 from actfor.authorization.intent.text import stem, words
 from actfor.authorization.intent.tool import ToolReading
@@ -73,7 +72,7 @@ def asks(wish: Wish, tool: ToolReading, others: Sequence[ToolReading] = ()) -> G
     verb = best.verb
     for one in wish.asked:
         free = _is_free(one, wish, tool)
-        level, alike = _one(one, wish, tool, free=free), _is_alike(one, tool)
+        level, alike = _one(one, wish, tool, free=free), _is_alike(one, wish, tool)
         if _rewrites(one, tool) and not alike:
             verb = max(verb, Ask.MAYBE)
         if level is Ask.NO and not alike:
@@ -109,7 +108,7 @@ def _only_for(wish: Wish, tool: ToolReading, others: Sequence[ToolReading]) -> G
     made_by_none = not any(Deed.CREATE in one.deeds and one.head & tool.head for one in rest)
     if Deed.CHANGE in tool.deeds and tool.effect is ToolEffect.WRITE and made_by_none:
         for one in wish.asked:
-            if Deed.CREATE in one.deeds and one.thing & tool.head:
+            if Deed.CREATE in one.deeds and one.thing & tool.head and not is_else(one, wish, tool):
                 return Grounds(Ask.YES, one.text, one.about, one=not one.many)
     own = tool.own_verb
     if own and rest and not any(own == other.own_verb or own in other.about for other in rest):
@@ -147,11 +146,11 @@ def _is_light(one: Asked, tool: ToolReading) -> bool:
     return one.verb in _LIGHT and any(stem(verb) in one.about for verb in tool.verbs)
 
 
-def _is_alike(one: Asked, tool: ToolReading) -> bool:
+def _is_alike(one: Asked, wish: Wish, tool: ToolReading) -> bool:
     """Whether a verb may mean what a tool does, whatever it is done to."""
     if tool.effect is ToolEffect.GRANT_ACCESS and not (one.deeds & _LETS_IN):
         return one.verb in tool.verbs or one.verb in _ENROLS
-    if _only_writes_down(one, tool):
+    if is_else(one, wish, tool):
         return False
     if _adds_to(one, tool) or one.verb in tool.told:
         return True
@@ -164,32 +163,14 @@ def _adds_to(one: Asked, tool: ToolReading) -> bool:
     """
     if one.verb not in _ADDS or Deed.CHANGE not in tool.deeds:
         return False
-    goals = _goals(one.text[:_NEAR])
-    return not goals or bool(goals & tool.core)
-
-
-@lru_cache(maxsize=256)
-def _goals(sentence: str) -> frozenset[str]:
-    """What stands after `to`, `into`, `in`."""
-    found = (matters_of(goal.partition(" of ")[0]) for goal in _GOAL.findall(sentence))
-    return frozenset().union(*found)
+    found = goals(one.text[:NEAR])
+    return not found or bool(found & tool.core)
 
 
 _ADDS: Final = frozenset("add put save enter".split())
-_NEAR: Final = 600  # characters
-_GOAL: Final = re.compile(r"\b(?:to|into|onto|in)\s+(?=(\S+(?:\s\S+){0,3}))")
 _LETS_IN: Final = frozenset({Deed.ADMIT, Deed.CHANGE})
 
 
-def _only_writes_down(one: Asked, tool: ToolReading) -> bool:
-    """Whether a verb makes something of a sum without paying it: `put the sum into notes.txt`."""
-    paying = tool.effect is ToolEffect.PAY and one.verb in _WRITES_DOWN
-    return paying and one.verb not in tool.verbs and Deed.PAY not in one.deeds
-
-
-_WRITES_DOWN: Final = frozenset(
-    "put write insert append note record log save store draft compose generate enter".split()
-)
 _ENROLS: Final = frozenset("create make register setup".split())
 
 
@@ -239,7 +220,7 @@ def _strength(one: Asked, wish: Wish, tool: ToolReading) -> int:
     """How well a verb in its sentence fits a tool: the same verb, the same thing."""
     verb = 3 if _is_light(one, tool) else 2 if one.verb in tool.verbs else 0
     verb = verb or int(one.verb in tool.told)
-    if not verb and not _is_alike(one, tool):
+    if not verb and not _is_alike(one, wish, tool):
         return 0
     payee = tool.effect is ToolEffect.PAY and _fits(wish, tool)
     thing = 2 if one.about & tool.head or payee else 0
@@ -264,10 +245,10 @@ def _is_free(one: Asked, wish: Wish, tool: ToolReading) -> bool:
 
 
 def _one(one: Asked, wish: Wish, tool: ToolReading, *, free: bool) -> Ask:
-    same_verb, alike = one.verb in tool.verbs | tool.told, _is_alike(one, tool)
+    same_verb, alike = one.verb in tool.verbs | tool.told, _is_alike(one, wish, tool)
     if _is_light(one, tool):
         return Ask.YES
-    if _only_writes_down(one, tool):
+    if is_else(one, wish, tool):
         return Ask.NO
     if one.verb in _PAYS and Deed.PAY in tool.deeds:
         return Ask.YES  # what is paid out is money, whatever it is called
@@ -307,7 +288,7 @@ def _is_done_on(one: Asked) -> bool:
     books a table fills in no form of it; who reports what stands on one, neither.
     """
     return one.verb not in _TOLD and any(
-        match.group(0).startswith(one.verb[:_ROOT]) for match in _ON_PAGE.finditer(one.text[:_NEAR])
+        match.group(0).startswith(one.verb[:_ROOT]) for match in _ON_PAGE.finditer(one.text[:NEAR])
     )
 
 
