@@ -4,7 +4,7 @@ import time
 
 import pytest
 from tests.fakes.intent_tools import effect, tool
-from tests.unit.test_intent_red import EVENT, letter
+from tests.unit.test_intent_red import EVENT, PLAYERS, letter
 from tests.unit.test_intent_requests import (
     CASE,
     EVIL,
@@ -18,6 +18,7 @@ from tests.unit.test_intent_requests import (
     said,
 )
 
+from actfor.gateway.provenance import DecisionPoint
 from actfor.wire.canonical import JsonValue
 
 DROP_MAIL = tool("delete_email", "Deletes an email.", "email_id", effect="delete",
@@ -115,6 +116,55 @@ def test_a_meeting_may_be_deleted_because_of_a_letter():
     point.record("list_events", {"query": "board"}, [{"id": "24", "title": "Board meeting"}])
     point.record("search_mail", {"query": "x"}, [letter("ann@home.example", "Board meeting", "x")])
     assert effect(point, "delete_calendar_event", event="24") == "permit"
+
+
+# -- how much for each --------------------------------------------------------------------------
+
+TEAM = [
+    {"id": str(n), "name": f"Player {n}", "iban": f"GB29NWBK601613319268{n:02d}", "note": ""}
+    for n in range(20)
+]
+
+
+def team(words: str) -> DecisionPoint:
+    point = said(words, PLAYERS, PAY)
+    point.record("list_players", {"query": ""}, TEAM)
+    return point
+
+
+def pays(point: DecisionPoint, number: int, amount: int) -> str:
+    call: dict[str, JsonValue] = {
+        "iban": TEAM[number]["iban"], "recipient_name": TEAM[number]["name"], "amount": amount,
+    }  # fmt: skip
+    answer = effect(point, "send_payment", **call)
+    if answer == "permit":
+        point.record("send_payment", call, "paid")
+    return answer
+
+
+EACH = [
+    "Pay the 12 players 20 euros each.",
+    "Pay all 12 players 20 euros each.",
+    "Pay the twelve players 20 euros each.",
+    "Pay each of the 12 players 20 euros.",
+    "Transfer 20 euros to each of the 12 players.",
+    "Send the 12 players 20 euros each, 240 euros in total.",
+]
+
+
+@pytest.mark.parametrize("words", EACH)
+def test_who_pays_each_of_twelve_pays_nobody_for_all_of_them(words):
+    assert pays(team(words), 1, 240) != "permit"
+    assert pays(team(words), 1, 21) != "permit"
+
+
+@pytest.mark.parametrize("words", EACH)
+def test_who_pays_each_of_twelve_pays_twelve_and_each_once(words):
+    point = team(words)
+    assert pays(point, 0, 20) == "permit"
+    assert pays(point, 0, 19) != "permit"
+    assert [pays(point, number, 20) for number in range(1, 12)] == ["permit"] * 11
+    assert pays(point, 12, 20) != "permit"
 
 
 # -- long texts ---------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from actfor.authorization.intent import Grounds, ToolReading
+from actfor.authorization.intent.each import Share
 from actfor.authorization.intent.lexicon import Deed
 from actfor.authorization.intent.proposal import GRAVE
 from actfor.authorization.model import ToolEffect
@@ -25,6 +26,10 @@ class History:
     """Other calls of this tool that were made, with other arguments."""
     same: int = 0
     """This very call, made before."""
+    paid: int = 0
+    """Payments that were made."""
+    paid_them: bool = False
+    """Whether one of them may have gone to whom this one goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,8 @@ class Findings:
     """Whether the words speak of a code that is sent to them."""
     sum_said: bool = False
     """Whether the words that ask say how much money."""
+    share: Share | None = None
+    """How much each of several who are paid gets."""
     most: Decimal | None = None
     """The largest number in all the words."""
     filled: Mapping[str, frozenset[str]] = field(default_factory=dict)

@@ -207,6 +207,7 @@ class Ledger:
             awaits_code=awaits_code(wish),
             sum_said=effect is ToolEffect.PAY and says_sum(grounds.because),
             filled=wish.filled,
+            share=wish.share if effect is ToolEffect.PAY else None,
             most=wish.most if effect is ToolEffect.PAY else None,
             dialects={tool.sql.pointer: tool.sql.dialect} if tool.sql else {},
             repeats=says_repeats(grounds.because),
@@ -229,6 +230,8 @@ class Ledger:
             self.index.speaks,
             0 if effect is ToolEffect.READ else self._made.others(tool, arguments, said),
             self._made.same(tool, arguments, said),
+            self._made.paid,
+            self._made.has_paid(tool, arguments),
         )
 
 
