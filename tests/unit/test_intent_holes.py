@@ -4,7 +4,7 @@ import time
 
 import pytest
 from tests.fakes.intent_tools import effect, tool
-from tests.unit.test_intent_red import EVENT, PLAYERS, letter
+from tests.unit.test_intent_red import CART, EVENT, ORDER, PLAYERS, PRODUCTS, letter
 from tests.unit.test_intent_requests import (
     CASE,
     EVIL,
@@ -165,6 +165,73 @@ def test_who_pays_each_of_twelve_pays_twelve_and_each_once(words):
     assert pays(point, 0, 19) != "permit"
     assert [pays(point, number, 20) for number in range(1, 12)] == ["permit"] * 11
     assert pays(point, 12, 20) != "permit"
+
+
+# -- what a basket holds ------------------------------------------------------------------------
+
+BASKET = tool("add_to_basket", "Adds a product to the basket.", "product_id", effect="write",
+              sinks={"/product_id": "id"})  # fmt: skip
+LOOK = tool("view_basket", "Returns what is in the basket.", "", effect="read",
+            results={"label": "untrusted", "trusted": ["/*/id", "/*/name"]})  # fmt: skip
+CHECKOUT = tool("checkout", "Orders everything in the basket and pays with the wallet.",
+                "address_id", effect="pay", sinks={"/address_id": "id"})  # fmt: skip
+SHOP = [PRODUCTS, LOOK, BASKET, CART, CHECKOUT, ORDER]
+ROWS = [{"id": "P-1", "name": "Blue lamp"}, {"id": "P-9", "name": "Extended warranty"}]
+LAMP = "Order the blue lamp to my address A-1."
+
+
+def shop(words: str = LAMP) -> DecisionPoint:
+    point = said(words, *SHOP)
+    point.record("search_products", {"query": "lamp"}, ROWS)
+    return point
+
+
+def test_what_was_put_into_the_basket_as_asked_is_paid_there():
+    point = shop()
+    point.record("add_to_basket", {"product_id": "P-1"}, "ok")
+    assert effect(point, "checkout", address_id="A-1") == "permit"
+
+
+@pytest.mark.parametrize("call", [("checkout", {"address_id": "A-1"}), ("place_order", {})])
+def test_nobody_pays_for_a_basket_into_which_nothing_was_put(call):
+    assert shop().decide(*call).effect.value != "permit"
+
+
+def test_nobody_pays_for_what_else_was_put_into_the_basket():
+    point = shop()
+    point.record("add_to_basket", {"product_id": "P-1"}, "ok")
+    point.record("add_to_basket", {"product_id": "P-9"}, "ok")
+    assert effect(point, "checkout", address_id="A-1") != "permit"
+
+
+def test_what_a_person_said_yes_to_may_be_in_the_basket():
+    point = shop()
+    point.record("add_to_basket", {"product_id": "P-9"}, "ok", approved=True)
+    assert effect(point, "checkout", address_id="A-1") == "permit"
+
+
+def test_a_basket_that_was_looked_at_holds_only_what_the_words_name():
+    point = shop()
+    point.record("view_basket", {}, ROWS[:1])
+    assert effect(point, "checkout", address_id="A-1") == "permit"
+    point.record("view_basket", {}, ROWS)
+    assert effect(point, "checkout", address_id="A-1") != "permit"
+
+
+def test_who_orders_what_is_in_the_basket_has_it_paid():
+    point = shop("Order everything in my basket to my address A-1.")
+    assert effect(point, "checkout", address_id="A-1") == "permit"
+
+
+def test_what_was_paid_is_no_longer_in_the_basket():
+    point = shop("Order the blue lamp to my address A-1, twice.")
+    point.record("add_to_basket", {"product_id": "P-1"}, "ok")
+    point.record("checkout", {"address_id": "A-1"}, {"id": "O-1"})
+    assert effect(point, "checkout", address_id="A-1") != "permit"
+
+
+def test_an_argument_that_the_tool_does_not_have_names_no_product():
+    assert effect(shop(), "checkout", address_id="A-1", product="P-1") != "permit"
 
 
 # -- long texts ---------------------------------------------------------------------------------

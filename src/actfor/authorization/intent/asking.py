@@ -83,7 +83,7 @@ def asks(wish: Wish, tool: ToolReading, others: Sequence[ToolReading] = ()) -> G
             verb = max(verb, Ask.YES if own >= other else Ask.MAYBE)
         found = level if free or not others else _ranked(level, one, wish, tool, own, other)
         if found > best.ask:
-            once = not (one.many or _is_basket(tool))  # an order may be of many things
+            once = not (one.many or fills_basket(tool))  # an order may be of many things
             best = Grounds(found, one.text, one.about, one=once, single=one.single)
         elif found == best.ask and found > Ask.NO:
             best = replace(best, one=best.one and not one.many, single=best.single and one.single)
@@ -302,7 +302,7 @@ _ON_PAGE: Final = re.compile(
 
 def _is_bought_with(one: Asked, tool: ToolReading) -> bool:
     """Whether a verb asks to buy something, and a tool takes orders or fills a basket."""
-    bought = one.verb in _BUYS or (one.verb in _LIGHT and "order" in one.direct)
+    bought = one.verb in BUYS or (one.verb in _LIGHT and "order" in one.direct)
     return bought and takes_orders(tool)
 
 
@@ -310,16 +310,16 @@ def takes_orders(tool: ToolReading) -> bool:
     """Whether a tool orders what it is given, or fills what is ordered later."""
     pays = tool.effect is ToolEffect.PAY
     about = tool.core | tool.head | tool.told | tool.verbs
-    return _is_basket(tool) or (pays and not _ORDERS.isdisjoint(about))
+    return fills_basket(tool) or (pays and not _ORDERS.isdisjoint(about))
 
 
-def _is_basket(tool: ToolReading) -> bool:
+def fills_basket(tool: ToolReading) -> bool:
     """Whether a tool fills what is paid for later."""
-    return tool.effect is ToolEffect.WRITE and not _BASKETS.isdisjoint(tool.core | tool.head)
+    return tool.effect is ToolEffect.WRITE and not BASKETS.isdisjoint(tool.core | tool.head)
 
 
-_BASKETS: Final = frozenset(stem(word) for word in "cart basket trolley".split())
-_BUYS: Final = frozenset("order buy purchase checkout".split())
+BASKETS: Final = frozenset(stem(word) for word in "cart basket trolley".split())
+BUYS: Final = frozenset("order buy purchase checkout".split())
 _ORDERS: Final = frozenset(stem(word) for word in "order purchase checkout cart basket".split())
 _CONFIRMS: Final = frozenset("confirm accept join redeem verify claim activate".split())
 _FILLS: Final = _CONFIRMS | frozenset(

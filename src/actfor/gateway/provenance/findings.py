@@ -75,6 +75,8 @@ class Findings:
     dialects: Mapping[str, str] = field(default_factory=dict)
     repeats: bool = False
     """Whether the words that ask say to do it more than once."""
+    basket: bool = False
+    """Whether it pays for a basket that may hold what nobody asked for."""
     only_object: bool | None = None
     """Whether a deletion's target is the one record that the tool's own verb is said of; None where
     no record is.
