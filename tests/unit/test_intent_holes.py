@@ -147,6 +147,8 @@ def pays(point: DecisionPoint, number: int, amount: int) -> str:
 EACH = [
     "Pay the 12 players 20 euros each.",
     "Pay all 12 players 20 euros each.",
+    "Pay the 12 players 20 each.",
+    "Refund the 12 players EUR 20 each.",
     "Pay the twelve players 20 euros each.",
     "Pay each of the 12 players 20 euros.",
     "Transfer 20 euros to each of the 12 players.",

@@ -16,7 +16,7 @@ from typing import Final
 from actfor.authorization.intent.lexicon import VERBS, Deed
 from actfor.authorization.intent.phrasing import MANY, is_plural
 from actfor.authorization.intent.text import words
-from actfor.authorization.intent.values import SinkType, Value, sums_in
+from actfor.authorization.intent.values import SinkType, Value, number_key, sums_in
 
 _EACH: Final = frozenset("each apiece per".split())
 _MOST_TIMES: Final = 31
@@ -53,15 +53,15 @@ def share_of(sentences: Iterable[str]) -> Share | None:
 
 
 def _found(sentence: str) -> Share | None:
-    sums = sums_in(sentence) if not _EVERY.isdisjoint(words(sentence)) else ()
-    if not sums:
+    if _EVERY.isdisjoint(words(sentence)):
         return None
-    if match := _TO_EACH.search(sentence):
+    sums = sums_in(sentence)
+    if sums and (match := _TO_EACH.search(sentence)):
         return Share(sums[0], _count(words(match["whom"])))
     for match in (*_SUM_EACH.finditer(sentence), *_EACH_TO.finditer(sentence)):
-        whom, own = words(match["whom"]), sums_in(f"{match['sum']} ")
-        if own and (_count(whom) or "and" in whom or MANY.intersection(whom) or is_plural(whom)):
-            return Share(own[0], _count(whom))
+        whom, number = words(match["whom"]), number_key(match["sum"].rstrip(".,"))
+        if number and (_count(whom) or "and" in whom or MANY.intersection(whom) or is_plural(whom)):
+            return Share(Decimal(number), _count(whom))
     return None
 
 
@@ -94,7 +94,7 @@ def _pays_each(two: tuple[str, str]) -> bool:
 
 _EVERY: Final = _EACH | {"every"}
 _PAY: Final = r"\b(?:pay|give|send|transfer|refund|reimburse|repay|tip|wire|remit)(?:ing)? "
-_SUM: Final = r"(?P<sum>[^\s\w]?[0-9][0-9.,]*\S?(?: \w+)?)"
+_SUM: Final = r"(?P<sum>[^\s\w]?[0-9][0-9.,]*[^\s\w]?)(?: \w+)?"
 _WHOM: Final = r"(?P<whom>(?:(?!(?:for|from|to|then)\b)[^\s;:]+ ){1,8}?)"
 _SUM_EACH: Final = re.compile(rf"{_PAY}{_WHOM}{_SUM},? (?:each|apiece|per (?:head|person))\b")
 """`Pay the 12 players 20 euros each`: who is paid stands right behind the verb."""

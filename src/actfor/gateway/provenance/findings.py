@@ -27,9 +27,9 @@ class History:
     same: int = 0
     """This very call, made before."""
     paid: int = 0
-    """Payments that were made."""
+    """How many were paid."""
     paid_them: bool = False
-    """Whether one of them may have gone to whom this one goes."""
+    """Whether one of them may be whom this one pays."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,6 @@ class Made:
         self._calls: dict[str, Counter[str]] = {}
         self._reached: dict[str, set[str]] = {}
         self._payees: set[str] = set()
-        self.paid = 0
-        """Payments, of whatever tool."""
 
     def note(self, tool: KnownTool, arguments: JsonObject, said: str) -> None:
         """One more."""
@@ -49,8 +47,12 @@ class Made:
         calls = self._calls.setdefault(tool, Counter())
         calls[said if said in calls or len(calls) < _MOST else ""] += 1
 
+    @property
+    def paid(self) -> int:
+        """How many were paid, by whatever tool."""
+        return len(self._payees)
+
     def _pay(self, payee: str) -> None:
-        self.paid += 1
         self._payees.add(payee if len(self._payees) < _MOST else "")
 
     def has_paid(self, tool: KnownTool, arguments: JsonObject) -> bool:
