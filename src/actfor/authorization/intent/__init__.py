@@ -11,6 +11,7 @@ from actfor.authorization.intent.asking import (
     Grounds,
     asking_sentences,
     asks,
+    fills_basket,
     relevant,
     takes_orders,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "Wish",
     "asking_sentences",
     "asks",
+    "fills_basket",
     "key_of",
     "normal",
     "parameter_type",

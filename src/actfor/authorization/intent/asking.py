@@ -6,13 +6,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
 from actfor.authorization.intent.deeds import Asked
 from actfor.authorization.intent.lexicon import MEETS, Deed
-from actfor.authorization.intent.phrasing import matters_of
+from actfor.authorization.intent.otherwise import NEAR, goals, is_else
 from actfor.authorization.intent.request import Wish
 from actfor.authorization.intent.text import stem, words
 from actfor.authorization.intent.tool import ToolReading
@@ -72,7 +71,8 @@ def asks(wish: Wish, tool: ToolReading, others: Sequence[ToolReading] = ()) -> G
     best = _by_own_verb(wish, tool)
     verb = best.verb
     for one in wish.asked:
-        level, alike = _one(one, wish, tool), _is_alike(one, tool)
+        free = _is_free(one, wish, tool)
+        level, alike = _one(one, wish, tool, free=free), _is_alike(one, wish, tool)
         if _rewrites(one, tool) and not alike:
             verb = max(verb, Ask.MAYBE)
         if level is Ask.NO and not alike:
@@ -81,16 +81,16 @@ def asks(wish: Wish, tool: ToolReading, others: Sequence[ToolReading] = ()) -> G
         other = max((_strength(one, wish, other) for other in others), default=0)
         if alike:
             verb = max(verb, Ask.YES if own >= other else Ask.MAYBE)
-        told = one.to_someone and _is_letter(tool)  # how somebody is told is the agent's choice
-        free = told or _is_bought_with(one, tool) or _fills_form(one, wish, tool)
         found = level if free or not others else _ranked(level, one, wish, tool, own, other)
         if found > best.ask:
-            once = not (one.many or _is_basket(tool))  # an order may be of many things
+            once = not (one.many or fills_basket(tool))  # an order may be of many things
             best = Grounds(found, one.text, one.about, one=once, single=one.single)
         elif found == best.ask and found > Ask.NO:
             best = replace(best, one=best.one and not one.many, single=best.single and one.single)
     if best.ask < Ask.YES and (only := _only_for(wish, tool, others)):
         best = only
+    if wish.truncated:  # what was not read may say not to
+        best = replace(best, ask=min(best.ask, Ask.MAYBE))
     return replace(best, verb=verb)
 
 
@@ -108,7 +108,7 @@ def _only_for(wish: Wish, tool: ToolReading, others: Sequence[ToolReading]) -> G
     made_by_none = not any(Deed.CREATE in one.deeds and one.head & tool.head for one in rest)
     if Deed.CHANGE in tool.deeds and tool.effect is ToolEffect.WRITE and made_by_none:
         for one in wish.asked:
-            if Deed.CREATE in one.deeds and one.thing & tool.head:
+            if Deed.CREATE in one.deeds and one.thing & tool.head and not is_else(one, wish, tool):
                 return Grounds(Ask.YES, one.text, one.about, one=not one.many)
     own = tool.own_verb
     if own and rest and not any(own == other.own_verb or own in other.about for other in rest):
@@ -146,11 +146,11 @@ def _is_light(one: Asked, tool: ToolReading) -> bool:
     return one.verb in _LIGHT and any(stem(verb) in one.about for verb in tool.verbs)
 
 
-def _is_alike(one: Asked, tool: ToolReading) -> bool:
+def _is_alike(one: Asked, wish: Wish, tool: ToolReading) -> bool:
     """Whether a verb may mean what a tool does, whatever it is done to."""
     if tool.effect is ToolEffect.GRANT_ACCESS and not (one.deeds & _LETS_IN):
         return one.verb in tool.verbs or one.verb in _ENROLS
-    if _only_writes_down(one, tool):
+    if is_else(one, wish, tool):
         return False
     if _adds_to(one, tool) or one.verb in tool.told:
         return True
@@ -163,32 +163,14 @@ def _adds_to(one: Asked, tool: ToolReading) -> bool:
     """
     if one.verb not in _ADDS or Deed.CHANGE not in tool.deeds:
         return False
-    goals = _goals(one.text[:_NEAR])
-    return not goals or bool(goals & tool.core)
-
-
-@lru_cache(maxsize=256)
-def _goals(sentence: str) -> frozenset[str]:
-    """What stands after `to`, `into`, `in`."""
-    found = (matters_of(goal.partition(" of ")[0]) for goal in _GOAL.findall(sentence))
-    return frozenset().union(*found)
+    found = goals(one.text[:NEAR])
+    return not found or bool(found & tool.core)
 
 
 _ADDS: Final = frozenset("add put save enter".split())
-_NEAR: Final = 600  # characters
-_GOAL: Final = re.compile(r"\b(?:to|into|onto|in)\s+(?=(\S+(?:\s\S+){0,3}))")
 _LETS_IN: Final = frozenset({Deed.ADMIT, Deed.CHANGE})
 
 
-def _only_writes_down(one: Asked, tool: ToolReading) -> bool:
-    """Whether a verb makes something of a sum without paying it: `put the sum into notes.txt`."""
-    paying = tool.effect is ToolEffect.PAY and one.verb in _WRITES_DOWN
-    return paying and one.verb not in tool.verbs and Deed.PAY not in one.deeds
-
-
-_WRITES_DOWN: Final = frozenset(
-    "put write insert append note record log save store draft compose generate enter".split()
-)
 _ENROLS: Final = frozenset("create make register setup".split())
 
 
@@ -238,7 +220,7 @@ def _strength(one: Asked, wish: Wish, tool: ToolReading) -> int:
     """How well a verb in its sentence fits a tool: the same verb, the same thing."""
     verb = 3 if _is_light(one, tool) else 2 if one.verb in tool.verbs else 0
     verb = verb or int(one.verb in tool.told)
-    if not verb and not _is_alike(one, tool):
+    if not verb and not _is_alike(one, wish, tool):
         return 0
     payee = tool.effect is ToolEffect.PAY and _fits(wish, tool)
     thing = 2 if one.about & tool.head or payee else 0
@@ -247,20 +229,30 @@ def _strength(one: Asked, wish: Wish, tool: ToolReading) -> int:
 
 def asking_sentences(wish: Wish, tool: ToolReading) -> Iterator[str]:
     """The sentences, in normal form, that may ask for what ``tool`` does."""
-    return (one.text for one in wish.asked if _one(one, wish, tool) > Ask.NO)
+    return (
+        one.text
+        for one in wish.asked
+        if _one(one, wish, tool, free=_is_free(one, wish, tool)) > Ask.NO
+    )
 
 
-def _one(one: Asked, wish: Wish, tool: ToolReading) -> Ask:
-    same_verb, alike = one.verb in tool.verbs | tool.told, _is_alike(one, tool)
+def _is_free(one: Asked, wish: Wish, tool: ToolReading) -> bool:
+    """Whether it is the agent's choice by which tool it does this: how somebody is told; and what
+    is ordered may be called anything, and is put into a basket first.
+    """
+    told = one.to_someone and _is_letter(tool)
+    return told or _is_bought_with(one, tool) or _fills_form(one, wish, tool)
+
+
+def _one(one: Asked, wish: Wish, tool: ToolReading, *, free: bool) -> Ask:
+    same_verb, alike = one.verb in tool.verbs | tool.told, _is_alike(one, wish, tool)
     if _is_light(one, tool):
         return Ask.YES
-    if _only_writes_down(one, tool):
+    if is_else(one, wish, tool):
         return Ask.NO
     if one.verb in _PAYS and Deed.PAY in tool.deeds:
         return Ask.YES  # what is paid out is money, whatever it is called
-    if _is_bought_with(one, tool):
-        return Ask.YES  # what is ordered may be called anything, and is put into a basket first
-    if _fills_form(one, wish, tool):
+    if free:
         return Ask.YES
     shared = one.about & tool.about
     making = bool(one.deeds & _MAKES and tool.deeds & _MAKING)
@@ -268,8 +260,6 @@ def _one(one: Asked, wish: Wish, tool: ToolReading) -> Ask:
         return Ask.YES  # `remind me`, where the tool sets a reminder
     if (alike and one.about & tool.core) or (making and one.after & tool.head):
         return Ask.YES
-    if one.to_someone and _is_letter(tool):
-        return Ask.YES  # `tell her that …`, `answer the customer who …`
     if alike and _fits(wish, tool):
         # An account to pay into leaves no doubt; an address may be there for many reasons.
         return Ask.YES if tool.effect is ToolEffect.PAY else Ask.MAYBE
@@ -298,7 +288,7 @@ def _is_done_on(one: Asked) -> bool:
     books a table fills in no form of it; who reports what stands on one, neither.
     """
     return one.verb not in _TOLD and any(
-        match.group(0).startswith(one.verb[:_ROOT]) for match in _ON_PAGE.finditer(one.text[:_NEAR])
+        match.group(0).startswith(one.verb[:_ROOT]) for match in _ON_PAGE.finditer(one.text[:NEAR])
     )
 
 
@@ -312,7 +302,7 @@ _ON_PAGE: Final = re.compile(
 
 def _is_bought_with(one: Asked, tool: ToolReading) -> bool:
     """Whether a verb asks to buy something, and a tool takes orders or fills a basket."""
-    bought = one.verb in _BUYS or (one.verb in _LIGHT and "order" in one.direct)
+    bought = one.verb in BUYS or (one.verb in _LIGHT and "order" in one.direct)
     return bought and takes_orders(tool)
 
 
@@ -320,16 +310,16 @@ def takes_orders(tool: ToolReading) -> bool:
     """Whether a tool orders what it is given, or fills what is ordered later."""
     pays = tool.effect is ToolEffect.PAY
     about = tool.core | tool.head | tool.told | tool.verbs
-    return _is_basket(tool) or (pays and not _ORDERS.isdisjoint(about))
+    return fills_basket(tool) or (pays and not _ORDERS.isdisjoint(about))
 
 
-def _is_basket(tool: ToolReading) -> bool:
+def fills_basket(tool: ToolReading) -> bool:
     """Whether a tool fills what is paid for later."""
-    return tool.effect is ToolEffect.WRITE and not _BASKETS.isdisjoint(tool.core | tool.head)
+    return tool.effect is ToolEffect.WRITE and not BASKETS.isdisjoint(tool.core | tool.head)
 
 
-_BASKETS: Final = frozenset(stem(word) for word in "cart basket trolley".split())
-_BUYS: Final = frozenset("order buy purchase checkout".split())
+BASKETS: Final = frozenset(stem(word) for word in "cart basket trolley".split())
+BUYS: Final = frozenset("order buy purchase checkout".split())
 _ORDERS: Final = frozenset(stem(word) for word in "order purchase checkout cart basket".split())
 _CONFIRMS: Final = frozenset("confirm accept join redeem verify claim activate".split())
 _FILLS: Final = _CONFIRMS | frozenset(

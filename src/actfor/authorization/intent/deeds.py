@@ -22,6 +22,8 @@ from actfor.authorization.intent.telling import CLAUSE, TOLD, goes_to, is_told
 from actfor.authorization.intent.text import normal, words
 from actfor.authorization.intent.values import SinkType, sums_in, typed
 
+MOST_ASKED: Final = 2_000
+"""Verbs of one text that are read: ten times what people write into as long a text."""
 LOOKING: Final = frozenset({Deed.LOOK})
 _IDIOMS: Final = frozenset(
     {
@@ -74,13 +76,18 @@ def read_sentence(
     here: frozenset[str],
     before: frozenset[str],
 ) -> None:
-    """``here``: what it is about; ``before``: the sentence before, for what is done to `it`."""
+    """``here``: what it is about; ``before``: the sentence before, for what is done to `it`.
+
+    No more is read once ``MOST_ASKED`` were found: whoever meets the bound must tighten.
+    """
     spoken = WORDS.findall(sentence)
     tokens = [token.casefold() for token in spoken]
     clauses = _clauses(sentence)
     text = normal(sentence)
     many = bool(MANY.intersection(tokens)) or is_plural(tokens)
     for position, token in enumerate(tokens):
+        if len(asked) >= MOST_ASKED:
+            return
         if done := is_to_be_done(tokens, position):
             object_ = _done_to(_before(tokens[max(0, position - _FAR) : position - 2]))
             asked.append(Asked(*done, here, number, many, text, False, False, *object_))
@@ -142,16 +149,17 @@ def _done_to(rest: list[str]) -> tuple[frozenset[str], ...]:
     """What a part of a sentence is about: all of it, its first clause, its very object, and that
     one's last noun.
     """
-    clause = _until(rest, _CLAUSE_ENDS | _CONDITIONS)
-    direct = _until(clause, _PREPOSITIONS)
-    thing = _until(direct, _NAMED)[-1:]
+    clause = until(rest, _CLAUSE_ENDS | _CONDITIONS)
+    direct = until(clause, _PREPOSITIONS)
+    thing = until(direct, _NAMED)[-1:]
     return tuple(matters_of_words(part) for part in (rest, clause, direct, thing))
 
 
 _NAMED: Final = frozenset("named called titled".split())
 
 
-def _until(tokens: list[str], ends: frozenset[str]) -> list[str]:
+def until(tokens: list[str], ends: frozenset[str]) -> list[str]:
+    """The words before the first of ``ends``."""
     return tokens[: next((at for at, word in enumerate(tokens) if word in ends), len(tokens))]
 
 

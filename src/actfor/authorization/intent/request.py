@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from itertools import pairwise
 from typing import Final
 
-from actfor.authorization.intent.deeds import LOOKING, Asked, read_sentence
+from actfor.authorization.intent.deeds import LOOKING, MOST_ASKED, Asked, read_sentence
+from actfor.authorization.intent.each import Share, most_of, share_of
 from actfor.authorization.intent.lexicon import PARTICIPLES, VERBS, Deed, concepts, primary
 from actfor.authorization.intent.names import filled, names_in, quoted, spelled
 from actfor.authorization.intent.phrasing import (
@@ -42,14 +42,6 @@ _TELLING: Final = frozenset(
     " asks requires suggests has".split()
 )
 """What stands before and after the name of a source."""
-_EACH: Final = frozenset("each apiece per".split())
-_MOST_TIMES: Final = 31
-_COUNTS: Final = {
-    word: count
-    for count, word in enumerate(
-        "one two three four five six seven eight nine ten eleven twelve".split(), 1
-    )
-}
 _ANSWERS: Final = frozenset({None, Deed.LOOK, Deed.ANY})
 
 
@@ -84,7 +76,12 @@ class Wish:
     spelled: Mapping[Value, str] = field(default_factory=dict)
     """Addresses, accounts, links and paths as the person wrote them."""
     truncated: bool = False
+    """Whether there is more than was read."""
     stems: frozenset[str] = field(default_factory=frozenset)
+    share: Share | None = None
+    """How much each of several who are paid gets."""
+    most: Decimal | None = None
+    """The largest sum that they can mean."""
 
     @property
     def seeks_addresses(self) -> bool:
@@ -141,26 +138,6 @@ class Wish:
         """Whether the words hold a value of this type."""
         return any(value.type is kind for value in self.values)
 
-    @property
-    def most(self) -> Decimal | None:
-        """The largest number in the words, of whatever: no sum that was meant is above it; where
-        they say how much is due for `each`, as often as the largest count that they hold. Not where
-        each is somebody who gets it: `pay each of them`.
-        """
-        said = words(self.plain)
-        numbers = [Decimal(v.key) for v in self.values if v.type is SinkType.AMOUNT]
-        if not numbers or _EACH.isdisjoint(said) or any(map(_pays_each, pairwise(said))):
-            return max(numbers, default=None)
-        counts = [one for one in numbers if one <= _MOST_TIMES and one != max(numbers)]
-        return max(numbers) * max([*counts, *(Decimal(_COUNTS.get(one, 1)) for one in said)])
-
-
-def _pays_each(two: tuple[str, str]) -> bool:
-    """Whether a word before `each` says that each is paid."""
-    before, each = two
-    _, deeds = VERBS.get(before, ("", frozenset[Deed]()))
-    return each in _EACH and (before == "to" or Deed.PAY in deeds)
-
 
 def read_words(said: Iterable[str]) -> Wish:
     """The reading of everything a person has said, in order; what is too long is not read."""
@@ -175,12 +152,14 @@ def read_words(said: Iterable[str]) -> Wish:
         before = matters[number - 1] if number else frozenset[str]()
         read_sentence(sentence, number, asked, denied, matters[number], before)
     all_stems = frozenset(stem(word) for word in words(text))
+    values, plain = frozenset(typed(text)), " ".join(words(text))
+    share = share_of([normal(sentence) for sentence in sentences])
     return Wish(
         normal(text),
         tuple(asked),
         matters_of(text),
         frozenset(denied - {one.verb for one in asked}),
-        frozenset(typed(text)),
+        values,
         names_in(text),
         tuple(map(_sentence, sentences, matters)),
         bool(_GROUPS & frozenset(words(text))),
@@ -188,11 +167,13 @@ def read_words(said: Iterable[str]) -> Wish:
         hands_over(sentences),
         frozenset(normal(quoted) for quoted in quoted(text)),
         skeleton(text),
-        " ".join(words(text)),
+        plain,
         filled(text),
         spelled(text),
-        len(whole) > MAX_TEXT,
+        len(whole) > MAX_TEXT or len(asked) >= MOST_ASKED,
         all_stems,
+        share,
+        most_of(values, plain, share),
     )
 
 

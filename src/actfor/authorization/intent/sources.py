@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from actfor.authorization.intent.deeds import Asked, read_sentence
+from actfor.authorization.intent.deeds import Asked, read_sentence, until
 from actfor.authorization.intent.lexicon import VERBS, Deed, concepts
 from actfor.authorization.intent.names import names_in
-from actfor.authorization.intent.phrasing import HONORIFICS, SPOKEN, WORDS
+from actfor.authorization.intent.phrasing import HONORIFICS, NOT_NAMES, SPOKEN, WORDS
 from actfor.authorization.intent.text import stem, words
 
 _TASKS: Final = frozenset(
@@ -27,6 +27,7 @@ _LISTS: Final = frozenset(
     " guideline".split()
 )
 """What holds several things to do, and is then spoken of as `it` or `them`."""
+_ERRANDS: Final = frozenset(stem(w) for w in "task todo errand chore favour favor request".split())
 _NEEDS: Final = frozenset(
     stem(w)
     for w in "need want ask say tell request specify mention suggest recommend advise"
@@ -66,7 +67,7 @@ def _tells_to_do_what_is_said(sentence: str) -> bool:
             tokens[max(0, position - 2) : position]
         ):
             continue  # `What do the guidelines say?`
-        window = _until_looking(tokens[position + 1 : position + 8])
+        window = until(tokens[position + 1 : position + 8], _FINDS)
         if _AS_TOLD.search(" ".join(window)):
             return True  # `do it the way he wrote`
         if "following" in window:
@@ -77,13 +78,8 @@ def _tells_to_do_what_is_said(sentence: str) -> bool:
     return False
 
 
-def _until_looking(window: list[str]) -> list[str]:
-    """The words up to one of looking: who wants help to find out what they want does none of it."""
-    looks = (at for at, word in enumerate(window) if word in _FINDS)
-    return window[: next(looks, len(window))]
-
-
 _FINDS: Final = frozenset("find see understand know learn check compare look read figure".split())
+"""Words of looking: who wants help to find out what they want does none of it."""
 _THROUGH: Final = frozenset(
     {("work", "through"), ("work", "off"), ("go", "through"), ("take", "care"), ("deal", "with")}
     | {("see", "to"), ("sort", "out"), ("get", "done")}
@@ -95,29 +91,52 @@ def hands_over(sentences: list[str]) -> bool:
     """Whether one does, or says to do `it` or `them` where it or the one before tells of things to
     do: `The page explains what presenters have to do, please take care of it`.
     """
-    tells = [_tells_of_things_to_do(sentence) for sentence in sentences]
     return any(
         _tells_to_do_what_is_said(sentence)
-        or (_does_them(sentences[max(0, at - 1) : at + 1]) and any(tells[max(0, at - 1) : at + 1]))
+        or _does_what_is_told(sentences[max(0, at - 1) : at + 1])
         for at, sentence in enumerate(sentences)
     )
 
 
-def _tells_of_things_to_do(sentence: str) -> bool:
-    told = words(sentence)
-    named = not _LISTS.isdisjoint(stem(word) for word in told)
+def _does_what_is_told(two: list[str]) -> bool:
+    """Whether the last of two sentences does `it`, and either tells of it."""
+    found = _DO_THEM.search(two[-1])
+    if found is None or not _does_them(two, found):
+        return False
+    mends = found.group(0).split()[0].casefold() in _MENDS
+    return any(_tells_of_things_to_do(sentence, mends=mends) for sentence in two)
+
+
+def _tells_of_things_to_do(sentence: str, *, mends: bool) -> bool:
+    """``mends``: a trouble is mended, or errands are; a list that is to be fixed is no order."""
+    told = frozenset(map(stem, words(sentence)))
+    named = not told.isdisjoint(_ERRANDS if mends else _LISTS)
+    return named or _is_others_trouble(sentence) or _WHAT_TO_DO.search(sentence) is not None
+
+
+def _is_others_trouble(sentence: str) -> bool:
+    """Whether somebody else told of a trouble, or has it with something: `the seller wrote of a
+    problem`, `the courier has a problem with my parcel`; not so where a thing has it, or `there is`
+    one, and where the person has it themselves.
+    """
+    spoken = WORDS.findall(sentence)
+    told = [word.casefold() for word in spoken]
     first = next((at for at, word in enumerate(told) if word in _TROUBLE), None)
-    trouble = first is not None and _OURS.isdisjoint(told[:first])
-    return named or trouble or _WHAT_TO_DO.search(sentence) is not None
+    if first is None or not _OURS.isdisjoint(told[:first]):
+        return False
+    people = "~person" in concepts(frozenset(map(stem, told[:first])))
+    named = any(word[:1].isupper() and word.casefold() not in NOT_NAMES for word in spoken[:first])
+    if people or named or not _TELLS.isdisjoint(told[:first]):
+        return True
+    return told[first + 1 : first + 2] in (["with"], ["from"]) and _MINE.isdisjoint(told[:first])
 
 
-def _does_them(two: list[str]) -> bool:
+def _does_them(two: list[str], found: re.Match[str]) -> bool:
     """Whether the last sentence says to do what was spoken of, and that is nothing that the person
     asks for themselves: `Mail the list to Ann. Please do it today`.
     """
-    found = _DO_THEM.search(two[-1])
-    if found is None or (found["what"] or found["done"]).casefold() not in _THE_SAME:
-        return found is not None
+    if (found["what"] or found["done"]).casefold() not in _THE_SAME:
+        return True
     asked: list[Asked] = []
     for number, sentence in enumerate((*two[:-1], two[-1][: found.start()])):
         read_sentence(sentence, number, asked, set(), frozenset(), frozenset())
@@ -140,8 +159,10 @@ _AS_TOLD: Final = re.compile(
     r" (?:\w+ )?(?:wrote|said|says|writes|asks?|asked|wants?|wanted|describes?|described|suggests?"
     r"|suggested|explains?|explained|told|requests?|requested)\b"
 )
+_MENDS: Final = frozenset("fix solve resolve address sort".split())
+_MINE: Final = frozenset("my our".split())
 _TROUBLE: Final = frozenset("problem issue trouble complaint".split())
-_OURS: Final = frozenset("i we i've we've i'm we're there there's".split())
+_OURS: Final = frozenset("i we you i've we've i'm we're there there's".split())
 """Who has a trouble that nobody else has told of: with one's own, no page is followed."""
 _WHAT_TO_DO: Final = re.compile(
     r"\b(?:what|everything|all|whatever|anything|things?)\b(?:\W+\w+){0,8}?\W+"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from actfor.authorization.intent.lexicon import VERBS, concepts
@@ -16,24 +17,28 @@ def _is_capital(near: list[str]) -> bool:
 
 def goes_to(verb: str, after: list[str]) -> bool:
     """Whether something is sent to somebody: `send the results to her doctor`, `… to Ann`."""
-    if verb in _PUTS_TO and _names_somebody(after):
-        return True
-    if verb not in _SENDS:
+    if verb not in _SENDS | _PUTS_TO:
         return False
-    steps = [at for at, word in enumerate(after[:_CARRIED]) if word.casefold() == "to"]
-    near = [after[at + 1 : at + 3] for at in steps]
+    near = [whom for _, _, whom in _goals(after[:_CARRIED], _TO)]
+    if verb in _PUTS_TO:  # `write the time to his neighbour Mrs Oster`
+        return any(_is_person(word) for whom in near for word in whom)
     return any(
-        _is_capital(two[:1]) or (two and two[0].casefold() in _SOMEBODY | _THEIRS) for two in near
+        _is_capital(whom) or (whom and whom[0].casefold() in _SOMEBODY | _THEIRS) for whom in near
     )
 
 
-def _names_somebody(after: list[str]) -> bool:
-    """Whether a person comes after `to`: `write the time to his neighbour Mrs Oster`."""
-    steps = [at for at, word in enumerate(after[:_CARRIED]) if word.casefold() == "to"]
-    near = [word for at in steps for word in after[at + 1 : at + 4]]
-    return any("~person" in concepts(frozenset({stem(word.casefold())})) for word in near)
+def _goals(tokens: list[str], leads: frozenset[str]) -> Iterator[tuple[int, str, list[str]]]:
+    """Each word that says whom something reaches, where it stands, and the three that follow."""
+    for at, word in enumerate(tokens):
+        if word.casefold() in leads:
+            yield at, word, tokens[at + 1 : at + 4]
 
 
+def _is_person(word: str) -> bool:
+    return "~person" in concepts(frozenset({stem(word.casefold())}))
+
+
+_TO: Final = frozenset({"to"})
 _PUTS_TO: Final = frozenset("write text pass report".split())
 _SENDS: Final = frozenset("send forward email mail message".split())
 _THEIRS: Final = frozenset("his her their my our".split())
@@ -53,9 +58,7 @@ def is_told(verb: str, after: list[str]) -> bool:
         return True
     folded = [word.casefold() for word in after[:TOLD]]
     near = [word for word in folded if word not in {"back", "to", "the", "that", "my", "our"}]
-    return bool(near) and (
-        near[0] in _SOMEBODY or "~person" in concepts(frozenset({stem(near[0])}))
-    )
+    return bool(near) and (near[0] in _SOMEBODY or _is_person(near[0]))
 
 
 def goes_elsewhere(sentence: str, address: str) -> bool:
@@ -65,13 +68,13 @@ def goes_elsewhere(sentence: str, address: str) -> bool:
     own = frozenset(map(stem, words(address)))
     tokens = words(sentence)[:_LONGEST]
     first = next((at for at, word in enumerate(tokens) if word in _SENDS | _PUTS_TO), _LONGEST)
-    for at, word in enumerate(tokens):
-        if word not in _TELLS and (word != "to" or at < first):
+    for at, word, near in _goals(tokens, _TELLS | _TO):
+        if word == "to" and at < first:
             continue
-        whom = [one for one in tokens[at + 1 : at + 4] if one not in DETERMINER]
+        whom = [one for one in near if one not in DETERMINER]
         if not whom or whom[0] in VERBS or whom[0] in _NOBODY:
             continue
-        if word != "to" and tokens[at + 1] not in DETERMINER:
+        if word != "to" and near[0] not in DETERMINER:
             continue
         if own.isdisjoint(map(stem, whom)):
             return True

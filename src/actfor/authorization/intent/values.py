@@ -233,6 +233,7 @@ def host_of(url: str) -> str:
     return authority.rpartition("@")[2].split(":", 1)[0].removeprefix("www.")
 
 
+@lru_cache(maxsize=16_384)
 def number_key(text: str) -> str:
     """A number in plain form (`1,200.50` is `1200.5`), or nothing. Currency signs are dropped."""
     bare = text.strip(_CURRENCY).removesuffix("%")

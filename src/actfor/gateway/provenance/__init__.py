@@ -6,8 +6,9 @@ and ``KnownTool``. See ``docs/guides/replay.md`` and ADR 15.
 A result is cut into labelled fields (``results``), taken in (``intake``) and kept (``kept``,
 ``items``). A call's values (``slots``) are traced (``trace``, ``named``, ``prose``, ``carried``) in
 what was kept, and in what the words say of it (``index``). From that, from what strangers' texts
-ask for (``bidding``) and from the calls made before (``made``), ``ledger`` draws its findings and
-``intent`` the facts: whether it was asked for (``asked``), and what is doubtful (``doubts``).
+ask for (``bidding``) and from the calls made before (``made``, ``basket``), ``ledger`` draws its
+findings and ``intent`` the facts: whether it was asked for (``asked``), and what is doubtful
+(``doubts``).
 """
 
 from actfor.gateway.provenance.given import parts_of

@@ -162,6 +162,9 @@ def is_over_count(found: Findings) -> bool:
         return True
     if found.grounds.single and Deed.CREATE in found.tool.deeds and found.history.made > 0:
         return not found.hands_over  # `create a code`: one was asked for
+    if found.effect is ToolEffect.PAY and found.share is not None and found.share.alone:
+        most = found.share.count
+        return found.history.paid_them or (most is not None and found.history.paid >= most)
     single = found.grounds.one and not found.hands_over
     counts = found.effect in GRAVE or found.effect in {ToolEffect.SHARE, ToolEffect.EGRESS}
     return single and counts and found.history.made > 0

@@ -52,7 +52,7 @@ class Bidding:
         if not self._index.wish.hands_over:
             return False
         return self._answers(tool, slots) or any(
-            self._asks(entry, tool)[0] > Ask.NO
+            self._asks(entry, tool)[0] > Ask.NO and not self._wish_of(entry).truncated
             for item in self._index.items
             if not item.speaks and self._index.is_followed(item)
             for entry in item.fields
@@ -142,6 +142,8 @@ class Bidding:
             wish = self._wish_of(entry)
             ask = asks(wish, tool.reading).ask
             sentences = tuple(asking_sentences(wish, tool.reading))
+            if wish.truncated:  # what was not read may ask for anything
+                ask, sentences = Ask.YES, (wish.text, entry.text)
             if len(self._bids) >= _MOST:
                 self._bids.clear()
             self._bids[key] = tool.reading, ask, sentences

@@ -1,8 +1,8 @@
 """Which letter the words tell of without its writer's name: `the county has asked us by mail to
 announce a road closure`, `our system administrator wrote about the security clean-up`.
 
-Weaker than a name. A stranger can choose what a letter is about: so it must fit the words better
-than every letter of any other domain, and it is believed about who wrote it and, where the words
+Weaker than a name. A stranger can choose what a letter is about: so it must fit the words well, no
+letter of another domain about as well, and it is believed about who wrote it and, where the words
 hand over, about what to do; not about whom to pay or let in.
 """
 
@@ -29,11 +29,27 @@ def described(items: Iterable[Item], wish: Wish) -> frozenset[int]:
     if wish.about.isdisjoint(_LETTERS):
         return frozenset()
     matter = _matter(wish.plain)
-    scores = {id(item): (_score(item, wish, matter), item) for item in items if item.authors}
-    best = max((score for score, _ in scores.values()), default=0)
-    meant = [(key, item) for key, (score, item) in scores.items() if score == best >= _FEWEST]
-    domains = {author.rpartition("@")[2] for _, item in meant for author in item.authors}
-    return frozenset(key for key, _ in meant) if len(domains) == 1 else frozenset()
+    scores = [(_score(item, wish, matter), item) for item in items if item.authors]
+    known = [(score, item) for score, item in scores if score >= _FEWEST]
+    if matter:
+        return _only(_about(matter, [item for _, item in known]))
+    best = max((score for score, _ in known), default=0)
+    return _only([item for score, item in known if score == best])
+
+
+def _about(matter: frozenset[str], letters: list[Item]) -> list[Item]:
+    """The letters whose subjects have at least half of what the words say that it is about, and of
+    that all but a word as much as any other. What else they share with the words says nothing.
+    """
+    shared = [(len(_telling(" ".join(item.titles)) & matter), item) for item in letters]
+    enough = max((len(matter) + 1) // 2, max((count for count, _ in shared), default=0) - 1)
+    return [item for count, item in shared if count >= enough]
+
+
+def _only(meant: list[Item]) -> frozenset[int]:
+    """These letters, if all of them are of one domain."""
+    domains = {author.rpartition("@")[2] for item in meant for author in item.authors}
+    return frozenset(map(id, meant)) if len(domains) == 1 else frozenset()
 
 
 def is_by_another(wish: Wish, authors: Iterable[str]) -> bool:

@@ -17,6 +17,7 @@ from actfor.authorization.intent.values import is_moment, number_key
 from actfor.authorization.model import ToolEffect
 from actfor.gateway.provenance.findings import Findings, is_grave
 from actfor.gateway.provenance.labels import Label, SlotTrace
+from actfor.gateway.provenance.slots import PAYER
 from actfor.gateway.sql import effect_of
 
 _OTHERS: Final = frozenset({Label.ATTESTED, Label.UNTRUSTED})
@@ -59,6 +60,8 @@ def is_doubtful(slot: SlotTrace, found: Findings, asked: str) -> bool:
     if kind in HARD:
         return _hard_doubt(slot, found, asked)
     if kind is SinkType.AMOUNT and found.effect is ToolEffect.PAY:
+        if _is_above_share(slot, found):
+            return True
         # A payee out of a document is believed with that document's amount, or the person's.
         payee = any(s.type is SinkType.ACCOUNT and s.label is Label.FROM for s in found.slots)
         if label is Label.UNKNOWN and asked != "no":  # where nobody asked, that is said already
@@ -138,7 +141,7 @@ def _is_payees_name(slot: SlotTrace, found: Findings, asked: str) -> bool:
     accounts = [
         one
         for one in found.slots
-        if one.type is SinkType.ACCOUNT and _PAYER.isdisjoint(words(one.pointer))
+        if one.type is SinkType.ACCOUNT and PAYER.isdisjoint(words(one.pointer))
     ]
     named = [word for word in words(slot.pointer) if word not in {"name", "full", "account"}]
     return (
@@ -151,8 +154,14 @@ def _is_payees_name(slot: SlotTrace, found: Findings, asked: str) -> bool:
 _PAYEE: Final = frozenset("recipient payee beneficiary holder receiver".split())
 
 
-_PAYER: Final = frozenset("from source payer debit sender own my card".split())
-"""What an account is called that pays: it says nothing of who gets the money."""
+def _is_above_share(slot: SlotTrace, found: Findings) -> bool:
+    """Whether this is more than each of those who are paid gets, or what all of them get: one that
+    the words have for something else is meant for that.
+    """
+    share, number = found.share, number_key(normal(slot.value))
+    if share is None or slot.how == "endorsed" or not number or Decimal(number) <= share.sum:
+        return False
+    return slot.label is not Label.USER or Decimal(number) == share.total or share.alone
 
 
 def _another_sum(slot: SlotTrace, found: Findings) -> bool:

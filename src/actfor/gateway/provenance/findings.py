@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from actfor.authorization.intent import Grounds, ToolReading
+from actfor.authorization.intent.each import Share
 from actfor.authorization.intent.lexicon import Deed
 from actfor.authorization.intent.proposal import GRAVE
 from actfor.authorization.model import ToolEffect
@@ -25,6 +26,10 @@ class History:
     """Other calls of this tool that were made, with other arguments."""
     same: int = 0
     """This very call, made before."""
+    paid: int = 0
+    """How many were paid."""
+    paid_them: bool = False
+    """Whether one of them may be whom this one pays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,8 @@ class Findings:
     """Whether the words speak of a code that is sent to them."""
     sum_said: bool = False
     """Whether the words that ask say how much money."""
+    share: Share | None = None
+    """How much each of several who are paid gets."""
     most: Decimal | None = None
     """The largest number in all the words."""
     filled: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -68,6 +75,8 @@ class Findings:
     dialects: Mapping[str, str] = field(default_factory=dict)
     repeats: bool = False
     """Whether the words that ask say to do it more than once."""
+    basket: bool = False
+    """Whether it pays for a basket that may hold what nobody asked for."""
     only_object: bool | None = None
     """Whether a deletion's target is the one record that the tool's own verb is said of; None where
     no record is.

@@ -242,6 +242,10 @@ class Index(Kept):
             other.tool == item.tool and self._is_spoken_of(other) for other in self.items
         )
 
+    def is_ordered(self, item: Item) -> bool:
+        """Whether the words name this thing: by its title, or by an identifier of it."""
+        return self._is_spoken_of(item) or self.is_told_of(item)
+
     def _title_words(self, item: Item) -> set[str]:
         """The stems of a record's titles that the words have."""
         own = {stem(word) for title in item.titles for word in words(title)} - STOP

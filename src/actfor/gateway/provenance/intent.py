@@ -28,6 +28,7 @@ from actfor.gateway.provenance.doubts import (
 from actfor.gateway.provenance.findings import Findings, is_grave
 from actfor.gateway.provenance.labels import Label
 
+_BASKET: Final = "the basket may hold what was not asked for"
 _ANCHOR: Final = TARGET | {SinkType.TEXT, SinkType.DATE, SinkType.AMOUNT}
 
 
@@ -62,9 +63,9 @@ def facts_of(found: Findings) -> dict[str, Fact]:
     return {
         "effect_asked": asked,
         "sink_label": "none" if worst is None else worst.label.word,
-        "sink_origin": "" if shown is None else shown.shown,
+        "sink_origin": _BASKET if found.basket else "" if shown is None else shown.shown,
         "sinks_untrusted": bool(doubtful),
-        "target_unnamed": bool(unnamed),
+        "target_unnamed": bool(unnamed) or found.basket,
         "content_untrusted": content,
         "solicited": found.solicited is not None,
         "relevant": found.relevant,

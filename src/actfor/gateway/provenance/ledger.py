@@ -17,6 +17,7 @@ from actfor.authorization.intent import (
     ToolReading,
     Wish,
     asks,
+    fills_basket,
     key_of,
     normal,
     relevant,
@@ -25,6 +26,7 @@ from actfor.authorization.intent import (
 from actfor.authorization.intent.lexicon import Deed
 from actfor.authorization.intent.limits import says_repeats, says_sum
 from actfor.authorization.model import Fact, ToolEffect
+from actfor.gateway.provenance.basket import Basket, pays_unnamed
 from actfor.gateway.provenance.bidding import Bidding, awaits_code
 from actfor.gateway.provenance.carried import carried, carries_secret, stated
 from actfor.gateway.provenance.findings import Findings, History
@@ -58,6 +60,7 @@ class Ledger:
         self._intake = Intake(self.index)
         self._bidding = Bidding(self.index)
         self._made = Made()
+        self._basket = Basket()
         self._endorsed: dict[str, set[tuple[str, str]]] = {}
         self._lost_secrets = False
         self._grounds: dict[str, Grounds] = {}
@@ -109,6 +112,7 @@ class Ledger:
             self._lost_secrets = True
         for tool, arguments in made:
             self._made.note_unseen(tool, arguments)
+            self._basket.missed()
 
     def unreadable(self) -> None:
         """The agent saw what cannot be searched (an image, a file): it may have read anything."""
@@ -134,9 +138,19 @@ class Ledger:
             for pointer, kind, value in islice(slots(arguments, tool.sinks), MAX_SLOTS):
                 if kind in TARGET:
                     self.endorse(tool.name, pointer, value)
+        done = not (failed or exchange.failed)
+        if done:
+            meant = approved or not fills_basket(tool.reading) or self._is_meant(tool, arguments)
+            self._basket.note(tool, arguments, meant=meant)
         self._intake.take(exchange, approved=approved)
-        if not (failed or exchange.failed):
+        if done:
             self._made.note(tool, arguments, exchange.asked)
+
+    def _is_meant(self, tool: KnownTool, arguments: JsonObject) -> bool:
+        """Whether a call was asked for, and nothing in it is others' choice."""
+        facts = self.trace(tool, tool.judge(arguments).effect, arguments).facts
+        doubts = ("sinks_untrusted", "target_unnamed", "solicited")
+        return facts["effect_asked"] != "no" and not any(facts[doubt] for doubt in doubts)
 
     # -- what it means for a call ---------------------------------------------------------------
 
@@ -207,7 +221,11 @@ class Ledger:
             awaits_code=awaits_code(wish),
             sum_said=effect is ToolEffect.PAY and says_sum(grounds.because),
             filled=wish.filled,
+            share=wish.share if effect is ToolEffect.PAY else None,
             most=wish.most if effect is ToolEffect.PAY else None,
+            basket=not granted
+            and pays_unnamed(tool, arguments)
+            and self._basket.holds_other(self.index),
             dialects={tool.sql.pointer: tool.sql.dialect} if tool.sql else {},
             repeats=says_repeats(grounds.because),
             only_object=is_only_object(self.index, tool, effect, grounds, values.slots),
@@ -229,6 +247,8 @@ class Ledger:
             self.index.speaks,
             0 if effect is ToolEffect.READ else self._made.others(tool, arguments, said),
             self._made.same(tool, arguments, said),
+            self._made.paid,
+            self._made.has_paid(tool, arguments),
         )
 
 

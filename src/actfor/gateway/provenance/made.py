@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from actfor.authorization.intent import HARD, key_of
+from actfor.authorization.intent import HARD, TARGET, key_of
+from actfor.authorization.intent.text import words
 from actfor.authorization.model import ToolEffect
-from actfor.gateway.provenance.slots import slots
+from actfor.gateway.provenance.slots import PAYER, slots
 from actfor.gateway.provenance.tools import KnownTool
 from actfor.wire.canonical import JsonObject, digest
 
@@ -23,22 +24,43 @@ class Made:
     def __init__(self) -> None:
         self._calls: dict[str, Counter[str]] = {}
         self._reached: dict[str, set[str]] = {}
+        self._payees: set[str] = set()
 
     def note(self, tool: KnownTool, arguments: JsonObject, said: str) -> None:
         """One more."""
         self._count(tool.name, said)
         if reached := _reached(tool, arguments):
             self._reached.setdefault(tool.name, set()).add(reached)
+        if tool.reading.effect is ToolEffect.PAY:
+            self._pay(_payee(tool, arguments))
 
     def note_unseen(self, tool: str, said: str) -> None:
-        """One more, of which nothing but the digest is known: it reached somebody else."""
+        """One more, of which nothing but the digest is known: it reached somebody else, and may
+        have paid anybody.
+        """
         self._count(tool, said)
+        self._pay("")
         self._reached.setdefault(tool, set()).add(said)
 
     def _count(self, tool: str, said: str) -> None:
         """Past the bound all others count as one another's repetition."""
         calls = self._calls.setdefault(tool, Counter())
         calls[said if said in calls or len(calls) < _MOST else ""] += 1
+
+    @property
+    def paid(self) -> int:
+        """How many were paid, by whatever tool."""
+        return len(self._payees)
+
+    def _pay(self, payee: str) -> None:
+        self._payees.add(payee if len(self._payees) < _MOST else "")
+
+    def has_paid(self, tool: KnownTool, arguments: JsonObject) -> bool:
+        """Whether somebody may have been paid before whom this call pays."""
+        if tool.reading.effect is not ToolEffect.PAY or not self._payees:
+            return False
+        payee = _payee(tool, arguments)
+        return not payee or not self._payees.isdisjoint({payee, ""})
 
     def others(self, tool: KnownTool, arguments: JsonObject, said: str | None) -> int:
         """Calls made with other arguments; of what goes to someone, to others."""
@@ -53,6 +75,17 @@ class Made:
         """This very call, made before."""
         calls = self._calls.get(tool.name)
         return 0 if not calls else max(calls[said or digest(arguments)], calls[""])
+
+
+def _payee(tool: KnownTool, arguments: JsonObject) -> str:
+    """Whom a payment reaches: the accounts or addresses that do not pay, else the names."""
+    found = [
+        (kind, key_of(value, kind))
+        for pointer, kind, value in slots(arguments, tool.sinks)
+        if kind in TARGET and PAYER.isdisjoint(words(pointer))
+    ]
+    hard = [key for kind, key in found if kind in HARD]
+    return "\n".join(sorted(hard or [key for _, key in found]))
 
 
 def _reached(tool: KnownTool, arguments: JsonObject) -> str:

@@ -15,6 +15,8 @@ from actfor.wire.rar import member_pointer
 MAX_SLOTS: Final = 256
 
 
+PAYER: Final = frozenset("from source payer debit sender own my card".split())
+"""What an account is called that pays: it says nothing of who gets the money."""
 FILLED: Final = frozenset({SinkType.RECIPIENT, SinkType.ACCOUNT, SinkType.URL})
 
 
