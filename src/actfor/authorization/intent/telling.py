@@ -20,6 +20,9 @@ def goes_to(verb: str, after: list[str]) -> bool:
         return True
     if verb not in _SENDS:
         return False
+    folded = [word.casefold() for word in after[:2]]
+    if folded[:1] and folded[0] in _WHOM and folded[1:] and folded[1] in _GIVEN:
+        return True  # `send her the pictures`
     steps = [at for at, word in enumerate(after[:_CARRIED]) if word.casefold() == "to"]
     near = [after[at + 1 : at + 3] for at in steps]
     return any(
@@ -36,6 +39,12 @@ def _names_somebody(after: list[str]) -> bool:
 
 _PUTS_TO: Final = frozenset("write text pass report".split())
 _SENDS: Final = frozenset("send forward email mail message".split())
+_WHOM: Final = frozenset("him her".split())
+_GIVEN: Final = frozenset(
+    "the a an my our this that these those what whatever all both everything some another".split()
+)
+"""What begins the thing that somebody is sent, after whom: not so in `send her to Ann`. Whom
+`them` means is too open: a list may hold anybody."""
 _THEIRS: Final = frozenset("his her their my our".split())
 _CARRIED: Final = 16
 """How many words may stand between `send` and to whom."""
@@ -52,10 +61,13 @@ def is_told(verb: str, after: list[str]) -> bool:
     if verb == "ask" and _WHETHER.intersection(after[:_CARRIED]):
         return True
     folded = [word.casefold() for word in after[:TOLD]]
-    near = [word for word in folded if word not in {"back", "to", "the", "that", "my", "our"}]
+    near = [word for word in folded if word not in _BEFORE_WHOM]
     return bool(near) and (
         near[0] in _SOMEBODY or "~person" in concepts(frozenset({stem(near[0])}))
     )
+
+
+_BEFORE_WHOM: Final = frozenset("back to the that my our each both all of".split())
 
 
 def goes_elsewhere(sentence: str, address: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -31,6 +32,8 @@ def _slots(
     value: JsonValue, pointer: str, rule: str, sinks: Mapping[str, SinkType], kind: SinkType
 ) -> Iterator[tuple[str, SinkType, str]]:
     kind = sinks.get(rule, kind)
+    if kind in _CALLED and _TIME.fullmatch(str(value)):
+        kind = SinkType.DATE  # `from 19:00 to 21:00`: nobody is reached at a time of day
     if isinstance(value, dict):
         for name, part in value.items():
             here, below = member_pointer(pointer, name), member_pointer(rule, name)
@@ -54,6 +57,10 @@ def _slots(
             yield pointer, SinkType.PERMISSION, name
     elif value is not None and not isinstance(value, bool):
         yield pointer, kind, str(value)
+
+
+_CALLED: Final = frozenset({SinkType.RECIPIENT, SinkType.NAME})
+_TIME: Final = re.compile(r"(?:[01]?\d|2[0-3])[:.h][0-5]\d(?::[0-5]\d)?(?: ?[ap]m)?", re.IGNORECASE)
 
 
 _OPENS: Final = frozenset("public anyone everyone anonymous admin owner root sudo".split())
