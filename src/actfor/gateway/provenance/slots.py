@@ -32,8 +32,8 @@ def _slots(
     value: JsonValue, pointer: str, rule: str, sinks: Mapping[str, SinkType], kind: SinkType
 ) -> Iterator[tuple[str, SinkType, str]]:
     kind = sinks.get(rule, kind)
-    if kind in _CALLED and _TIME.fullmatch(str(value)):
-        kind = SinkType.DATE  # `from 19:00 to 21:00`: nobody is reached at a time of day
+    if kind in _CALLED and _is_time(pointer, value):
+        kind = SinkType.DATE
     if isinstance(value, dict):
         for name, part in value.items():
             here, below = member_pointer(pointer, name), member_pointer(rule, name)
@@ -59,8 +59,15 @@ def _slots(
         yield pointer, kind, str(value)
 
 
+def _is_time(pointer: str, value: JsonValue) -> bool:
+    """Whether this is from or to when something lasts, and so nobody: `from 19:00 to 21:00`."""
+    lasts = not _WHEN.isdisjoint(words(pointer.rpartition("/")[2]))
+    return lasts and isinstance(value, str) and _TIME.fullmatch(value) is not None
+
+
 _CALLED: Final = frozenset({SinkType.RECIPIENT, SinkType.NAME})
-_TIME: Final = re.compile(r"(?:[01]?\d|2[0-3])[:.h][0-5]\d(?::[0-5]\d)?(?: ?[ap]m)?", re.IGNORECASE)
+_WHEN: Final = frozenset("from to start end until till at time begin since".split())
+_TIME: Final = re.compile(r"(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d)?")
 
 
 _OPENS: Final = frozenset("public anyone everyone anonymous admin owner root sudo".split())
