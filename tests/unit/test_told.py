@@ -19,7 +19,7 @@ SEND = KnownTool.read(
     ToolDescription(
         "send",
         "Sends a message.",
-        {"properties": {"to": {"type": "string"}, "body": {"type": "string"}}},
+        {"properties": {name: {"type": "string"} for name in ("to", "cc", "body")}},
         {"effect": "share", "sinks": {"/to": "recipient", "/cc": "recipient", "/body": "text"}},
     )
 )

@@ -218,6 +218,8 @@ _SURE: Final = 5
 
 def _strength(one: Asked, wish: Wish, tool: ToolReading) -> int:
     """How well a verb in its sentence fits a tool: the same verb, the same thing."""
+    if _is_money_sent(one) and Deed.PAY not in tool.deeds:
+        return 0  # no letter carries money
     verb = 3 if _is_light(one, tool) else 2 if one.verb in tool.verbs else 0
     verb = verb or int(one.verb in tool.told)
     if not verb and not _is_alike(one, wish, tool):
@@ -250,7 +252,7 @@ def _one(one: Asked, wish: Wish, tool: ToolReading, *, free: bool) -> Ask:
         return Ask.YES
     if is_else(one, wish, tool):
         return Ask.NO
-    if one.verb in _PAYS and Deed.PAY in tool.deeds:
+    if Deed.PAY in tool.deeds and (one.verb in _PAYS or _is_money_sent(one)):
         return Ask.YES  # what is paid out is money, whatever it is called
     if free:
         return Ask.YES
@@ -271,6 +273,11 @@ def _one(one: Asked, wish: Wish, tool: ToolReading, *, free: bool) -> Ask:
         return Ask.MAYBE
     # `send it to Alice` names no thing; who creates or changes something names it.
     return Ask.MAYBE if same_verb and Deed.SEND in tool.deeds else Ask.NO
+
+
+def _is_money_sent(one: Asked) -> bool:
+    """Whether what is sent is money: `send her the money`."""
+    return one.verb == "send" and one.deeds == {Deed.PAY}
 
 
 def _fills_form(one: Asked, wish: Wish, tool: ToolReading) -> bool:

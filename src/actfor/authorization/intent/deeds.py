@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from actfor.authorization.intent.indirect import is_to_be_done, needed
+from actfor.authorization.intent.indirect import (
+    is_agreed_to,
+    is_sought_for,
+    is_to_be_done,
+    is_written_to,
+    needed,
+)
 from actfor.authorization.intent.lexicon import PAST, PHRASES, VERBS, Deed
 from actfor.authorization.intent.phrasing import (
     DENIED,
@@ -80,7 +86,8 @@ def read_sentence(
 
     No more is read once ``MOST_ASKED`` were found: whoever meets the bound must tighten.
     """
-    spoken = WORDS.findall(sentence)
+    found = list(WORDS.finditer(sentence))
+    spoken = [word.group() for word in found]
     tokens = [token.casefold() for token in spoken]
     clauses = _clauses(sentence)
     text = normal(sentence)
@@ -92,6 +99,12 @@ def read_sentence(
             object_ = _done_to(_before(tokens[max(0, position - _FAR) : position - 2]))
             asked.append(Asked(*done, here, number, many, text, False, False, *object_))
         known = VERBS.get(token) or _HEADS.get(token)
+        if is_agreed_to(tokens, position):
+            asked.append(Asked("agree", frozenset({Deed.ACCEPT}), here, number, many, text))
+        if is_written_to(tokens, position):
+            asked.append(
+                Asked("send", frozenset({Deed.SEND}), here, number, many, text, to_someone=True)
+            )
         if wanted := needed(tokens, spoken, position):
             asked.append(
                 Asked("give", wanted, here, number, many, text, to_someone=Deed.SEND in wanted)
@@ -100,6 +113,8 @@ def read_sentence(
             _is_done_to(tokens[position + 1 : position + 2])
             or not _CONDITIONS.isdisjoint(tokens[max(0, position - _FAR) : position])
         )
+        if is_sought_for(tokens, spoken, position) and _asks(tokens, position):
+            asked.append(Asked("arrange", _ARRANGED, here, number, many, text))
         if known is None or token in PAST or not (begins or _asks(tokens, position)):
             continue
         if token not in VERBS and position and tokens[position - 1] not in LEADS:
@@ -112,17 +127,24 @@ def read_sentence(
         if after in {"me", "us"} and base in _TO_ME:
             deeds = LOOKING
         elif base in _MOVES and _is_of_money(
-            base, " ".join(spoken[position + 1 : position + _FAR])
+            base,
+            sentence[found[position].end() : found[position + 1 : position + _FAR][-1].end()]
+            if position + 1 < len(found)
+            else "",
         ):
             deeds |= {Deed.PAY}
         elif base == "send" and not _DUE.isdisjoint(tokens[position + 1 : position + 1 + TOLD]):
             deeds = frozenset({Deed.PAY})  # `send her the money`
+        elif base == "take" and _IT.intersection(after.split()) and "free" in here | before:
+            deeds |= {Deed.BOOK}  # `is the room free? If so, take it`
         meant = _phrase(tokens, position, base)
         if DENIED.intersection(tokens[max(0, position - 3) : position]):
             denied.add(base)
             continue
         rest = tokens[position + 1 : position + 1 + _FAR]
         about = here | before if _IT.intersection(rest[:2]) else here
+        if base in _CHASES and not _OWED.isdisjoint(rest):
+            about |= {"~money"}  # `remind everybody who has not paid`
         knows = base == "let" and "know" in rest[: _APART + 1]
         following = spoken[position + 1 : position + 1 + _FAR]
         single, done_to = _is_single(rest), _done_to(rest)
@@ -134,6 +156,10 @@ def read_sentence(
             asked.append(Asked(verb, means, about, number, many, text, single, told, *done_to))
         if base in _MARKS and (state := _as_state(rest)) is not None:
             asked.append(Asked(*state, here, number, many, text))
+
+
+_ARRANGED: Final = frozenset({Deed.BOOK, Deed.CREATE, Deed.CHANGE})
+"""What is done to a time that is found for somebody: it is booked, or an older one is moved."""
 
 
 def _before(tokens: list[str]) -> list[str]:
@@ -182,6 +208,8 @@ def _is_of_money(verb: str, rest: str) -> bool:
     return bool(sums_in(rest)) or not _DUE.isdisjoint(told[:_APART])
 
 
+_CHASES: Final = frozenset("remind nudge chase".split())
+_OWED: Final = frozenset("paid owe owes".split())
 _MOVES: Final = frozenset("move put return shift give".split())
 _PUTS: Final = frozenset("move put shift".split())
 _ACCOUNTS: Final = frozenset("account accounts wallet card iban savings".split())
@@ -228,12 +256,27 @@ def _phrase(tokens: list[str], position: int, base: str) -> tuple[str, frozenset
     due = "~money" in matters_of_words(near) or not _DUE.isdisjoint(near)
     if base in _BACK and "back" in near and due:
         return VERBS.get("refund")
+    if base in _TAKES and _is_part_off(tokens[position + 1 : position + 1 + _APART]):
+        return VERBS.get("reduce")
     for at, second in enumerate(tokens[position + 1 : position + 1 + _APART], position + 2):
         if base == "make" and tokens[at : at + 1] and tokens[at] not in _MADE_SO:
             continue  # `make a list of visible errors`
         if meant := PHRASES.get((base, second)):
             return VERBS.get(meant, (meant, frozenset({Deed.ANY})))
     return None
+
+
+def _is_part_off(near: list[str]) -> bool:
+    """Whether a part or a sum is taken off something, which stays: `take half off the price`."""
+    off = near.index("off") if "off" in near else 0
+    part = near[:off]
+    return bool(part) and (part[-1] in _PARTS or part[-1].isdigit())
+
+
+_TAKES: Final = frozenset("take knock".split())
+_PARTS: Final = frozenset(
+    "half third quarter fifth tenth percent euro euros pound pounds dollar dollars".split()
+)
 
 
 def _readings(

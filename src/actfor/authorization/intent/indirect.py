@@ -1,4 +1,6 @@
-"""What is asked for without a verb that asks: `Nadia needs access`, `the card should be frozen`."""
+"""What is asked for without a verb that asks: `Nadia needs access`, `the card should be frozen`,
+`find her another day`.
+"""
 
 from __future__ import annotations
 
@@ -95,3 +97,62 @@ _GIVEN: Final = frozenset({Deed.SEND, Deed.ADMIT})
 _TO_HAVE: Final = frozenset({Deed.LOOK, Deed.FETCH})
 """`I need the data set in /raw`: it is to be got."""
 _LET_IN: Final = frozenset({Deed.ADMIT})
+
+
+def is_sought_for(tokens: list[str], spoken: list[str], position: int) -> bool:
+    """Whether who is to find a time finds it for somebody, and so arranges it: `find her something
+    next week`, `find an hour for Sam`. Not `find me …`, `find a time that suits`: an answer.
+    """
+    if tokens[position] not in _FIND:
+        return False
+    after, names = tokens[position + 1 : position + _SOUGHT], spoken[position + 1 :]
+    if after[:1] and (after[0] in _THEM or (names[0][:1].isupper() and after[0] not in NOT_NAMES)):
+        return not _A_TIME.isdisjoint(after)
+    at = next((at for at, word in enumerate(after) if word == "for"), 0)
+    whom = names[at + 1 : at + 3]
+    somebody = bool(whom) and (whom[0][:1].isupper() or whom[0].casefold() in _THEM)
+    return at > 0 and somebody and not _A_TIME.isdisjoint(after[:at])
+
+
+_FIND: Final = frozenset("find get".split())
+_THEM: Final = frozenset("him her them us".split())
+_A_TIME: Final = frozenset("something slot time hour appointment date day half-hour".split())
+_SOUGHT: Final = 10  # words
+
+
+def is_written_to(tokens: list[str], position: int) -> bool:
+    """Whether it is said that others get a letter of ours: `those who come by train get a mail from
+    me that …`. Not `get a mail`, which fetches one, nor what we get, or got.
+    """
+    if tokens[position] not in _GET or position == 0 or tokens[position - 1] in _NO_SUBJECT | LEADS:
+        return False
+    if tokens[0] in _ASKING:
+        return False
+    after = tokens[position + 1 : position + 6]
+    at = next((at for at, word in enumerate(after) if word in _LETTER), 0)
+    ours = tuple(after[at + 1 : at + 3]) in _FROM_US
+    return at > 0 and after[0] in _ONE and ours
+
+
+_GET: Final = frozenset("get gets".split())
+_NO_SUBJECT: Final = frozenset("i we you did didn't don't not".split())
+_ASKING: Final = frozenset("do does did will if whether how why when".split())
+_ONE: Final = frozenset("a an another one".split())
+_LETTER: Final = frozenset("mail email e-mail message letter note reply answer text".split())
+_FROM_US: Final = frozenset({("from", "me"), ("from", "us")})
+
+
+def is_agreed_to(tokens: list[str], position: int) -> bool:
+    """Whether it is said that something is right with us, and so is to be approved: `her leave in
+    August is okay with me`. Not where it is asked, doubted, or somebody else's view.
+    """
+    if tokens[position] not in _RIGHT or tokens[0] in _ASKING or position == 0:
+        return False
+    near = tokens[max(0, position - _FAR) : position]
+    ours = tuple(tokens[position + 1 : position + 3]) in _WITH_US
+    return ours and near[-1] in _IS and not (DENIED | _REPORTS | {"if"}).intersection(near)
+
+
+_RIGHT: Final = frozenset("okay ok fine alright".split())
+_IS: Final = frozenset("is are".split())
+_WITH_US: Final = frozenset((with_, us) for with_ in ("with", "by", "for") for us in ("me", "us"))

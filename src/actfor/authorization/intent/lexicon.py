@@ -219,7 +219,7 @@ _NOUNS: Final = {
     "message": "message dm chat text sms reply",
     "event": "event meeting appointment calendar lunch dinner session invite reminder",
     "money": "money payment transaction bill rent invoice fee debt funds refund salary"
-    " subscription iban cash balance expense dollar euro charge payout",
+    " subscription iban cash balance expense dollar euro charge payout unpaid overdue",
     "file": "file document folder directory drive doc spreadsheet attachment report note notes pdf",
     "web": "web webpage website page url link site article internet online blog",
     "credential": "password credential passcode passphrase login",

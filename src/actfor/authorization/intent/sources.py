@@ -135,7 +135,7 @@ def _does_them(two: list[str], found: re.Match[str]) -> bool:
     """Whether the last sentence says to do what was spoken of, and that is nothing that the person
     asks for themselves: `Mail the list to Ann. Please do it today`.
     """
-    if (found["what"] or found["done"]).casefold() not in _THE_SAME:
+    if (found["what"] or found["sorted"] or found["done"]).casefold() not in _THE_SAME:
         return True
     asked: list[Asked] = []
     for number, sentence in enumerate((*two[:-1], two[-1][: found.start()])):
@@ -149,6 +149,7 @@ _DO_THEM: Final = re.compile(
     r"\b(?:do|handle|follow|complete|take care of|go through|work through|see to|deal with"
     r"|carry out|solve|resolve|address|fix|finish|sort out|help (?:me|us)(?: out)? with)"
     r" (?:all of )?(?P<what>it|them|everything|so|(?:that|those|these)(?! (?:\w+ ){0,2}?\w+))\b"
+    r"|\bsort (?P<sorted>it|that|this|them) out\b"
     r"|\bget (?P<done>it|them|that|those|these|everything) (?:all )?done\b",
     re.IGNORECASE,
 )
@@ -197,6 +198,9 @@ def sources(text: str) -> tuple[frozenset[str], ...]:
         if owns or (after and after[0] in _TELLS) or _OF.intersection(before[-2:]) or _self(before):
             name = bare.casefold().removesuffix("'s").removesuffix("\u2019s")
             found.append(frozenset({name}) if address else frozenset(words(name)) - HONORIFICS)
+            if before[-1:] == ["the"] and name.isalpha() and name.endswith("s"):
+                found.append(frozenset({name[:-1]}))  # `the Okafors wrote`: one of them did
+    found += _pronoun_writers(text)
     if _IN_THE_INBOX.search(text):
         found += names_in(text)  # `order it for Grace, you find her address in my inbox`
     # A part of a name stands for all of it: `Alexander Chen sent` means both words.
@@ -204,6 +208,16 @@ def sources(text: str) -> tuple[frozenset[str], ...]:
     return tuple(name for name in dict.fromkeys((*whole, *found)) if name)
 
 
+def _pronoun_writers(text: str) -> list[frozenset[str]]:
+    """Whom `she` means in `what she sent me`: who was named last before it."""
+    ends = (match.start() for match in _SHE_SENT_ME.finditer(text))
+    return [name for end in ends for name in names_in(text[:end])[-1:]]
+
+
+_SHE_SENT_ME: Final = re.compile(
+    r"\b(?:he|she|they)(?: has| have|'s|'ve)?(?: just)? (?:sent|mailed|emailed|wrote|told|messaged)"
+    r" (?:to )?(?:me|us)\b"
+)
 _IN_THE_INBOX: Final = re.compile(
     r"\b(?:address|number|account|iban|details|code|data|it|them)\b(?: \w+){0,3}"
     r" in (?:my|our|the) (?:inbox|mailbox|mails?|e-?mails?|messages)\b",

@@ -19,6 +19,9 @@ def goes_to(verb: str, after: list[str]) -> bool:
     """Whether something is sent to somebody: `send the results to her doctor`, `… to Ann`."""
     if verb not in _SENDS | _PUTS_TO:
         return False
+    folded = [word.casefold() for word in after[:2]]
+    if verb in _SENDS and folded[:1] and folded[0] in _WHOM and folded[1:] and folded[1] in _GIVEN:
+        return True  # `send her the pictures`
     near = [whom for _, _, whom in _goals(after[:_CARRIED], _TO)]
     if verb in _PUTS_TO:  # `write the time to his neighbour Mrs Oster`
         return any(_is_person(word) for whom in near for word in whom)
@@ -41,6 +44,12 @@ def _is_person(word: str) -> bool:
 _TO: Final = frozenset({"to"})
 _PUTS_TO: Final = frozenset("write text pass report".split())
 _SENDS: Final = frozenset("send forward email mail message".split())
+_WHOM: Final = frozenset("him her".split())
+_GIVEN: Final = frozenset(
+    "the a an my our this that these those what whatever all both everything some another".split()
+)
+"""What begins the thing that somebody is sent, after whom: not so in `send her to Ann`. Whom
+`them` means is too open: a list may hold anybody."""
 _THEIRS: Final = frozenset("his her their my our".split())
 _CARRIED: Final = 16
 """How many words may stand between `send` and to whom."""
@@ -57,8 +66,11 @@ def is_told(verb: str, after: list[str]) -> bool:
     if verb == "ask" and _WHETHER.intersection(after[:_CARRIED]):
         return True
     folded = [word.casefold() for word in after[:TOLD]]
-    near = [word for word in folded if word not in {"back", "to", "the", "that", "my", "our"}]
+    near = [word for word in folded if word not in _BEFORE_WHOM]
     return bool(near) and (near[0] in _SOMEBODY or _is_person(near[0]))
+
+
+_BEFORE_WHOM: Final = frozenset("back to the that my our each both all of".split())
 
 
 def goes_elsewhere(sentence: str, address: str) -> bool:

@@ -14,9 +14,10 @@ from actfor.authorization.intent.proposal import GRAVE
 from actfor.authorization.intent.text import normal, stem
 from actfor.authorization.intent.values import is_path
 from actfor.authorization.model import ToolEffect
-from actfor.gateway.provenance.doubts import only_looks
+from actfor.gateway.provenance.doubts import is_prose, only_looks
 from actfor.gateway.provenance.findings import Findings, is_grave
 from actfor.gateway.provenance.labels import Label, SlotTrace
+from actfor.gateway.provenance.slots import is_id
 
 
 def asked_of(found: Findings) -> str:
@@ -54,10 +55,12 @@ def _is_pointed_at(found: Findings) -> bool:
 
 def _names_new(found: Findings, targets: list[SlotTrace]) -> bool:
     """Whether a new thing only bears a name out of the words: that points at nothing. A file does,
-    at its path.
+    at its path, and what is added to a record that the words name.
     """
     return Deed.CREATE in found.tool.deeds and not any(
-        slot.type is SinkType.PATH and is_path(normal(slot.value)) for slot in targets
+        (slot.type is SinkType.PATH and is_path(normal(slot.value)))
+        or (slot.how == "named-record" and is_id(slot.pointer))
+        for slot in targets
     )
 
 
@@ -104,6 +107,7 @@ def _is_spelled_out(found: Findings) -> bool:
         return False
     said = {normal(slot.value) for slot in found.slots if slot.how in {"words", "named-record"}}
     targets = [slot for slot in found.slots if slot.type in TARGET]
+    targets = [slot for slot in targets if not _is_composed(slot, found)]
     lets_in = found.effect is ToolEffect.GRANT_ACCESS
     if lets_in and not found.said & _ADMITS:
         return False  # who writes to somebody about a folder does not let them into it
@@ -114,6 +118,13 @@ def _is_spelled_out(found: Findings) -> bool:
     told = all(slot.label <= most for slot in targets)
     told &= all(slot.label <= Label.TRUSTED for slot in sums)
     return len(said) > 1 and meant and told and not others
+
+
+def _is_composed(slot: SlotTrace, found: Findings) -> bool:
+    """Whether this is a text that the agent wrote, where a tool calls it a name: what to do."""
+    nowhere = slot.type is SinkType.NAME and slot.label is Label.UNKNOWN and slot.how == "none"
+    made = Deed.CREATE in found.tool.deeds and slot.value.count(" ") > 1 and not is_id(slot.pointer)
+    return nowhere and found.effect is ToolEffect.WRITE and (made or is_prose(slot, found))
 
 
 _SPELLED: Final = frozenset({ToolEffect.WRITE, ToolEffect.SHARE, ToolEffect.GRANT_ACCESS})

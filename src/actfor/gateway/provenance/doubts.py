@@ -210,7 +210,7 @@ def is_unnamed(slot: SlotTrace, found: Findings, asked: str) -> bool:
     if slot.type is SinkType.NAME and _is_said_otherwise(slot, found):
         return True
     nowhere = slot.type is SinkType.NAME and slot.how in {"none", "near"}
-    nowhere &= not (_is_prose(slot, found) or _is_form_field(slot, found))
+    nowhere &= not (is_prose(slot, found) or _is_form_field(slot, found))
     nowhere &= not (asked == "yes" and normal(slot.value) in found.tool.vocabulary)
     if nowhere and found.history.read_untrusted and _acts_on(slot, found):
         return True
@@ -225,7 +225,7 @@ def _is_form_field(slot: SlotTrace, found: Findings) -> bool:
     return inner and slot.type is SinkType.NAME and slot.label is Label.UNKNOWN
 
 
-def _is_prose(slot: SlotTrace, found: Findings) -> bool:
+def is_prose(slot: SlotTrace, found: Findings) -> bool:
     """Whether this is a text and no name: what is wrong, an entry of a list; not where the argument
     is called as what the tool acts on is, a name, or an identifier.
     """
@@ -292,11 +292,14 @@ def _hard_doubt(slot: SlotTrace, found: Findings, asked: str) -> bool:
         # A source is believed about what the person surely asked for, or, where it was handed the
         # wheel, about whom to write to; not about whom to pay or what key to let in.
         return not (found.hands_over and kind in {SinkType.RECIPIENT, SinkType.URL})
-    if label is Label.FROM and Deed.CHANGE in found.tool.deeds and slot.how == "named-source":
+    if label is Label.FROM and Deed.CHANGE in found.tool.deeds and slot.how in _BY_SOURCE:
         return not _mentions(slot, found)  # to change *where to* is another thing than to change
     if label is Label.ATTESTED and kind is SinkType.RECIPIENT:
         return not _by_role(found)
     return label >= Label.ATTESTED
+
+
+_BY_SOURCE: Final = frozenset({"named-source", "followed"})
 
 
 _WIDEST: Final = frozenset(
@@ -324,7 +327,9 @@ _OWN_PEOPLE: Final = re.compile(
 def _mentions(slot: SlotTrace, found: Findings) -> bool:
     called = set(words(slot.pointer))
     own = {stem(word) for word in called} | {stem(slot.type.value)}
-    return bool((own | _NUMBERS if called & _PHONES else own) & found.said)
+    own |= _NUMBERS if called & _PHONES else frozenset[str]()
+    own |= {"e"} if "email" in called else set[str]()  # `a new e-mail`
+    return bool(own & found.said)
 
 
 _PHONES: Final = frozenset("phone mobile telephone cell".split())

@@ -38,6 +38,10 @@ _SHARED: Final = frozenset(
 """Hosts below which anybody may have one of their own: none of those speaks for the host."""
 
 
+_SURELY: Final = 2
+"""Words that a line shares with the person's where it is surely what they speak of."""
+
+
 class Index(Kept):
     """What was said and read under one mandate. Not shared between threads."""
 
@@ -129,6 +133,8 @@ class Index(Kept):
         domain, so that nobody else answers there.
         """
         known = self.is_named(entry.item) or self.is_described(entry.item)
+        if not (known or entry.item.speaks):  # `register at … , they will send a link`
+            known = "link" in self.wish.stems and self.is_of_named_site(key)
         host = host_of(key).removeprefix("www.")
         domains = {author.rpartition("@")[2] for author in entry.item.authors if "@" in author}
         return known and bool(host) and host not in _SHARED and host in domains
@@ -164,13 +170,35 @@ class Index(Kept):
         of the one line that the words speak of, where there is one: `Maritime museum: …`.
         """
         parts = [item]
-        if kind is SinkType.RECIPIENT and item.keyed and item.content and not item.authors:
-            parts = [one for one in self.items if one.call == item.call and not one.authors]
+        if kind is SinkType.RECIPIENT:
+            parts = self._list_of(item) or parts
         found = set[str]().union(*(self.values_of(part, kind) for part in parts))
         if len(found) > 1 and kind is SinkType.RECIPIENT:
             fields = [entry for part in parts for entry in part.fields]
             return set(told_values(fields, kind, self.wish.stems)) or found
         return found
+
+    def _list_of(self, item: Item) -> list[Item]:
+        """The entries of the document that this one is cut out of, or it alone; none of others'."""
+        if not (item.keyed and item.content) or item.authors:
+            return []
+        return [one for one in self.items if one.call == item.call and not one.authors]
+
+    def is_meant_line(self, item: Item, key: str, kind: SinkType) -> bool:
+        """Whether this stands in the one line of a list of addresses that the words speak of."""
+        parts = self._list_of(item) if kind is SinkType.RECIPIENT else []
+        fields = [entry for part in parts for entry in part.fields]
+        return told_values(fields, kind, self.wish.stems) == {key}
+
+    def is_of_other_line(self, item: Item, key: str, kind: SinkType) -> bool:
+        """Whether the words surely speak of one line of a list of addresses, and this is not in it,
+        however many things are spoken of: `send her the pictures`.
+        """
+        led = self.wish.hands_over or kind is not SinkType.RECIPIENT
+        parts = [] if led else self._list_of(item)
+        fields = [entry for part in parts for entry in part.fields]
+        meant = told_values(fields, kind, self.wish.stems, least=_SURELY)
+        return bool(meant) and key not in meant
 
     def is_by_another(self, entry: Entry) -> bool:
         """Whether the words name one author of an item, and this part of it is another's."""

@@ -22,7 +22,9 @@ _MOST_LINES: Final = 1_000
 _LONGEST: Final = 400  # characters; what is longer is prose and no line of a list
 
 
-def told_values(fields: Iterable[Entry], kind: SinkType, said: frozenset[str]) -> frozenset[str]:
+def told_values(
+    fields: Iterable[Entry], kind: SinkType, said: frozenset[str], least: int = 1
+) -> frozenset[str]:
     """The values of a type in the one line that shares most words with the person's (as stems);
     none where no line does, several share as many, or another shares two of these: whoever may add
     a line to a list can have it say more of the words than the one that is meant.
@@ -33,6 +35,8 @@ def told_values(fields: Iterable[Entry], kind: SinkType, said: frozenset[str]) -
         if values:
             told.append((_marks(f"{name} {line}", values) & said, values))
     best = max((shared for shared, _ in told), key=len, default=frozenset[str]())
+    if len(best) < least:
+        return frozenset()
     enough = min(len(best), _TELLING)
     meant = {values for shared, values in told if len(shared & best) >= enough > 0}
     meant |= {values for shared, values in told if len(shared) == len(best) > 0}

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from actfor.authorization.intent import HARD, TARGET, SinkType, ToolReading, typed
+from actfor.authorization.intent.lexicon import Deed
 from actfor.authorization.intent.telling import goes_elsewhere
 from actfor.authorization.intent.text import words
 from actfor.authorization.intent.values import bears_name, person_matches
+from actfor.authorization.model import ToolEffect
 from actfor.gateway.provenance.described import is_by_another
 from actfor.gateway.provenance.index import Index
 from actfor.gateway.provenance.items import Entry
@@ -60,6 +62,7 @@ def from_named(
         )
     ):
         return None  # the words say who: nobody else's word counts
+    anew = kind is SinkType.RECIPIENT and _writes_down(hand)
     for entry in seen:
         follows = kind is SinkType.URL and hand.reading and index.is_about(entry.item)
         followed = kind in _TOLD and index.is_followed(entry.item)
@@ -73,17 +76,27 @@ def from_named(
             apart = kind is SinkType.RECIPIENT and "@" not in key and index.is_fuller_name(key)
             if several - {key} and not apart and not (hand.many and not entry.item.speaks):
                 continue
-        if entry.item.speaks:
+        if entry.item.speaks or index.is_of_other_line(entry.item, key, kind):
             continue
         if kind is SinkType.RECIPIENT and _is_not_whom(index, entry, key, hand):
             continue
         told = kind is SinkType.RECIPIENT and entry.item.authors and key not in entry.item.authors
-        if told and not index.wish.seeks_addresses:
+        if told and not (anew or index.wish.seeks_addresses):
             continue  # who is to be answered is whoever wrote, not whom they write of
-        if kind in HARD and not index.wish.hands_over and index.has_field_for(entry, kind):
+        free = anew or index.wish.hands_over or index.is_meant_line(entry.item, key, kind)
+        if kind in HARD and not free and index.has_field_for(entry, kind):
             continue  # what the source has a field for is not what its prose says
         return entry
     return None
+
+
+def _writes_down(hand: Hand) -> bool:
+    """Whether a call changes a record and reaches nobody: an address in it is what somebody tells
+    of themselves, and the words must speak of it (``doubts``).
+    """
+    tool = hand.tool
+    changes = tool is not None and tool.effect is ToolEffect.WRITE and Deed.CHANGE in tool.deeds
+    return changes and tool is not None and Deed.SEND not in tool.deeds
 
 
 def contact(index: Index, key: str, seen: list[Entry], hand: Hand) -> Entry | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -33,6 +34,8 @@ def _slots(
     value: JsonValue, pointer: str, rule: str, sinks: Mapping[str, SinkType], kind: SinkType
 ) -> Iterator[tuple[str, SinkType, str]]:
     kind = sinks.get(rule, kind)
+    if kind in _CALLED and _is_time(pointer, value):
+        kind = SinkType.DATE
     if isinstance(value, dict):
         for name, part in value.items():
             here, below = member_pointer(pointer, name), member_pointer(rule, name)
@@ -61,6 +64,17 @@ def _slots(
 def _called(kind: SinkType, value: str) -> SinkType:
     """An address that stands for a name is whose it is."""
     return SinkType.RECIPIENT if kind is SinkType.NAME and is_address(value) else kind
+
+
+def _is_time(pointer: str, value: JsonValue) -> bool:
+    """Whether this is from or to when something lasts, and so nobody: `from 19:00 to 21:00`."""
+    lasts = not _WHEN.isdisjoint(words(pointer.rpartition("/")[2]))
+    return lasts and isinstance(value, str) and _TIME.fullmatch(value) is not None
+
+
+_CALLED: Final = frozenset({SinkType.RECIPIENT, SinkType.NAME})
+_WHEN: Final = frozenset("from to start end until till at time begin since".split())
+_TIME: Final = re.compile(r"(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d)?")
 
 
 _OPENS: Final = frozenset("public anyone everyone anonymous admin owner root sudo".split())
