@@ -184,7 +184,7 @@ def sources(text: str) -> tuple[frozenset[str], ...]:
 
 
 _IN_THE_INBOX: Final = re.compile(
-    r"\b(?:address|number|account|iban|details|code|data|it|them)\b(?: \w+){0,3}"
+    r"\b(?:add?ress(?:es)?|number|account|iban|details|code|data|it|them)\b(?: \w+){0,3}"
     r" in (?:my|our|the) (?:inbox|mailbox|mails?|e-?mails?|messages)\b",
     re.IGNORECASE,
 )

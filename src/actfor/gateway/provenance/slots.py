@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from actfor.authorization.intent import HARD, SinkType, parameter_type, typed
+from actfor.authorization.intent import HARD, SinkType, normal, parameter_type, typed
 from actfor.authorization.intent.text import MAX_TEXT, words
 from actfor.authorization.intent.values import is_passcode
 from actfor.gateway.sql import spelled
@@ -47,13 +47,21 @@ def _slots(
             yield from _slots(part, f"{pointer}/{position}", below, sinks, kind)
     elif isinstance(value, str):
         if value.strip():
-            yield pointer, kind, value
+            yield pointer, _as_address(value, kind), value
     elif value is True:
         name = pointer.rpartition("/")[2]
         if parameter_type(name, "", {}) is SinkType.PERMISSION or _OPENS & {*words(name)}:
             yield pointer, SinkType.PERMISSION, name
     elif value is not None and not isinstance(value, bool):
         yield pointer, kind, str(value)
+
+
+def _as_address(value: str, kind: SinkType) -> SinkType:
+    """A mail address where a name may stand as well (`username or email`) is an address."""
+    if kind is not SinkType.NAME or "@" not in value:
+        return kind
+    whole = any(one.type is SinkType.RECIPIENT and one.key == normal(value) for one in typed(value))
+    return SinkType.RECIPIENT if whole else kind
 
 
 _OPENS: Final = frozenset("public anyone everyone anonymous admin owner root sudo".split())
