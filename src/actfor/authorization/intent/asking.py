@@ -143,7 +143,7 @@ def _is_light(one: Asked, tool: ToolReading) -> bool:
     """Whether a verb leaves it to a noun, and that is the tool's: `make a reservation`."""
     if one.verb == "set" and tool.effect in _GRAVE:
         return False  # `set it to granted` grants nobody anything
-    return one.verb in _LIGHT and any(stem(verb) in one.about for verb in tool.verbs)
+    return one.verb in _LIGHT and any(stem(verb) in one.clause for verb in tool.verbs)
 
 
 def _is_alike(one: Asked, wish: Wish, tool: ToolReading) -> bool:

@@ -219,7 +219,7 @@ _SHE_SENT_ME: Final = re.compile(
     r" (?:to )?(?:me|us)\b"
 )
 _IN_THE_INBOX: Final = re.compile(
-    r"\b(?:address|number|account|iban|details|code|data|it|them)\b(?: \w+){0,3}"
+    r"\b(?:add?ress(?:es)?|number|account|iban|details|code|data|it|them)\b(?: \w+){0,3}"
     r" in (?:my|our|the) (?:inbox|mailbox|mails?|e-?mails?|messages)\b",
     re.IGNORECASE,
 )

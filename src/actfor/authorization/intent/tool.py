@@ -265,7 +265,8 @@ def _deed(parts: list[str], said: list[str]) -> tuple[str, Deed | None]:
         return more
     plain = [(part, deed) for part, deed in found if part in _PLAIN]
     if found:
-        return plain[0] if plain and _is_noun_first(found[0][0]) else found[0]
+        noun_first = plain and _is_noun_first(found[0][0])
+        return plain[0] if noun_first and not _is_told(found[0][0], plain[0][0], said) else found[0]
     for position, word in enumerate(said[:4]):
         if (deed := primary(word)) is not None:
             opens = VERBS[word][0] == "open" and not _is_looked_at(said[position + 1 :])
@@ -301,6 +302,14 @@ _OPENED: Final = frozenset(
 def _is_noun_first(part: str) -> bool:
     """Whether a name may begin with what it is about: `work_orders_create`, `issue_read`."""
     return part not in _PLAIN and VERBS[part][0] in _PLAIN_NOUNS
+
+
+def _is_told(first: str, plain: str, said: list[str]) -> bool:
+    """Whether a description begins with a verb that does what the first word does, and not what the
+    plain one would: `transfer_list` is no list where it says `Gives a list to somebody`.
+    """
+    told = next((VERBS[word][1] for word in said[:1] if word in VERBS), frozenset[Deed]())
+    return bool(told & VERBS[first][1]) and told.isdisjoint(VERBS[plain][1])
 
 
 # What nearly every catalogue calls its verbs, and words that are as often nouns.

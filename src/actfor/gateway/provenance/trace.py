@@ -93,6 +93,8 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
         alike = index.looks_like(key, kind)
         if alike is not None:
             return found(Label.UNTRUSTED, "look-alike", seen[0] if seen else None)
+    if kind is SinkType.PATH and _below(index, key):
+        return found(Label.USER, "composed", seen[0] if seen else None)  # whoever lists it, too
     if record := next((e for e in seen if e.label is Label.TRUSTED and e.text == key), None):
         other = kind is SinkType.NAME and index.is_other_record(record.item, hand.sentence)
         if kind in FILLED and not hand.many and index.is_anothers(record.item, hand.sentence):
