@@ -1,5 +1,6 @@
 """What every test may ask for: a real database, SQLite or PostgreSQL, and a clock that obeys."""
 
+import gc
 import importlib
 import logging
 import os
@@ -139,6 +140,12 @@ def _opened(url: str, clock: Clock) -> Iterator[Database]:
 @pytest.hookimpl(trylast=True)  # after the dice
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: [name not in item.nodeid for name in FIRST])
+
+
+def pytest_collection_finish() -> None:
+    """All tests and libraries are there to stay: the collector need not walk them in each test."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
