@@ -2,7 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup servers oracle hsm browser demo test ready unit faults faults-short fmt lint types bench bench-intent docs lock clean
+# pip compiles nothing here (scripts/bootstrap.py): who keeps Python from writing bytecode would have
+# every process of a test compile all libraries anew, which is more than half of what it costs.
+unexport PYTHONDONTWRITEBYTECODE
+.PHONY: help setup servers oracle hsm browser collected demo test ready unit faults faults-short fmt lint types bench bench-intent docs lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -30,7 +33,11 @@ test: ## Run all checks and all tests
 	@$(BIN)/pytest -q -n logical --maxprocesses 4 --dist worksteal $(ARGS)
 
 # What can be made side by side is: environments and packages, and the checks as soon as .venv is there.
-ready: setup servers oracle hsm browser types lint
+ready: setup servers oracle hsm browser types lint collected
+
+# One process compiles the tests, so that each of those that run them need not.
+collected: setup
+	@said=$$($(BIN)/pytest -q --collect-only $(ARGS) 2>&1) || { echo "$$said"; exit 1; }
 
 unit: setup ## Only the quick tests: no browser, no servers
 	@$(BIN)/pytest -q tests/unit tests/store tests/vectors tests/scenarios $(ARGS)

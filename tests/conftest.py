@@ -1,8 +1,10 @@
 """What every test may ask for: a real database, SQLite or PostgreSQL, and a clock that obeys."""
 
+import gc
 import importlib
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -44,6 +46,21 @@ FIRST = (*(f"[{rig}]" for rig in ("R5", "R7", "R2", "R6", "R1")), "tests/faults/
 """What takes minutes begins first, the longest before the others, so that nobody waits for it alone
 at the end. Rigs wait more than they work: one process of tests is at them (`--dist worksteal`) while
 the others are at what works, and who is through takes over what the others have not begun."""
+
+
+ROOM = 2 << 30
+"""Bytes that must be free in memory for the tests' folders to be there."""
+
+
+def pytest_configure() -> None:
+    """Tests' folders are in memory, where there is room: fsync stays on and costs little.
+
+    What is to survive a crash is tried elsewhere: the rigs bring a disk of their own.
+    """
+    memory = postgres.base()
+    roomy = memory.is_dir() and shutil.disk_usage(memory).free >= ROOM
+    if roomy and not os.statvfs(memory).f_flag & os.ST_NOEXEC:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
 
 
 def import_tables() -> None:
@@ -123,6 +140,12 @@ def _opened(url: str, clock: Clock) -> Iterator[Database]:
 @pytest.hookimpl(trylast=True)  # after the dice
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: [name not in item.nodeid for name in FIRST])
+
+
+def pytest_collection_finish() -> None:
+    """All tests and libraries are there to stay: the collector need not walk them in each test."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -6,6 +6,7 @@ Each takes a node and its setting, and gives back what the operation is then cal
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,14 +105,15 @@ async def joined(node: Node, setting: Setting) -> Any:
 
 
 async def grown(node: Node, setting: Setting, to: int = 255) -> Any:
-    """255 leaves, so that the next completes a tile."""
+    """255 leaves, so that the next completes a tile; in small transactions, for a busy machine."""
     size = (await node.audit.head()).size
 
-    def unit(tx: Tx) -> None:
-        for n in range(size, to):
+    def unit(tx: Tx, start: int) -> None:
+        for n in range(start, min(start + 40, to)):
             node.audit.append(tx, permitted(setting.delegations[0], 1_000_000 + n))
 
-    await node.database.write(unit)
+    for start in range(size, to, 40):
+        await node.database.write(partial(unit, start=start))
 
 
 async def waiting(node: Node, setting: Setting) -> Any:

@@ -16,7 +16,7 @@ from starlette.types import Scope
 
 from actfor.errors import Kind, Refused
 from actfor.server.app import HANDLERS
-from actfor.server.edge import MAX_BODY, Edge, Hot
+from actfor.server.edge import MAX_BODY, Edge, Hot, Later
 from actfor.server.telemetry import Metrics, configure_logging, redact, request_line
 
 
@@ -287,3 +287,25 @@ def test_a_request_is_not_told_of_where_only_warnings_are(
     configure_logging("warning")
     request_line("r1", "GET", "/v1/x", 200, 0.0012)
     assert capfd.readouterr().err == ""
+
+
+async def test_what_is_made_later_is_made_once_and_made_again_where_that_failed() -> None:
+    made: list[str] = []
+    told: list[dict[str, object]] = []
+
+    async def send(message: dict[str, object]) -> None:
+        told.append(message)
+
+    def make() -> Response:
+        made.append("made")
+        if len(made) == 1:
+            raise RuntimeError("not yet")
+        return Response("here")
+
+    app, scope = Later(make), {"type": "http", "method": "GET", "path": "/"}
+    with pytest.raises(RuntimeError):
+        await app(scope, None, send)
+    assert told == []
+    await asyncio.gather(*(app(scope, None, send) for _ in range(20)))
+    assert made == ["made", "made"]
+    assert sum(message["type"] == "http.response.start" for message in told) == 20

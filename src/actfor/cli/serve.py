@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from actfor.cli.loading import loading
 from actfor.cli.output import err, out
 from actfor.errors import Kind, Refused
 
@@ -154,7 +155,8 @@ def announce(*, mode: str, url: str, data: Path, setup_link: str | None) -> None
 def server_module() -> Any:  # a module, imported late
     """`actfor.server`, or a refusal that says how to install it."""
     try:
-        import actfor.server
+        with loading():
+            import actfor.server
     except ImportError as missing:
         raise Refused(
             Kind.NOT_FOUND,

@@ -13,6 +13,7 @@ from actfor.gateway.effects import Overlay
 from actfor.gateway.model import Definition, Server, Tool, changes, check_server_name
 from actfor.gateway.shelf import Shelf, take_listing, with_all
 from actfor.gateway.targets import Transport
+from actfor.gateway.upstream import loaded
 from actfor.identity import Person, Role
 from actfor.store import Tx, new_id
 from actfor.wire.canonical import JsonValue
@@ -27,6 +28,7 @@ class Catalog(Shelf):
         A stdio server is started for it. Raises as `add_server` does.
         """
         person.require(Role.ADMIN)
+        await loaded()
         server = Server(check_server_name(name), transport, person.id, self._clock())
         upstream = self._connect(server, _forget)
         try:
@@ -58,6 +60,7 @@ class Catalog(Shelf):
                 one), NOT_FOUND (an approved tool is not listed), BUSY (it cannot be reached).
         """
         person.require(Role.ADMIN)
+        await loaded()
         server = Server(check_server_name(name), transport, person.id, self._clock())
         if name in self._snapshot:
             raise Refused(Kind.CONFLICT, f"there is a server `{name}` already")

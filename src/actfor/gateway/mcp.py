@@ -15,14 +15,9 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from mcp.shared.inbound import (
-    InboundLadderRejection,
-    classify_inbound_request,
-    validate_mcp_param_headers,
-)
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -44,6 +39,10 @@ from actfor.gateway.enforce import Enforcer
 from actfor.gateway.transport import Head, Message, Reply, Stop, answer, parse, read_body, stop
 from actfor.wire import mcp
 from actfor.wire.canonical import JsonObject
+
+if TYPE_CHECKING:
+    # At run time it is loaded with the first server that is governed (`upstream.loaded`).
+    from mcp.shared.inbound import InboundLadderRejection
 
 _PROOF: Final = frozenset({Stage.CREDENTIAL, Stage.MANDATE})
 _AUTHENTICATION: Final = frozenset({Kind.UNAUTHENTICATED, Kind.EXPIRED, Kind.REPLAYED})
@@ -239,6 +238,8 @@ class McpFront:
     async def _modern_era(
         self, head: Head, caller: Caller, message: Message, version: str
     ) -> Reply:
+        from mcp.shared.inbound import InboundLadderRejection, classify_inbound_request
+
         # The header chose this road; the ladder makes header and body agree (-32020).
         verdict = classify_inbound_request(message.body, headers=head.headers)
         if isinstance(verdict, InboundLadderRejection):
@@ -264,6 +265,8 @@ class McpFront:
         arguments = message.params.get("arguments") or {}
         if tool is None or not tool.mirrors_headers or not isinstance(arguments, dict):
             return None
+        from mcp.shared.inbound import validate_mcp_param_headers
+
         schema = (tool.pinned or {}).get("inputSchema")
         return validate_mcp_param_headers(schema, arguments, head.headers)
 

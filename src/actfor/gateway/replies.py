@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
-
-from mcp.shared.inbound import ERROR_CODE_HTTP_STATUS, InboundLadderRejection
+from typing import TYPE_CHECKING, Final
 
 import actfor
 from actfor.gateway.calls import Attempt, Pending
 from actfor.gateway.transport import Message, Reply, Stop, stop
 from actfor.wire import mcp
 from actfor.wire.canonical import JsonObject, JsonValue
+
+if TYPE_CHECKING:
+    from mcp.shared.inbound import InboundLadderRejection
 
 _LIST_TTL_MS: Final = 5_000
 INSTRUCTIONS: Final = (
@@ -85,12 +86,16 @@ def shaped(result: JsonObject, *, modern: bool) -> JsonObject:
 
 def failure(request_id: mcp.RequestId, code: int, message: str, *, modern: bool) -> Reply:
     """A JSON-RPC error with the status that the era gives it."""
+    from mcp.shared.inbound import ERROR_CODE_HTTP_STATUS
+
     status = ERROR_CODE_HTTP_STATUS.get(code, 200) if modern else 200
     return Reply(status, mcp.error(request_id, code, message))
 
 
 def rejected(request_id: mcp.RequestId, verdict: InboundLadderRejection) -> Reply:
     """What the SDK's validation ladder found wrong."""
+    from mcp.shared.inbound import ERROR_CODE_HTTP_STATUS
+
     status = ERROR_CODE_HTTP_STATUS.get(verdict.code, 400)
     return Reply(status, mcp.error(request_id, verdict.code, verdict.message, verdict.data))
 

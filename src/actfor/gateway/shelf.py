@@ -27,6 +27,7 @@ from actfor.gateway.upstream import (
     UpstreamError,
     UpstreamLost,
     connect,
+    loaded,
 )
 from actfor.identity import Person
 from actfor.store import Database, Tx, new_id
@@ -163,6 +164,8 @@ class Shelf:
             for one in await self._database.read(repository.servers)
             if name in {"", one.name}
         }
+        if stored:
+            await loaded()
         seen = dict(self._snapshot)
         left: list[Upstream] = []
         for known in list(seen.values()):
@@ -187,6 +190,8 @@ class Shelf:
     async def start(self) -> None:
         """Read what is governed. Servers are connected when they are first needed."""
         stored = await self._database.read(repository.servers)
+        if stored:
+            await loaded()
         self._snapshot = MappingProxyType(
             {one.name: Governed(one, self._connect(one, self._listed)) for one in stored}
         )

@@ -47,7 +47,7 @@ from actfor.identity.http import (
 from actfor.keys import Purpose
 from actfor.keys.http import keys_router
 from actfor.server import health
-from actfor.server.edge import Edge, Hot
+from actfor.server.edge import Edge, Hot, Later
 from actfor.server.privacy import privacy_router
 from actfor.wire.problem import PROBLEM_TYPE, problem
 
@@ -125,7 +125,8 @@ def asgi(services: Services) -> ASGIApp:
                 clock=services.clock,
             )
         ),
-        Mount("/", management(services, person)),
+        # Its eighty routes are a good part of a start; who only decides needs none of them.
+        Mount("/", Later(lambda: management(services, person))),
     ]
     app = Starlette(routes=routes, exception_handlers=HANDLERS)
     hot = {

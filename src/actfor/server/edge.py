@@ -153,6 +153,26 @@ class Hot:
         await app(scope, receive, send)
 
 
+class Later:
+    """An application that is made with its first request, once, beside the event loop."""
+
+    def __init__(self, make: Callable[[], ASGIApp]) -> None:
+        self._make = make
+        self._making = asyncio.Lock()
+        self._made: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        app = self._made or await self._first()
+        await app(scope, receive, send)
+
+    async def _first(self) -> ASGIApp:
+        async with self._making:
+            if self._made is None:
+                self._made = await asyncio.to_thread(self._make)
+            return self._made
+
+
 class _Rejected(Exception):  # noqa: N818 - an answer, not a malfunction
     def __init__(self, status: int, title: str) -> None:
         super().__init__(title)

@@ -12,10 +12,8 @@ import os
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import unquote
-
-import aiohttp
 
 import actfor
 from actfor.audit.export.formats import Format, attributes, batch, severity
@@ -23,6 +21,9 @@ from actfor.audit.export.model import Destination
 from actfor.audit.model import LoggedEvent
 from actfor.errors import Kind, Refused
 from actfor.wire.timestamps import rfc3339, to_ms
+
+if TYPE_CHECKING:
+    import aiohttp
 
 TIMEOUT_SECONDS: Final = 10.0
 _LOG_AUDIT = 13  # the facility "log audit" (RFC 5424 §6.2.1)
@@ -100,6 +101,8 @@ class HttpSender:
 
     async def send(self, events: Sequence[LoggedEvent]) -> None:
         """See ``Sender``."""
+        import aiohttp
+
         headers = {
             "content-type": "application/x-ndjson",
             # Sent again after a lost answer, a batch has the same key.
@@ -117,6 +120,8 @@ class HttpSender:
             raise NotDelivered(f"no answer: {type(error).__name__}") from None
 
     def _open(self) -> aiohttp.ClientSession:
+        import aiohttp
+
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 cookie_jar=aiohttp.DummyCookieJar(),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Final
-
-import aiohttp
+from typing import TYPE_CHECKING, Final
 
 from actfor.audit.witnesses.base import Cosigned, Misfit, NotCosigned, Prove
 from actfor.errors import Refused
 from actfor.wire.checkpoint import NUMBER, Checkpoint
 from actfor.wire.note import Note, NoteVerifier
 from actfor.wire.witness import AddCheckpoint, cosignatures
+
+if TYPE_CHECKING:
+    import aiohttp
 
 TIMEOUT_SECONDS: Final = 5.0
 _MAX_ANSWER: Final = 64 * 1024
@@ -28,7 +29,7 @@ class HttpWitness:
         self.pending: int | None = None
         self._key = key
         self._url = url.rstrip("/") + "/add-checkpoint"
-        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self._timeout = timeout_seconds
         self._session: aiohttp.ClientSession | None = None
         self._size = 0  # the size it cosigned last, as far as we know
 
@@ -83,8 +84,11 @@ class HttpWitness:
         return NotCosigned(f"witness `{self.name}` {reasons.get(status, f'answers {status}')}")
 
     async def _post(self, request: AddCheckpoint) -> tuple[int, str]:
+        import aiohttp
+
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=self._timeout)
+            timeout = aiohttp.ClientTimeout(total=self._timeout)
+            self._session = aiohttp.ClientSession(timeout=timeout)
         try:
             async with self._session.post(
                 self._url,

@@ -16,12 +16,14 @@ import math
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Final
-
-import cel
+from typing import TYPE_CHECKING, Any, Final
 
 from actfor.errors import Kind, Refused
 from actfor.wire.canonical import JsonValue
+
+if TYPE_CHECKING:
+    # At run time it is loaded with the first expression: it brings a command line of its own.
+    import cel
 
 MAX_EXPRESSION: Final = 1024
 MAX_VALUES: Final = 2_048
@@ -113,6 +115,8 @@ def require_few(
 @lru_cache(maxsize=1024)
 def _program(expression: str) -> tuple[cel.Program, int | None]:
     """The expression compiled, and how many values the message may have where it goes over them."""
+    import cel
+
     if len(expression) > MAX_EXPRESSION:
         raise _fault(expression, f"longer than {MAX_EXPRESSION} characters")
     if not expression.isprintable():
@@ -156,6 +160,8 @@ def _selected(chain: re.Match[str]) -> str:
 
 
 def _json(value: Any, expression: str) -> JsonValue | Absent:
+    import cel
+
     if isinstance(value, cel.OptionalValue):
         return _json(value.value(), expression) if value.has_value() else ABSENT
     if value is None or isinstance(value, bool | str | int):

@@ -22,6 +22,7 @@ from mcp.shared.inbound import encode_header_value, mcp_param_headers, x_mcp_hea
 
 import actfor
 from actfor.gateway.model import Definition, Http, read_listing
+from actfor.gateway.upstream.pool import Pool
 from actfor.gateway.upstream.protocol import (
     Limits,
     OnListed,
@@ -42,30 +43,6 @@ _HEADERS: Final = {
     "accept": "application/json, text/event-stream",
     "content-type": "application/json",
 }
-
-
-class Pool:
-    """The one aiohttp session of this process, made on the loop that first needs it."""
-
-    def __init__(self) -> None:
-        self._session: aiohttp.ClientSession | None = None
-
-    def session(self) -> aiohttp.ClientSession:
-        """The shared session."""
-        if self._session is None or self._session.closed:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, limit_per_host=256, keepalive_timeout=30),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"user-agent": f"actfor/{actfor.__version__}"},
-                auto_decompress=True,
-                trust_env=False,
-            )
-        return self._session
-
-    async def close(self) -> None:
-        """Close its connections."""
-        if self._session is not None:
-            await self._session.close()
 
 
 @dataclass(frozen=True, slots=True)
