@@ -149,11 +149,11 @@ def test_what_is_sealed_opens_at_its_place(data: bytes) -> None:
 @pytest.mark.parametrize(
     "elsewhere",
     [
-        replace(PLACE, row="kid-2"),
-        replace(PLACE, table="data_key"),
-        replace(PLACE, column="cause"),
-        replace(PLACE, version=2),
-        replace(PLACE, tenant="other"),
+        PLACE._replace(row="kid-2"),
+        PLACE._replace(table="data_key"),
+        PLACE._replace(column="cause"),
+        PLACE._replace(version=2),
+        PLACE._replace(tenant="other"),
         Place("signing_keyk", "id-1", "sealed"),  # the same bytes in a row, cut elsewhere
     ],
 )

@@ -160,7 +160,7 @@ def test_a_record_that_is_older_than_a_fact_gets_the_default_that_denies() -> No
     request = to_request(CALL)
     older = {name: fact for name, fact in request.context.items() if name != "tool_pinned"}
     lost = {**older, "forgotten": 1}
-    made = adapted(replace(request, context=lost), PACK.schema)
+    made = adapted(request._replace(context=lost), PACK.schema)
     assert made.context["tool_pinned"] is False
     assert "forgotten" not in made.context
     assert PACK.decide(made).effect is Effect.DENY

@@ -58,7 +58,7 @@ def test_a_shadow_never_changes_an_answer(source: str, candidate: str, facts: Ca
     made = shadowed(
         run(Clock(_AT), kind=Trial.SHADOW), decision, compile_policies(candidate).decide(request)
     )
-    assert replace(made, shadow=None) == decision
+    assert made._replace(shadow=None) == decision
 
 
 @settings(max_examples=300, deadline=None)

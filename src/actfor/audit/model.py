@@ -105,6 +105,8 @@ def told(event: Event) -> Iterator[tuple[str, str]]:
     Only what is rare: what ends an authority, and what nodes keep in memory.
     """
     match event.type:
+        case EventType.DECIDE | EventType.OUTCOME:
+            return  # first, for these are nearly all there are
         case EventType.REVOKE:
             taken = event.facts.get("revoked")
             for kind, ids in taken.items() if isinstance(taken, dict) else ():

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import hmac
 import os
-from dataclasses import dataclass
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 
 from actfor.errors import Kind, Refused
 
@@ -28,8 +30,7 @@ _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a ciphertext stands. ``version`` rises when the row gets another secret."""
 
     table: str
@@ -40,20 +41,19 @@ class Place:
 
     def encode(self) -> bytes:
         """Associated data: five fields, each after its length in four bytes."""
-        fields = (self.tenant, self.table, self.row, self.column, str(self.version))
-        parts = [field.encode() for field in fields]
-        return b"".join([len(part).to_bytes(4, "big") + part for part in parts])
+        before, column = _usual(self.tenant) + _usual(self.table), _usual(self.column)
+        return before + _field(self.row) + column + _usual(str(self.version))
 
 
 class Cipher:
     """One 256-bit key, and the keys of places that follow from it."""
 
-    __slots__ = ("_key",)
+    __slots__ = ("_keyed",)
 
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_BYTES:
             raise ValueError("an encryption key is 32 bytes")
-        self._key = key
+        self._keyed = HMAC(key, SHA256())  # only ever copied
 
     def seal(self, data: bytes, place: Place) -> bytes:
         """Encrypt for one place."""
@@ -80,11 +80,24 @@ class Cipher:
 
         For what is only compared. Whoever has not the key can neither read it nor guess.
         """
-        key = hmac.digest(self._key, b"blind" + place.encode(), "sha256")
-        return hmac.digest(key, data, "sha256")
+        return hmac.digest(self._derived(b"blind" + place.encode()), data, "sha256")
 
     def _of(self, place: bytes) -> AESGCM:
-        return AESGCM(hmac.digest(self._key, place, "sha256"))
+        return AESGCM(self._derived(place))
+
+    def _derived(self, label: bytes) -> bytes:
+        keyed = self._keyed.copy()
+        keyed.update(label)
+        return keyed.finalize()
+
+
+def _field(text: str) -> bytes:
+    encoded = text.encode()
+    return len(encoded).to_bytes(4, "big") + encoded
+
+
+_usual = lru_cache(maxsize=256)(_field)
+"""The same for what is the same in place after place: names of tables, not of rows."""
 
 
 def new_key() -> bytes:

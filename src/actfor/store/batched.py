@@ -41,7 +41,7 @@ class _Unit:
     broken: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # not frozen, as ``Ask`` is not: two are made for each leaf
 class Queued:
     """A row to be written. Of several for one ``place`` the last is written. Where it ``must``,
     and does not change exactly one row, the transaction fails.

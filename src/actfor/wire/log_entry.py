@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from hashlib import sha256
-from typing import Final, Self, TypeAlias, cast
+from typing import Final, NamedTuple, Self, TypeAlias, cast
 
 from actfor.errors import Kind, Refused
 from actfor.wire.base64_text import base64url, unbase64url
@@ -54,8 +54,7 @@ class Revocable(StrEnum):
     EVERYTHING = "everything"
 
 
-@dataclass(frozen=True, slots=True)
-class LogEntry:
+class LogEntry(NamedTuple):
     """An entry as it stands in the log. ``at`` is milliseconds since the epoch, ours."""
 
     seq: int

@@ -106,21 +106,21 @@ class AuditLog:
         Raises:
             Refused: MALFORMED if the facts do not fit a leaf.
         """
-        growth = Growth.of(tx)
+        growth, kind = Growth.of(tx), event.type.value
         index = growth.frontier.size
         commitments = payloads.keep(tx, self._vault, index, event)
         leaf = LogEntry(
             index,
             new_id("evt"),
-            event.type.value,
+            kind,
             to_ms(tx.now),
             event.trace,
             event.facts,
             commitments,
         ).encode()
         leaf_hash = merkle.leaf_hash(leaf)
-        repository.add_leaf(tx, index, leaf, leaf_hash, event.type.value, event.trace, event.agent)
-        if event.type.value not in UNREFERENCED:
+        repository.add_leaf(tx, index, leaf, leaf_hash, kind, event.trace, event.agent)
+        if kind not in UNREFERENCED:
             for ref in references(event.facts):
                 repository.add_reference(tx, ref, index)
         growth.frontier = growth.frontier.append(leaf_hash)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from actfor.authorization.model.decision import Decision, Effect
 from actfor.authorization.model.facts import Request
 
@@ -27,4 +25,4 @@ def bind(decision: Decision, request: Request) -> Decision:
         why = f"the tool's definition is not the approved one, it is {facts.get('tool_state', '')}"
     else:
         return decision
-    return replace(decision, effect=Effect.DENY, policies=(), reasons=(why,))
+    return decision._replace(effect=Effect.DENY, policies=(), reasons=(why,))

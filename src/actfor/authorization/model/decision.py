@@ -6,8 +6,8 @@ INVARIANT: a decision with errors is never a PERMIT (see ``policyset``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from actfor.wire.canonical import JsonObject, JsonValue
 
@@ -23,8 +23,7 @@ class Effect(Enum):
     DENY = "deny"
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """An effect, the ids of the policies that determined it, and their reasons in plain words.
 
     For a STEP_UP these are the policies that deny now or, where none does, those that an

@@ -8,7 +8,6 @@ Both use the same names as ``policies/schema.cedarschema``; a test compares them
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple, TypeAlias
 
@@ -169,8 +168,7 @@ SAID: Final[Mapping[str, frozenset[str]]] = {
 """The facts that say one of a few words, and which: whoever writes facts down may slip."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """AuthZEN's information model, as ids: who does what to which tool, and the facts.
 
     ``subject`` is the agent's id, ``action`` an effect, ``resource`` is ``server/tool``.

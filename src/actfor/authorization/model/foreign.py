@@ -9,7 +9,6 @@ budgets. Those names in its ``context`` are dropped, listed in the answer and in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from actfor.authorization.model.decision import Decision, Effect
 from actfor.authorization.model.facts import CallFacts, ToolEffect
@@ -96,7 +95,7 @@ def obliged(
     if not decision.permitted or not lacking:
         return decision
     why = f"it takes obligations that the enforcement point cannot do: {', '.join(lacking)}"
-    return replace(decision, effect=Effect.DENY, reasons=(why,))
+    return decision._replace(effect=Effect.DENY, reasons=(why,))
 
 
 def ignored(evaluation: Evaluation, schema: RequestSchema) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ never lifted, nor is a ``forbid`` marked ``@hard("…")``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -97,7 +97,7 @@ def shadowed(run: Run, decision: Decision, candidate: Decision) -> Decision:
     }
     if candidate.errors:
         said["errors"] = len(candidate.errors)
-    return replace(decision, shadow=said)
+    return decision._replace(shadow=said)
 
 
 def relaxed(run: Run, decision: Decision, request: Request, hard: frozenset[str]) -> Decision:
@@ -112,7 +112,7 @@ def relaxed(run: Run, decision: Decision, request: Request, hard: frozenset[str]
         "enforced": False,
         "decision": decision.effect.value,
     }
-    return replace(decision, effect=Effect.PERMIT, shadow=said)
+    return decision._replace(effect=Effect.PERMIT, shadow=said)
 
 
 def may_relax(decision: Decision, request: Request, hard: frozenset[str]) -> bool:

@@ -222,7 +222,7 @@ class AuthorizationService:
         named: Named | None,
         why: Refused,
     ) -> Answer:
-        decision = replace(answer.decision, effect=Effect.DENY, reasons=(why.detail,))
+        decision = answer.decision._replace(effect=Effect.DENY, reasons=(why.detail,))
         denied = answer._replace(decision=decision, obligations=())
         event = asked(pep, evaluation, request, denied, named, refused=True)
         await self._database.write(partial(self._record, answer=denied, event=event))
