@@ -30,16 +30,20 @@ def decided(n: int = 0, **private: str) -> Event:
     return Event(EventType.DECIDE, new_id("dec"), facts, private)
 
 
+STEP = 40
+"""How many events a transaction of `grow` appends."""
+
+
 def grow(database: Database, log: AuditLog, count: int) -> None:
     """Add `count` events, the odd ones with a private member.
 
     In small transactions: each of those persons costs PostgreSQL a round trip, and a transaction
     has about a second, also where four tests share two cores.
     """
-    for start in range(0, count, 40):
+    for start in range(0, count, STEP):
 
         def unit(tx, start=start):
-            for n in range(start, min(start + 40, count)):
+            for n in range(start, min(start + STEP, count)):
                 log.append(tx, decided(n, **({"person": f"usr_{n}"} if n % 2 else {})))
 
         database.write_sync(unit)

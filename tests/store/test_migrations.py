@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from math import ceil
 from pathlib import Path
 
 import pytest
@@ -145,11 +146,11 @@ def test_two_processes_migrating_at_once_agree(tmp_path: Path, scripts: Path) ->
 def test_a_migrated_database_opens_and_works(
     tmp_path: Path, scripts: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.fakes.audit_log import grow, open_log
+    from tests.fakes.audit_log import STEP, grow, open_log
 
     migrations.migrate(f"sqlite:///{tmp_path}/m.db", scripts)
     monkeypatch.setattr("actfor.store.migrations.migrate", lambda url: None)
     database = Database.open(f"sqlite:///{tmp_path}/m.db", clock=clock.now)
     grow(database, open_log(database, clock), 300)
-    assert database.units == 2
+    assert database.units == ceil(300 / STEP)
     database.close_sync()
