@@ -51,6 +51,8 @@ class Findings:
     """The stems of the person's words."""
     names_recipient: bool = False
     """Whether the words hold an address."""
+    denied: frozenset[str] = frozenset()
+    """Verbs that the words forbid."""
     changes_asked: bool = True
     """Whether the words ask for more than an answer."""
     links: bool = False

@@ -200,6 +200,7 @@ class Ledger:
             ),
             history=self._history(tool, effect, arguments, said),
             said=wish.stems,
+            denied=wish.denied,
             changes_asked=wish.changes,
             links=bool(wish.about & {"~web"}),
             names_recipient=wish.has(SinkType.RECIPIENT),

@@ -7,6 +7,7 @@ Tried in this order, the first that fits decides:
     a word of it mixes scripts that are drawn alike    UNTRUSTED
     it stands in the person's words                    USER
     a record has it                                    TRUSTED, unless a stranger's text asks for it
+    the link of an invitation that is to be accepted   FROM
     a link to the own site of whose letter is meant    FROM
     a record's own address, where its people are told  FROM
     one value of its type in a source the words name   FROM
@@ -35,6 +36,7 @@ from actfor.authorization.intent.lexicon import STOP, VERBS
 from actfor.authorization.intent.text import mixes_scripts, stem, within, words
 from actfor.authorization.intent.values import host_of, is_moment, is_url
 from actfor.gateway.provenance.index import Index
+from actfor.gateway.provenance.invited import invitation
 from actfor.gateway.provenance.items import Entry, typed_of
 from actfor.gateway.provenance.labels import Label, Origin, SlotTrace
 from actfor.gateway.provenance.machine import decodings
@@ -93,7 +95,8 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
         if alike is not None:
             return found(Label.UNTRUSTED, "look-alike", seen[0] if seen else None)
     if kind is SinkType.PATH and _below(index, key):
-        return found(Label.USER, "composed", seen[0] if seen else None)  # whoever lists it, too
+        listed = next((entry for entry in seen if entry.text == key), None)
+        return found(Label.USER, "composed", listed)  # whoever lists it, too
     if record := next((e for e in seen if e.label is Label.TRUSTED and e.text == key), None):
         other = kind is SinkType.NAME and index.is_other_record(record.item, hand.sentence)
         if kind in FILLED and not hand.many and index.is_anothers(record.item, hand.sentence):
@@ -103,6 +106,8 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
         called = "named-record" if index.is_called(record.item) else "record"
         return found(Label.TRUSTED, "other-record" if other else called, record)
     links = seen if kind is SinkType.URL else []
+    if links and (invited := invitation(index, key, links)):
+        return found(Label.FROM, "invitation", invited)
     if letter := next((one for one in links if index.is_writers_site(one, key)), None):
         return found(Label.FROM, "named-site", letter)
     if kind is SinkType.RECIPIENT and hand.tells and (row := contact(index, key, seen, hand)):
