@@ -117,7 +117,7 @@ class Bidding:
             all(any(key in entry.text for entry in item.fields) for key in keys)
             for item in self._index.items
             if not item.speaks and item.keyed and self._index.begins_with_somebody(item)
-            if len(self._index.values_of(item, SinkType.RECIPIENT)) == 1
+            if self._index.only_address(item) in keys
         )
 
     def _bids_for(

@@ -14,7 +14,7 @@ from actfor.authorization.intent import SinkType, Value, Wish, skeleton, typed
 from actfor.authorization.intent.lexicon import STOP
 from actfor.authorization.intent.names import names_in
 from actfor.authorization.intent.text import stem, within, words
-from actfor.authorization.intent.values import host_of, series_of
+from actfor.authorization.intent.values import host_of, person_matches, series_of
 from actfor.gateway.provenance.described import described, is_by_another
 from actfor.gateway.provenance.items import Entry, Item, writes
 from actfor.gateway.provenance.kept import Kept
@@ -208,6 +208,15 @@ class Index(Kept):
             for entry in item.fields
             for name in self.wish.names
         )
+
+    def only_address(self, item: Item) -> str:
+        """The one address in an item, or the one of them that bears a name out of the words."""
+        found = self.values_of(item, SinkType.RECIPIENT)
+        called = {
+            one for one in found if any(person_matches(name, one) for name in self.wish.names)
+        }
+        meant = called or found
+        return next(iter(meant)) if len(meant) == 1 else ""
 
     def titled(self, key: str) -> frozenset[str]:
         """The stems of the titles of the records whose identifier this is."""
