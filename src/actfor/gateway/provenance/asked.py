@@ -187,6 +187,8 @@ def is_over_count(found: Findings) -> bool:
     again = _RETRIES if found.tool.deeds & _RETRIED else 1
     if found.history.same >= again and not found.repeats:
         return True
+    if found.copies:
+        return False  # one call for each thing that is taken over
     if found.grounds.single and Deed.CREATE in found.tool.deeds and found.history.made > 0:
         return not found.hands_over  # `create a code`: one was asked for
     single = found.grounds.one and not found.hands_over

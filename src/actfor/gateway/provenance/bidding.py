@@ -24,6 +24,7 @@ from actfor.authorization.intent import (
 from actfor.authorization.intent.lexicon import Deed
 from actfor.authorization.intent.text import words
 from actfor.authorization.model import ToolEffect
+from actfor.gateway.provenance.copied import is_copied
 from actfor.gateway.provenance.index import Index
 from actfor.gateway.provenance.items import Entry
 from actfor.gateway.provenance.labels import Label, SlotTrace
@@ -82,6 +83,8 @@ class Bidding:
         if effect is ToolEffect.READ:
             traces = [s for s in traces if s.type is SinkType.URL and s.how != "named-site"]
         mine = self._not_the_persons(tool, traces)
+        if asked:  # what a letter says of a member whom the words mean asks for nothing new
+            mine = [slot for slot in mine if not is_copied(self._index, slot)]
         for entry in self._index.speaking():
             if mine and self._asks(entry, tool)[0] > Ask.NO:
                 return replace(mine[0], how="solicited", origin=entry.origin)

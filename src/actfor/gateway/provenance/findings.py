@@ -51,6 +51,8 @@ class Findings:
     """The stems of the person's words."""
     names_recipient: bool = False
     """Whether the words hold an address."""
+    copies: bool = False
+    """Whether it takes over what the words say to, from its own record."""
     denied: frozenset[str] = frozenset()
     """Verbs that the words forbid."""
     changes_asked: bool = True

@@ -121,10 +121,24 @@ class Writers:
         """
         if author in name:
             return False  # the words have the very address
+        if len(name) > 1 and bears_wholly(name, author):
+            # `j.eklund` is Jonas Eklund, and `jonas.ekholm` somebody else
+            own = author.rpartition("@")[2]
+            return any(
+                bears_wholly(name, one) for one in self._known if one.rpartition("@")[2] != own
+            )
         if name not in self._bearers:
             bears = writes(name)
             self._bearers[name] = {w.rpartition("@")[2] for w in self._known if bears(w)}
         return bool(self._bearers[name] - {author.rpartition("@")[2]})
+
+
+def bears_wholly(name: frozenset[str], author: str) -> bool:
+    """Whether an address has nothing but words of this name, and initials."""
+    parts = words(author.partition("@")[0].replace("_", " ").replace(".", " "))
+    initials = {word[0] for word in name}
+    whole = any(part in name for part in parts)
+    return whole and all(part in name or part in initials for part in parts)
 
 
 def writes(name: frozenset[str]) -> Callable[[str], bool]:

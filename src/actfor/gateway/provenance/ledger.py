@@ -27,6 +27,7 @@ from actfor.authorization.intent.limits import says_repeats, says_sum
 from actfor.authorization.model import Fact, ToolEffect
 from actfor.gateway.provenance.bidding import Bidding, awaits_code
 from actfor.gateway.provenance.carried import carried, carries_secret, stated
+from actfor.gateway.provenance.copied import copies
 from actfor.gateway.provenance.findings import Findings, History
 from actfor.gateway.provenance.index import Index
 from actfor.gateway.provenance.intake import Exchange, Intake
@@ -200,6 +201,7 @@ class Ledger:
             ),
             history=self._history(tool, effect, arguments, said),
             said=wish.stems,
+            copies=copies(self.index, values.slots),
             denied=wish.denied,
             changes_asked=wish.changes,
             links=bool(wish.about & {"~web"}),

@@ -11,7 +11,7 @@ from actfor.authorization.intent.text import words
 from actfor.authorization.intent.values import person_matches
 from actfor.gateway.provenance.described import is_by_another
 from actfor.gateway.provenance.index import Index
-from actfor.gateway.provenance.items import Entry
+from actfor.gateway.provenance.items import Entry, bears_wholly
 from actfor.gateway.provenance.labels import Label
 from actfor.gateway.provenance.slots import FILLED
 
@@ -132,6 +132,28 @@ def described_writer(index: Index, key: str, seen: list[Entry], hand: Hand) -> E
         ),
         None,
     )
+
+
+def followed_writer(index: Index, key: str) -> Entry | None:
+    """What a letter holds whose writer has this whole name, where the words name the writer and
+    hand over to the letter. Others may write of them, too: that makes it no doubtful name.
+    """
+    name = frozenset(words(key))
+    if not index.wish.hands_over or len(name) < _WHOLE:
+        return None
+    return next(
+        (
+            item.fields[0]
+            for item in index.items
+            if item.fields and not item.speaks and index.is_by_named(item)
+            if any(bears_wholly(name, author) for author in item.authors)
+            if any(own <= name for own in index.wish.sources)
+        ),
+        None,
+    )
+
+
+_WHOLE: Final = 2  # words of a name
 
 
 def person_named(index: Index, key: str, seen: list[Entry]) -> Entry | None:

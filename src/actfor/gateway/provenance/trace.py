@@ -44,6 +44,7 @@ from actfor.gateway.provenance.named import (
     Hand,
     contact,
     described_writer,
+    followed_writer,
     from_named,
     person_named,
 )
@@ -120,6 +121,8 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
         return found(Label.FROM, "person-named", person)
     if kind is SinkType.RECIPIENT and (writer := described_writer(index, key, seen, hand)):
         return found(Label.FROM, "described", writer)
+    if kind is SinkType.NAME and (writer := followed_writer(index, key)):
+        return found(Label.FROM, "followed", writer)
     if kind is SinkType.NAME and not seen and (plain := _spelled_otherwise(index, value)):
         return found(plain[0], "part", plain[1])
     composed = _composed(index, key, kind)
@@ -233,6 +236,8 @@ def _composed(index: Index, key: str, kind: SinkType) -> Label | None:
         return _composed_url(index, key)
     if kind is SinkType.PATH and _below(index, key):
         return Label.USER
+    if kind is SinkType.NAME and ", " in key:
+        return max((_part(index, part) for part in key.split(", ")[:_PARTS]), default=None)
     if kind in {SinkType.PATH, SinkType.NAME} and "/" in key:
         parts = [part for part in key.split("/") if part not in {"", ".", "~"}]
         if ".." in parts or len(parts) > _PARTS:
