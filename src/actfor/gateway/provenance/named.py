@@ -148,6 +148,8 @@ def followed_writer(index: Index, key: str) -> Entry | None:
             if item.fields and not item.speaks and index.is_by_named(item)
             if any(bears_wholly(name, author) for author in item.authors)
             if any(own <= name for own in index.wish.sources)
+            if name
+            <= frozenset(words(" ".join((*item.authors, *map(" ".join, index.wish.sources)))))
         ),
         None,
     )

@@ -20,6 +20,7 @@ Tried in this order, the first that fits decides:
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from actfor.authorization.intent import (
@@ -51,6 +52,7 @@ from actfor.gateway.provenance.named import (
 from actfor.gateway.provenance.prose import trace_text
 from actfor.gateway.provenance.slots import FILLED, is_id, slot_of
 
+_NUMBERED: Final = re.compile(r"(?:[^\W\d]+ ){0,2}[0-9]{1,4}[a-z]?")
 _LONGEST_PATH: Final = 120  # characters
 
 
@@ -121,7 +123,8 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
         return found(Label.FROM, "person-named", person)
     if kind is SinkType.RECIPIENT and (writer := described_writer(index, key, seen, hand)):
         return found(Label.FROM, "described", writer)
-    if kind is SinkType.NAME and (writer := followed_writer(index, key)):
+    person = kind is SinkType.NAME and not is_id(pointer)
+    if person and (writer := followed_writer(index, key)):
         return found(Label.FROM, "followed", writer)
     if kind is SinkType.NAME and not seen and (plain := _spelled_otherwise(index, value)):
         return found(plain[0], "part", plain[1])
@@ -237,7 +240,9 @@ def _composed(index: Index, key: str, kind: SinkType) -> Label | None:
     if kind is SinkType.PATH and _below(index, key):
         return Label.USER
     if kind is SinkType.NAME and ", " in key:
-        return max((_part(index, part) for part in key.split(", ")[:_PARTS]), default=None)
+        numbered = [part for part in key.split(", ") if _NUMBERED.fullmatch(part)]
+        if len(numbered) == key.count(", ") + 1 <= _PARTS:  # `coach 4, seat 64`, and no sentence
+            return max(_part(index, part) for part in numbered)
     if kind in {SinkType.PATH, SinkType.NAME} and "/" in key:
         parts = [part for part in key.split("/") if part not in {"", ".", "~"}]
         if ".." in parts or len(parts) > _PARTS:
