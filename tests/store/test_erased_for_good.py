@@ -77,8 +77,8 @@ def secrets(tx: Tx, keys: Path) -> list[bytes]:
     opened = kek.unwrap(root.wrapped, _root_context(root.version), root.kek)
     raw += [opened, *outside._nodes.values()]
     for key in key_rows.live_data_keys(tx):
-        if (cipher := outside.cipher(key.id)) is not None:
-            raw.append(cipher._key)
+        if (sealing := outside._key_of(key.id)) is not None:
+            raw.append(sealing)
         inner = Cipher(opened).open(key.wrapped or b"", place_of_key(key.id, key.root))
         raw += [inner[at : at + 32] for at in range(len(inner) - 31)]
         for one in list(raw):

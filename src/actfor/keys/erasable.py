@@ -61,6 +61,10 @@ class Erasable:
 
     def cipher(self, key_id: str) -> Cipher | None:
         """The key that seals the data key of this id; None for ever once it was cut out."""
+        key = self._key_of(key_id)
+        return None if key is None else Cipher(key)
+
+    def _key_of(self, key_id: str) -> bytes | None:
         at, nodes = _leaf(key_id), self._nodes  # another thread may cut meanwhile
         covering = _covering(nodes, at)
         if covering is None:
@@ -68,7 +72,7 @@ class Erasable:
         seed = nodes[covering]
         for depth in range(covering[0], _BITS):
             seed = _child(seed, at >> (_BITS - depth - 1) & 1)
-        return Cipher(hmac.digest(seed, b"key", "sha256"))
+        return hmac.digest(seed, b"key", "sha256")
 
     def holds(self, key_id: str) -> bool:
         """Whether the key that seals the data key of this id was not cut out."""

@@ -39,6 +39,8 @@ class Grounds:
     """The words mean one thing: a second, different call was not asked for."""
     single: bool = False
     """The verb's own object is one new thing: `create a code`, whatever else the sentence has."""
+    files: bool = False
+    """Files are to be uploaded to a thing, and the tool writes there: not without a file."""
     verb: Ask = Ask.NO
     """Whether a verb of the words may mean what the tool does, whatever it is done to; YES where it
     fits no other tool better. What the call acts on has to say the rest."""
@@ -84,7 +86,8 @@ def asks(wish: Wish, tool: ToolReading, others: Sequence[ToolReading] = ()) -> G
         found = level if free or not others else _ranked(level, one, wish, tool, own, other)
         if found > best.ask:
             once = not (one.many or fills_basket(tool))  # an order may be of many things
-            best = Grounds(found, one.text, one.about, one=once, single=one.single)
+            files = _uploads(one, tool)
+            best = Grounds(found, one.text, one.about, once, one.single, files=files)
         elif found == best.ask and found > Ask.NO:
             best = replace(best, one=best.one and not one.many, single=best.single and one.single)
     if best.ask < Ask.YES and (only := _only_for(wish, tool, others)):
@@ -152,9 +155,18 @@ def _is_alike(one: Asked, wish: Wish, tool: ToolReading) -> bool:
         return one.verb in tool.verbs or one.verb in _ENROLS
     if is_else(one, wish, tool):
         return False
-    if _adds_to(one, tool) or one.verb in tool.told:
+    if _adds_to(one, tool) or one.verb in tool.told or _uploads(one, tool):
         return True
     return one.verb in tool.verbs or any(one.deeds & MEETS[deed] for deed in tool.deeds)
+
+
+def _uploads(one: Asked, tool: ToolReading) -> bool:
+    """Whether files are to be uploaded to what a tool writes to, and it takes files along."""
+    takes = SinkType.PATH in tool.sinks.values() and bool(tool.deeds & {Deed.POST, Deed.SEND})
+    return takes and one.verb in _UPLOADS and bool(one.after & tool.core)
+
+
+_UPLOADS: Final = frozenset({"upload", "attach"})
 
 
 def _adds_to(one: Asked, tool: ToolReading) -> bool:

@@ -22,9 +22,15 @@ from actfor.gateway.provenance.slots import is_id
 
 def asked_of(found: Findings) -> str:
     """How surely the words ask for it, before anything is known of its values' doubts."""
-    if found.effect is ToolEffect.READ or found.grounds.ask is Ask.YES:
+    if found.effect is ToolEffect.READ:
+        return "yes"
+    if found.grounds.files and not _takes_files(found):
+        return "no"
+    if found.grounds.ask is Ask.YES:
         return "yes"
     if found.only_object and not found.history.speaks:
+        return "yes"
+    if _only_opens(found):
         return "yes"
     pointed = _is_pointed_at(found)
     if pointed and not found.history.read_untrusted:
@@ -36,6 +42,27 @@ def asked_of(found: Findings) -> str:
     if any(slot.how == "endorsed" for slot in found.slots):
         return "maybe"
     return "no"
+
+
+def _takes_files(found: Findings) -> bool:
+    """Whether files are taken along, and each was spelled out or listed: to upload is no message,
+    and takes no file that only might be there.
+    """
+    paths = [slot for slot in found.slots if slot.type is SinkType.PATH]
+    return bool(paths) and all(slot.how == "words" or slot.origin.tool for slot in paths)
+
+
+def _only_opens(found: Findings) -> bool:
+    """Whether a page is opened and nothing else said: one whose address the words spell, or the
+    link of the invitation that they say to accept.
+    """
+    opens = Deed.LOOK in found.tool.deeds and "~web" in found.tool.head
+    light = found.effect in {ToolEffect.WRITE, ToolEffect.EGRESS, ToolEffect.SHARE}
+    if not (opens and light and found.changes_asked) or found.tool.verbs & found.denied:
+        return False
+    slots = [slot for slot in found.slots if slot.type is SinkType.URL]
+    said = len(slots) == len(found.slots) == 1 and slots[0].how in {"words", "invitation"}
+    return said and not found.history.speaks
 
 
 def _is_pointed_at(found: Findings) -> bool:
@@ -171,6 +198,8 @@ def is_over_count(found: Findings) -> bool:
     again = _RETRIES if found.tool.deeds & _RETRIED else 1
     if found.history.same >= again and not found.repeats:
         return True
+    if found.copies:
+        return False  # one call for each thing that is taken over
     if found.grounds.single and Deed.CREATE in found.tool.deeds and found.history.made > 0:
         return not found.hands_over  # `create a code`: one was asked for
     if found.effect is ToolEffect.PAY and found.share is not None and found.share.alone:

@@ -24,6 +24,7 @@ from actfor.authorization.intent import (
 from actfor.authorization.intent.lexicon import Deed
 from actfor.authorization.intent.text import words
 from actfor.authorization.model import ToolEffect
+from actfor.gateway.provenance.copied import is_copied
 from actfor.gateway.provenance.index import Index
 from actfor.gateway.provenance.items import Entry
 from actfor.gateway.provenance.labels import Label, SlotTrace
@@ -33,6 +34,7 @@ _MOST: Final = 10_000
 _SENTENCE: Final = 16  # characters; shorter texts ask for nothing
 _STRANGERS: Final = frozenset({Label.ATTESTED, Label.UNTRUSTED})
 _TELLING: Final = frozenset({SinkType.TEXT, SinkType.DATE, SinkType.AMOUNT, SinkType.OTHER})
+_MEANT: Final = frozenset({"followed", "invitation"})
 _CODES: Final = frozenset("confirmation verification otp pin passcode".split())
 
 
@@ -81,6 +83,8 @@ class Bidding:
         if effect is ToolEffect.READ:
             traces = [s for s in traces if s.type is SinkType.URL and s.how != "named-site"]
         mine = self._not_the_persons(tool, traces)
+        if asked:  # what a letter says of a member whom the words mean asks for nothing new
+            mine = [slot for slot in mine if not is_copied(self._index, slot)]
         for entry in self._index.speaking():
             if mine and self._asks(entry, tool)[0] > Ask.NO:
                 return replace(mine[0], how="solicited", origin=entry.origin)
@@ -93,7 +97,9 @@ class Bidding:
 
     def _not_the_persons(self, tool: KnownTool, traces: list[SlotTrace]) -> list[SlotTrace]:
         """The values that a stranger may have chosen."""
-        mine = [s for s in traces if s.label is not Label.USER and s.how != "followed"]
+        mine = [s for s in traces if s.label is not Label.USER and s.how not in _MEANT]
+        if Deed.LOGIN in tool.reading.deeds and self._is_one_account(mine):
+            return []
         if self._index.wish.hands_over or awaits_code(self._index.wish):
             mine = [slot for slot in mine if slot.type is not SinkType.CODE]  # codes are mailed
         if Deed.FETCH in tool.reading.deeds:
@@ -102,6 +108,20 @@ class Bidding:
         if targets and all(slot.label is Label.USER for slot in targets):
             mine = [slot for slot in mine if slot.type in TARGET]  # links inside of the text
         return mine
+
+    def _is_one_account(self, mine: list[SlotTrace]) -> bool:
+        """Whether the only address and its password stand together in a source that the words name,
+        which begins with somebody whom they name: a text of theirs may well say to sign in.
+        """
+        if any(slot.label > Label.FROM for slot in mine):
+            return False
+        keys = [key_of(slot.value, slot.type) for slot in mine]
+        return any(
+            all(any(key in entry.text for entry in item.fields) for key in keys)
+            for item in self._index.items
+            if not item.speaks and item.keyed and self._index.begins_with_somebody(item)
+            if self._index.only_address(item) in keys
+        )
 
     def _bids_for(
         self, tool: KnownTool, slot: SlotTrace, entry: Entry, *, telling: bool, asked: bool

@@ -56,6 +56,10 @@ class Findings:
     """The stems of the person's words."""
     names_recipient: bool = False
     """Whether the words hold an address."""
+    copies: bool = False
+    """Whether it takes over what the words say to, from its own record."""
+    denied: frozenset[str] = frozenset()
+    """Verbs that the words forbid."""
     changes_asked: bool = True
     """Whether the words ask for more than an answer."""
     links: bool = False

@@ -6,6 +6,7 @@ another one than this, or say nothing. What was read, and its bounds, are ``Kept
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -13,7 +14,7 @@ from actfor.authorization.intent import SinkType, Value, Wish, skeleton, typed
 from actfor.authorization.intent.lexicon import STOP
 from actfor.authorization.intent.names import names_in
 from actfor.authorization.intent.text import stem, within, words
-from actfor.authorization.intent.values import host_of, series_of
+from actfor.authorization.intent.values import host_of, person_matches, series_of
 from actfor.gateway.provenance.described import described, is_by_another
 from actfor.gateway.provenance.items import Entry, Item, writes
 from actfor.gateway.provenance.kept import Kept
@@ -23,6 +24,8 @@ from actfor.gateway.provenance.lines import told_values
 _NEAR: Final = frozenset({SinkType.NAME, SinkType.RECIPIENT, SinkType.ACCOUNT})
 """Types in which `partners-team` passes for `partners`; what is below a path or a page is its."""
 _LOOSE: Final = frozenset({SinkType.AMOUNT, SinkType.DATE, SinkType.URL})
+_BEGINS: Final = 80  # characters
+_OWNED: Final = re.compile("['\u2019]s\\b")
 _OPEN: Final = frozenset(
     "what whatever everything anything all list needed missing usual ingredients".split()
 )
@@ -135,9 +138,13 @@ class Index(Kept):
         known = self.is_named(entry.item) or self.is_described(entry.item)
         if not (known or entry.item.speaks):  # `register at … , they will send a link`
             known = "link" in self.wish.stems and self.is_of_named_site(key)
+        return known and self.is_own_link(entry, key)
+
+    def is_own_link(self, entry: Entry, key: str) -> bool:
+        """Whether a link in a letter leads to its writer's own domain, whoever that is."""
         host = host_of(key).removeprefix("www.")
         domains = {author.rpartition("@")[2] for author in entry.item.authors if "@" in author}
-        return known and bool(host) and host not in _SHARED and host in domains
+        return bool(host) and host not in _SHARED and host in domains
 
     def is_by_named(self, item: Item) -> bool:
         """Whether the words name who wrote this."""
@@ -221,6 +228,23 @@ class Index(Kept):
             if len(own) > 3 and within(own, self.wish.plain):
                 return True
         return item.is_of(self.wish.names)
+
+    def begins_with_somebody(self, item: Item) -> bool:
+        """Whether what an item begins with has a name out of the words: a person's own file."""
+        return any(
+            name <= frozenset(words(_OWNED.sub("", entry.original[:_BEGINS])))
+            for entry in item.fields
+            for name in self.wish.names
+        )
+
+    def only_address(self, item: Item) -> str:
+        """The one address in an item, or the one of them that bears a name out of the words."""
+        found = self.values_of(item, SinkType.RECIPIENT)
+        called = {
+            one for one in found if any(person_matches(name, one) for name in self.wish.names)
+        }
+        meant = called or found
+        return next(iter(meant)) if len(meant) == 1 else ""
 
     def titled(self, key: str) -> frozenset[str]:
         """The stems of the titles of the records whose identifier this is."""

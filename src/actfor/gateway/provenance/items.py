@@ -9,7 +9,7 @@ from typing import Final
 
 from actfor.authorization.intent import SinkType, Value, typed
 from actfor.authorization.intent.text import words
-from actfor.authorization.intent.values import person_matches
+from actfor.authorization.intent.values import bears_name, person_matches
 from actfor.gateway.provenance.labels import Label, Origin
 from actfor.gateway.provenance.machine import speaks_to_machine
 
@@ -121,6 +121,12 @@ class Writers:
         """
         if author in name:
             return False  # the words have the very address
+        if len(name) > 1 and bears_name(name, author):
+            # `j.eklund` is Jonas Eklund, and `jonas.ekholm` somebody else
+            own = author.rpartition("@")[2]
+            return any(
+                bears_name(name, one) for one in self._known if one.rpartition("@")[2] != own
+            )
         if name not in self._bearers:
             bears = writes(name)
             self._bearers[name] = {w.rpartition("@")[2] for w in self._known if bears(w)}

@@ -51,7 +51,7 @@ class SlotTrace:
     """One argument, or one value inside of it: its label, and how that was found.
 
     ``how`` is one of: words, endorsed, named-source, person-named, record, named-record, composed,
-    exact, part, look-alike, encoded, solicited, ambiguous, forgotten, none.
+    invitation, exact, part, look-alike, encoded, solicited, ambiguous, forgotten, none.
     """
 
     pointer: str

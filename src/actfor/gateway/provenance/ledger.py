@@ -29,6 +29,7 @@ from actfor.authorization.model import Fact, ToolEffect
 from actfor.gateway.provenance.basket import Basket, pays_unnamed
 from actfor.gateway.provenance.bidding import Bidding, awaits_code
 from actfor.gateway.provenance.carried import carried, carries_secret, stated
+from actfor.gateway.provenance.copied import copies
 from actfor.gateway.provenance.findings import Findings, History
 from actfor.gateway.provenance.index import Index
 from actfor.gateway.provenance.intake import Exchange, Intake
@@ -214,6 +215,8 @@ class Ledger:
             ),
             history=self._history(tool, effect, arguments, said),
             said=wish.stems,
+            copies=copies(self.index, values.slots),
+            denied=wish.denied,
             changes_asked=wish.changes,
             links=bool(wish.about & {"~web"}),
             names_recipient=wish.has(SinkType.RECIPIENT),

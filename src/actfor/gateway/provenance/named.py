@@ -147,6 +147,30 @@ def described_writer(index: Index, key: str, seen: list[Entry], hand: Hand) -> E
     )
 
 
+def followed_writer(index: Index, key: str) -> Entry | None:
+    """What a letter holds whose writer has this whole name, where the words name the writer and
+    hand over to the letter. Others may write of them, too: that makes it no doubtful name.
+    """
+    name = frozenset(words(key))
+    if not index.wish.hands_over or len(name) < _WHOLE:
+        return None
+    return next(
+        (
+            item.fields[0]
+            for item in index.items
+            if item.fields and not item.speaks and index.is_by_named(item)
+            if any(bears_name(name, author) for author in item.authors)
+            if any(own <= name for own in index.wish.sources)
+            if name
+            <= frozenset(words(" ".join((*item.authors, *map(" ".join, index.wish.sources)))))
+        ),
+        None,
+    )
+
+
+_WHOLE: Final = 2  # words of a name
+
+
 def person_named(index: Index, key: str, seen: list[Entry]) -> Entry | None:
     """The address of a person in the words, as systems attest it, if only one such is known."""
     for name in index.people():

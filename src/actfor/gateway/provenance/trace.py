@@ -7,6 +7,7 @@ Tried in this order, the first that fits decides:
     a word of it mixes scripts that are drawn alike    UNTRUSTED
     it stands in the person's words                    USER
     a record has it                                    TRUSTED, unless a stranger's text asks for it
+    the link of an invitation that is to be accepted   FROM
     a link to the own site of whose letter is meant    FROM
     a record's own address, where its people are told  FROM
     one value of its type in a source the words name   FROM
@@ -36,6 +37,7 @@ from actfor.authorization.intent.lexicon import STOP, VERBS
 from actfor.authorization.intent.text import mixes_scripts, stem, within, words
 from actfor.authorization.intent.values import host_of, is_moment, is_url
 from actfor.gateway.provenance.index import Index
+from actfor.gateway.provenance.invited import invitation
 from actfor.gateway.provenance.items import Entry, typed_of
 from actfor.gateway.provenance.labels import Label, Origin, SlotTrace
 from actfor.gateway.provenance.machine import decodings
@@ -43,12 +45,14 @@ from actfor.gateway.provenance.named import (
     Hand,
     contact,
     described_writer,
+    followed_writer,
     from_named,
     person_named,
 )
 from actfor.gateway.provenance.prose import trace_text
 from actfor.gateway.provenance.slots import FILLED, is_id, slot_of
 
+_NUMBERED: Final = re.compile(r"(?:[^\W\d]+ ){0,2}[0-9]{1,4}[a-z]?")
 _LONGEST_PATH: Final = 120  # characters
 
 
@@ -94,7 +98,8 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
         if alike is not None:
             return found(Label.UNTRUSTED, "look-alike", seen[0] if seen else None)
     if kind is SinkType.PATH and _below(index, key):
-        return found(Label.USER, "composed", seen[0] if seen else None)  # whoever lists it, too
+        listed = next((entry for entry in seen if entry.text == key), None)
+        return found(Label.USER, "composed", listed)  # whoever lists it, too
     if record := next((e for e in seen if e.label is Label.TRUSTED and e.text == key), None):
         other = kind is SinkType.NAME and index.is_other_record(record.item, hand.sentence)
         if kind in FILLED and not hand.many and index.is_anothers(record.item, hand.sentence):
@@ -106,6 +111,8 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
     if seen and _is_lengthened(index, pointer, key, kind):
         return found(Label.UNTRUSTED, "look-alike", seen[0])
     links = seen if kind is SinkType.URL else []
+    if links and (invited := invitation(index, key, links)):
+        return found(Label.FROM, "invitation", invited)
     if letter := next((one for one in links if index.is_writers_site(one, key)), None):
         return found(Label.FROM, "named-site", letter)
     if kind is SinkType.RECIPIENT and hand.tells and (row := contact(index, key, seen, hand)):
@@ -118,6 +125,9 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
         return found(Label.FROM, "person-named", person)
     if kind is SinkType.RECIPIENT and (writer := described_writer(index, key, seen, hand)):
         return found(Label.FROM, "described", writer)
+    whose = kind is SinkType.NAME and not is_id(pointer)
+    if whose and (writer := followed_writer(index, key)):
+        return found(Label.FROM, "followed", writer)
     if kind is SinkType.NAME and not seen and (plain := _spelled_otherwise(index, value)):
         return found(plain[0], "part", plain[1])
     composed = _composed(index, key, kind)
@@ -255,6 +265,10 @@ def _composed(index: Index, key: str, kind: SinkType) -> Label | None:
         return _composed_url(index, key)
     if kind is SinkType.PATH and _below(index, key):
         return Label.USER
+    if kind is SinkType.NAME and ", " in key:
+        numbered = [part for part in key.split(", ") if _NUMBERED.fullmatch(part)]
+        if len(numbered) == key.count(", ") + 1 <= _PARTS:  # `coach 4, seat 64`, and no sentence
+            return max(_part(index, part) for part in numbered)
     if kind in {SinkType.PATH, SinkType.NAME} and "/" in key:
         parts = [part for part in key.split("/") if part not in {"", ".", "~"}]
         if ".." in parts or len(parts) > _PARTS:
