@@ -26,6 +26,7 @@ from actfor.authorization.http import authzen_routes
 from actfor.authorization.model import ToolEffect
 from actfor.errors import Kind, Refused
 from actfor.server.edge import Hot
+from actfor.server.protocol import HttpProtocol
 from actfor.store import Database
 from actfor.wire.authzen import Evaluation
 from bench.decision import source
@@ -88,7 +89,8 @@ async def serve(port: int, folder: Path, policies: int, *, record: bool) -> None
         port=port,
         access_log=False,
         log_level="error",
-        lifespan="off",  # these three as the product has them (actfor.server.run)
+        http=HttpProtocol,  # these four as the product has them (actfor.server.run)
+        lifespan="off",
         server_header=False,
         proxy_headers=False,
     )

@@ -18,6 +18,7 @@ import uvicorn
 import uvloop
 
 from actfor.errors import Kind, Refused
+from actfor.server.protocol import HttpProtocol
 from actfor.server.settings import Settings
 from actfor.server.telemetry import configure_logging
 from actfor.server.wiring import Application, build
@@ -68,6 +69,7 @@ async def _serve(settings: Settings, announce: Announce) -> None:
         server = _Server(
             uvicorn.Config(
                 application.asgi,
+                http=HttpProtocol,
                 lifespan="off",
                 log_config=None,
                 access_log=False,
