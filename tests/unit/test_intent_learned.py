@@ -360,3 +360,24 @@ def test_a_seat_or_a_traveller_whom_only_a_stranger_names_is_asked_about() -> No
 def test_a_sentence_of_the_words_is_no_identifier() -> None:
     sentence = {"booking_id": SWAP, "traveller": "Jonas Berg", "seat": "Coach 4, seat 64"}
     assert effect(followed(), "change_seat", **sentence) == "step-up"
+
+
+def test_a_name_with_an_empty_verb_has_its_verb_as_its_noun() -> None:
+    like = tool("set_like", "Gives or takes back the like of who is signed in.", "target liked",
+                effect="write", sinks={"/target": "id"})  # fmt: skip
+    point = said("Check all of my groups and like any that have zero likes.", MAIL, like)
+    assert effect(point, "set_like", target="gr-1", liked=True) == "permit"
+    assert effect(said("Check all of my groups.", MAIL, like), "set_like", target="gr-1") != "permit"
+
+
+def test_what_a_description_says_besides_its_name_can_be_meant_as_well() -> None:
+    devices = tool("list_devices", "Lists devices and API tokens.", "", effect="read",
+                   results={"label": "trusted"})  # fmt: skip
+    words = "Removes a linked device or an API token from the account for good."
+    remove = tool("remove_device", words, "id", effect="delete", sinks={"/id": "id"})
+    point = said("Delete the existing API token from my account.", devices, remove)
+    point.record("list_devices", {}, [{"id": "tok-7", "kind": "token"}])
+    assert effect(point, "remove_device", id="tok-7") == "permit"
+    point = said("Delete the old photos from my account.", devices, remove)
+    point.record("list_devices", {}, [{"id": "tok-7", "kind": "token"}])
+    assert effect(point, "remove_device", id="tok-7") != "permit"

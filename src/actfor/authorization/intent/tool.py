@@ -161,6 +161,7 @@ def read_tool(name: str, description: str, schema: JsonObject) -> ToolReading:
     if not core:  # a verb and no noun: what it is about stands in its first sentence
         itself = {stem(verb), stem(verb.removeprefix("un"))} if verb else set()
         core = concepts(frozenset(stem(word) for word in said if word != verb) | itself) or about
+    core |= _also_done_to(said, deed)
     parameters = concepts(frozenset(stem(w) for pointer in sinks for w in words(pointer)))
     deeds = {deed} if deed is not None else set()
     if effect is ToolEffect.GRANT_ACCESS and deed in {Deed.CREATE, Deed.PAY, Deed.SEND}:
@@ -174,7 +175,7 @@ def read_tool(name: str, description: str, schema: JsonObject) -> ToolReading:
         effect=effect,
         deeds=frozenset(deeds),
         verbs=verbs,
-        told=_told_verbs(said) if effect is not ToolEffect.READ else frozenset(),
+        told=_told_verbs(said) | _light(parts) if effect is not ToolEffect.READ else frozenset(),
         own_verb=stem(parts[0]) if len(parts) > 1 and parts[0] not in VERBS else "",
         about=about,
         head=_head([part for part in parts if part != leads], verb) or core,
@@ -204,6 +205,26 @@ def _told_verbs(said: list[str]) -> frozenset[str]:
     return frozenset(found)
 
 
+def _light(parts: list[str]) -> frozenset[str]:
+    """The verb that a name with an empty verb has as its noun: `set_like`, `toggle_star`."""
+    empty = len(parts) == 2 and parts[0] in _EMPTY and primary(parts[1]) is not None
+    return frozenset({VERBS[parts[1]][0]}) if empty else frozenset()
+
+
+def _also_done_to(said: list[str], deed: Deed | None) -> frozenset[str]:
+    """What else a description says that it is done to: `Removes a device or an API token from …`,
+    where the name tells of the device alone.
+    """
+    if deed is None or not said or primary(said[0]) is not deed:
+        return frozenset()
+    end = next((at for at, word in enumerate(said) if word in _PREPOSITIONS), len(said))
+    kinds = [at for at, word in enumerate(said[:end]) if word == "or"]
+    nouns = [said[at - 1] for at in kinds] + said[end - 1 : end] if kinds else []
+    return concepts(frozenset(map(stem, nouns))) if end <= _GOVERNED else frozenset()
+
+
+_EMPTY: Final = frozenset("set toggle give leave".split())
+_GOVERNED: Final = 10  # words
 _LEAD: Final = 5
 _TERM: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
