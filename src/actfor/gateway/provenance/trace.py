@@ -123,9 +123,9 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
         return found(Label.FROM, "person-named", person)
     if kind is SinkType.RECIPIENT and (writer := described_writer(index, key, seen, hand)):
         return found(Label.FROM, "described", writer)
-    person = kind is SinkType.NAME and not is_id(pointer)
-    if person and (writer := followed_writer(index, key)):
-        return found(Label.FROM, "followed", writer)
+    bears_name = kind is SinkType.NAME and not is_id(pointer)
+    if bears_name and (whose := followed_writer(index, key)):
+        return found(Label.FROM, "followed", whose)
     if kind is SinkType.NAME and not seen and (plain := _spelled_otherwise(index, value)):
         return found(plain[0], "part", plain[1])
     composed = _composed(index, key, kind)
