@@ -363,11 +363,17 @@ def test_a_sentence_of_the_words_is_no_identifier() -> None:
 
 
 def test_a_name_with_an_empty_verb_has_its_verb_as_its_noun() -> None:
-    like = tool("set_like", "Gives or takes back the like of who is signed in.", "target liked",
+    groups = tool("list_groups", "Lists groups.", "", effect="read", results={"label": "trusted"})
+    like = tool("set_like", "Gives or takes back the like of a group.", "target liked",
                 effect="write", sinks={"/target": "id"})  # fmt: skip
-    point = said("Check all of my groups and like any that have zero likes.", MAIL, like)
-    assert effect(point, "set_like", target="gr-1", liked=True) == "permit"
-    assert effect(said("Check all of my groups.", MAIL, like), "set_like", target="gr-1") != "permit"
+    for words, verdict in (
+        ("Check all of my groups and like any that have zero likes.", "permit"),
+        ("Check all of my groups and show me any that have zero likes.", "step-up"),
+    ):
+        point = said(words, groups, MAIL, like)
+        point.record("list_groups", {}, [{"id": "gr-1", "likes": 0}])
+        point.record("read_mail", {}, "Hello! Nice groups.")
+        assert effect(point, "set_like", target="gr-1", liked=True) == verdict
 
 
 def test_what_a_description_says_besides_its_name_can_be_meant_as_well() -> None:

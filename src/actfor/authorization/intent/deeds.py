@@ -338,6 +338,7 @@ _ALSO_NOUNS: Final = frozenset(
     " emails mails messages texts posts transfers orders books files records plans schedules"
     " reports reviews comments shares contacts calls addresses notes logs tips charges rents"
     " replies requests needs works lists stars updates changes returns purchases visits processes"
+    " likes follows invites watches names forms trades issues leaves pushes pulls forks votes"
     " meeting building open"
     " booking listing".split()
 )

@@ -195,7 +195,7 @@ def _is_own_doing(found: Findings) -> bool:
 
 def is_over_count(found: Findings) -> bool:
     """Whether this is a second call where one was meant, or the same one over again."""
-    again = _RETRIES if found.tool.deeds & _RETRIED else 1
+    again = _RETRIES if found.tool.deeds & _RETRIED and not found.history.just_made else 1
     if found.history.same >= again and not found.repeats:
         return True
     if found.copies:
@@ -214,4 +214,4 @@ _RETRIES: Final = 3
 
 
 _RETRIED: Final = frozenset({Deed.UPLOAD, Deed.FETCH, Deed.MOVE, Deed.LOGIN, Deed.LOOK})
-"""What is done again after it met an obstacle, to the same end."""
+"""What is done again to the same end, once something else was tried: nobody signs in twice over."""

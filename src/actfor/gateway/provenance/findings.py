@@ -26,6 +26,8 @@ class History:
     """Other calls of this tool that were made, with other arguments."""
     same: int = 0
     """This very call, made before."""
+    just_made: bool = False
+    """Whether nothing was changed since it was made."""
     paid: int = 0
     """How many were paid."""
     paid_them: bool = False

@@ -250,6 +250,7 @@ class Ledger:
             self.index.speaks,
             0 if effect is ToolEffect.READ else self._made.others(tool, arguments, said),
             self._made.same(tool, arguments, said),
+            effect is not ToolEffect.READ and self._made.is_last(tool, arguments, said),
             self._made.paid,
             self._made.has_paid(tool, arguments),
         )

@@ -25,10 +25,14 @@ class Made:
         self._calls: dict[str, Counter[str]] = {}
         self._reached: dict[str, set[str]] = {}
         self._payees: set[str] = set()
+        self._last = ("", "")
+        """The last call that changed something."""
 
     def note(self, tool: KnownTool, arguments: JsonObject, said: str) -> None:
         """One more."""
         self._count(tool.name, said)
+        if tool.reading.effect is not ToolEffect.READ:
+            self._last = tool.name, said
         if reached := _reached(tool, arguments):
             self._reached.setdefault(tool.name, set()).add(reached)
         if tool.reading.effect is ToolEffect.PAY:
@@ -46,6 +50,10 @@ class Made:
         """Past the bound all others count as one another's repetition."""
         calls = self._calls.setdefault(tool, Counter())
         calls[said if said in calls or len(calls) < _MOST else ""] += 1
+
+    def is_last(self, tool: KnownTool, arguments: JsonObject, said: str | None) -> bool:
+        """Whether this very call was made, and nothing was changed since."""
+        return self._last == (tool.name, said or digest(arguments))
 
     @property
     def paid(self) -> int:
