@@ -22,9 +22,11 @@ from actfor.gateway.provenance.slots import is_id
 
 def asked_of(found: Findings) -> str:
     """How surely the words ask for it, before anything is known of its values' doubts."""
+    if found.contrary:
+        return "no"
     if found.effect is ToolEffect.READ or found.grounds.ask is Ask.YES:
         return "yes"
-    if found.only_object and not found.history.speaks:
+    if _is_notice(found) or (found.only_object and not found.history.speaks):
         return "yes"
     pointed = _is_pointed_at(found)
     if pointed and not found.history.read_untrusted:
@@ -36,6 +38,13 @@ def asked_of(found: Findings) -> str:
     if any(slot.how == "endorsed" for slot in found.slots):
         return "maybe"
     return "no"
+
+
+def _is_notice(found: Findings) -> bool:
+    """Whether this opens the link of the notice that the words say to accept, and does no more."""
+    targets = [slot for slot in found.slots if slot.type in TARGET]
+    light = found.effect in {ToolEffect.WRITE, ToolEffect.EGRESS} and not is_grave(found)
+    return light and len(targets) == 1 and targets[0].how == "notice"
 
 
 def _is_pointed_at(found: Findings) -> bool:
@@ -75,12 +84,20 @@ def is_plainly_meant(found: Findings) -> bool:
 
 def is_its_own_proof(found: Findings) -> bool:
     """Whether a call in which nothing is in doubt shows by itself that it was meant."""
+    if found.contrary:
+        return False
     return _is_own_doing(found) or _is_spelled_out(found) or _is_query(found)
 
 
 def is_means(found: Findings, *, doubtful: bool, content: bool) -> bool:
     """A step on the way: a plain write about the same matter in which nothing is others'."""
-    if found.effect is not ToolEffect.WRITE or doubtful or content or not found.slots:
+    if (
+        found.effect is not ToolEffect.WRITE
+        or doubtful
+        or content
+        or found.contrary
+        or not found.slots
+    ):
         return False
     if (found.hands_over and not found.history.speaks) or Deed.LOGIN in found.tool.deeds:
         return True

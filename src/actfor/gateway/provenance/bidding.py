@@ -30,6 +30,8 @@ from actfor.gateway.provenance.labels import Label, SlotTrace
 from actfor.gateway.provenance.tools import KnownTool
 
 _MOST: Final = 10_000
+_MEANT: Final = frozenset({"followed", "notice"})
+"""How a value was found that the words mean, whatever else asks for it."""
 _SENTENCE: Final = 16  # characters; shorter texts ask for nothing
 _STRANGERS: Final = frozenset({Label.ATTESTED, Label.UNTRUSTED})
 _TELLING: Final = frozenset({SinkType.TEXT, SinkType.DATE, SinkType.AMOUNT, SinkType.OTHER})
@@ -93,7 +95,7 @@ class Bidding:
 
     def _not_the_persons(self, tool: KnownTool, traces: list[SlotTrace]) -> list[SlotTrace]:
         """The values that a stranger may have chosen."""
-        mine = [s for s in traces if s.label is not Label.USER and s.how != "followed"]
+        mine = [s for s in traces if s.label is not Label.USER and s.how not in _MEANT]
         if self._index.wish.hands_over or awaits_code(self._index.wish):
             mine = [slot for slot in mine if slot.type is not SinkType.CODE]  # codes are mailed
         if Deed.FETCH in tool.reading.deeds:

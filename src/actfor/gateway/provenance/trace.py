@@ -7,6 +7,7 @@ Tried in this order, the first that fits decides:
     a word of it mixes scripts that are drawn alike    UNTRUSTED
     it stands in the person's words                    USER
     a record has it                                    TRUSTED, unless a stranger's text asks for it
+    the link of the notice that is to be accepted      FROM
     a link to the own site of whose letter is meant    FROM
     a record's own address, where its people are told  FROM
     one value of its type in a source the words name   FROM
@@ -35,6 +36,7 @@ from actfor.authorization.intent import (
 from actfor.authorization.intent.lexicon import STOP, VERBS
 from actfor.authorization.intent.text import mixes_scripts, stem, within, words
 from actfor.authorization.intent.values import host_of, is_moment, is_url
+from actfor.authorization.model import ToolEffect
 from actfor.gateway.provenance.index import Index
 from actfor.gateway.provenance.items import Entry, typed_of
 from actfor.gateway.provenance.labels import Label, Origin, SlotTrace
@@ -46,6 +48,7 @@ from actfor.gateway.provenance.named import (
     from_named,
     person_named,
 )
+from actfor.gateway.provenance.notices import notice_with
 from actfor.gateway.provenance.prose import trace_text
 from actfor.gateway.provenance.slots import FILLED, is_id, slot_of
 
@@ -106,6 +109,8 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
     if seen and _is_lengthened(index, pointer, key, kind):
         return found(Label.UNTRUSTED, "look-alike", seen[0])
     links = seen if kind is SinkType.URL else []
+    if links and _acts(hand) and (notice := notice_with(index, key, links)):
+        return found(Label.FROM, "notice", notice)
     if letter := next((one for one in links if index.is_writers_site(one, key)), None):
         return found(Label.FROM, "named-site", letter)
     if kind is SinkType.RECIPIENT and hand.tells and (row := contact(index, key, seen, hand)):
@@ -140,6 +145,12 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
         return found(Label.UNTRUSTED, "other-record")  # the named one is known, this is not its id
     near = kind is SinkType.NAME and index.extends_a_word(key)
     return found(Label.UNKNOWN, "near" if near else "none")
+
+
+def _acts(hand: Hand) -> bool:
+    """Whether a call opens a link to change something that can be taken back."""
+    light = {ToolEffect.WRITE, ToolEffect.EGRESS}
+    return hand.tool is not None and hand.tool.effect in light and not hand.reading
 
 
 def _is_lengthened(index: Index, pointer: str, key: str, kind: SinkType) -> bool:
