@@ -30,6 +30,7 @@ from actfor.gateway.provenance.basket import Basket, pays_unnamed
 from actfor.gateway.provenance.bidding import Bidding, awaits_code
 from actfor.gateway.provenance.carried import carried, carries_secret, stated
 from actfor.gateway.provenance.findings import Findings, History
+from actfor.gateway.provenance.following import is_followed_up
 from actfor.gateway.provenance.index import Index
 from actfor.gateway.provenance.intake import Exchange, Intake
 from actfor.gateway.provenance.intent import facts_of
@@ -204,7 +205,11 @@ class Ledger:
             tool=tool.reading,
             effect=_reaching(effect, tool),
             grounds=grounds,
-            via=grounds.ask is Ask.NO and self._bidding.is_handed_over(tool, values.slots),
+            via=grounds.ask is Ask.NO
+            and (
+                self._bidding.is_handed_over(tool, values.slots)
+                or is_followed_up(self.index, tool, effect, list(values.slots))
+            ),
             slots=values.slots,
             inner=values.inner,
             embedded=values.embedded,
