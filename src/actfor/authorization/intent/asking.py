@@ -114,6 +114,10 @@ def _only_for(wish: Wish, tool: ToolReading, others: Sequence[ToolReading]) -> G
             if Deed.CREATE in one.deeds and one.thing & tool.head and not is_else(one, wish, tool):
                 return Grounds(Ask.YES, one.text, one.about, one=not one.many)
     own = tool.own_verb
+    if own and rest and not any(own == other.own_verb for other in rest):
+        for text, asking, about, many in wish.sentences:
+            if own in asking and text.startswith(own) and _has_object(own, text):
+                return Grounds(Ask.YES, text, about, one=not many)  # `link my tablet to my account`
     if own and rest and not any(own == other.own_verb or own in other.about for other in rest):
         light = tool.effect is ToolEffect.WRITE
         for text, asking, about, many in wish.sentences:

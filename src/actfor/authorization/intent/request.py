@@ -94,15 +94,25 @@ class Wish:
         return any(primary(one.verb) not in _ANSWERS and one.deeds != LOOKING for one in self.asked)
 
     def asks_state(
-        self, value: str, about: frozenset[str], titles: frozenset[str] = frozenset()
+        self,
+        value: str,
+        about: frozenset[str],
+        titles: frozenset[str] = frozenset(),
+        called: Iterable[frozenset[str]] = (),
     ) -> bool:
         """Whether a verb asks for what a word says of a thing: who says to close it, `closed`.
 
         ``titles``: the stems of what the thing itself is called; two of them name it.
+        ``called``: those of each name in the call; all of one name what it is done to.
         """
         verb, _ = PARTICIPLES.get(value, ("", None))
         return any(
-            one.verb == verb and (one.direct & about or len(one.direct & titles) > 1)
+            one.verb == verb
+            and (
+                one.direct & about
+                or len(one.direct & titles) > 1
+                or any(name and name <= one.direct for name in called)
+            )
             for one in self.asked
         )
 

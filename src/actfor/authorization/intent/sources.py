@@ -100,6 +100,8 @@ def hands_over(sentences: list[str]) -> bool:
 
 def _does_what_is_told(two: list[str]) -> bool:
     """Whether the last of two sentences does `it`, and either tells of it."""
+    if _MENDS_THEIRS.search(two[-1]) and any(map(_is_others_trouble, two)):
+        return True
     found = _DO_THEM.search(two[-1])
     if found is None or not _does_them(two, found):
         return False
@@ -159,6 +161,11 @@ _AS_TOLD: Final = re.compile(
     r"\b(?:the way|as|like|how) (?:(?:he|she|they)|(?:his|her|their|the) \w+)"
     r" (?:\w+ )?(?:wrote|said|says|writes|asks?|asked|wants?|wanted|describes?|described|suggests?"
     r"|suggested|explains?|explained|told|requests?|requested)\b"
+)
+_MENDS_THEIRS: Final = re.compile(
+    r"\b(?:fix|solve|resolve|address|deal with|help with|see to) (?:his|her|their)"
+    r" (?:problem|issue|trouble|complaint)\b",
+    re.IGNORECASE,
 )
 _MENDS: Final = frozenset("fix solve resolve address sort".split())
 _MINE: Final = frozenset("my our".split())

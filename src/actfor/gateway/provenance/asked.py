@@ -22,6 +22,8 @@ from actfor.gateway.provenance.slots import is_id
 
 def asked_of(found: Findings) -> str:
     """How surely the words ask for it, before anything is known of its values' doubts."""
+    if found.contrary:
+        return "no"
     if found.effect is ToolEffect.READ:
         return "yes"
     if found.grounds.files and not _takes_files(found):
@@ -102,12 +104,20 @@ def is_plainly_meant(found: Findings) -> bool:
 
 def is_its_own_proof(found: Findings) -> bool:
     """Whether a call in which nothing is in doubt shows by itself that it was meant."""
+    if found.contrary:
+        return False
     return _is_own_doing(found) or _is_spelled_out(found) or _is_query(found)
 
 
 def is_means(found: Findings, *, doubtful: bool, content: bool) -> bool:
     """A step on the way: a plain write about the same matter in which nothing is others'."""
-    if found.effect is not ToolEffect.WRITE or doubtful or content or not found.slots:
+    if (
+        found.effect is not ToolEffect.WRITE
+        or doubtful
+        or content
+        or found.contrary
+        or not found.slots
+    ):
         return False
     if (found.hands_over and not found.history.speaks) or Deed.LOGIN in found.tool.deeds:
         return True

@@ -31,10 +31,11 @@ from actfor.gateway.provenance.labels import Label, SlotTrace
 from actfor.gateway.provenance.tools import KnownTool
 
 _MOST: Final = 10_000
+_MEANT: Final = frozenset({"followed", "invitation"})
+"""How a value was found that the words mean, whatever else asks for it."""
 _SENTENCE: Final = 16  # characters; shorter texts ask for nothing
 _STRANGERS: Final = frozenset({Label.ATTESTED, Label.UNTRUSTED})
 _TELLING: Final = frozenset({SinkType.TEXT, SinkType.DATE, SinkType.AMOUNT, SinkType.OTHER})
-_MEANT: Final = frozenset({"followed", "invitation"})
 _CODES: Final = frozenset("confirmation verification otp pin passcode".split())
 
 

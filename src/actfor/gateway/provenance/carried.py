@@ -8,8 +8,8 @@ from itertools import islice
 from typing import Final
 
 from actfor.authorization.intent import SinkType, normal
-from actfor.authorization.intent.lexicon import Deed
-from actfor.authorization.intent.text import words
+from actfor.authorization.intent.lexicon import STOP, Deed
+from actfor.authorization.intent.text import stem, words
 from actfor.authorization.model import ToolEffect
 from actfor.gateway.effects import SqlEffect
 from actfor.gateway.provenance.index import Index
@@ -82,17 +82,20 @@ def stated(
     index: Index, tool: KnownTool, effect: ToolEffect, arguments: JsonObject
 ) -> frozenset[str]:
     """The values that say what a verb asks for: `status: closed`, where it is to be closed, and
-    `remove_option`, where an option is to be removed and the tool has an operation of that name.
+    `remove_option`, where an option is to be removed and the tool has an operation of that name;
+    `unlocked`, where what the call names is what the words unlock.
     """
     if effect is not ToolEffect.WRITE or Deed.CHANGE not in tool.reading.deeds:
         return frozenset()
     wish = index.wish
     values = [(k, normal(v)) for _, k, v in islice(slots(arguments, tool.sinks), MAX_SLOTS)]
-    titles = [index.titled(value) for kind, value in values if kind is SinkType.NAME]
+    names = [value for kind, value in values if kind is SinkType.NAME]
+    titles = [index.titled(value) for value in names]
+    called = [frozenset(map(stem, words(value))) - STOP for value in names]
     return frozenset(
         value
         for _, value in values
-        if wish.asks_state(value, tool.reading.core, frozenset().union(*titles))
+        if wish.asks_state(value, tool.reading.core, frozenset().union(*titles), called)
         or (value in tool.reading.vocabulary and wish.asks_operation(value))
     )
 

@@ -292,6 +292,8 @@ def _hard_doubt(slot: SlotTrace, found: Findings, asked: str) -> bool:
         # A source is believed about what the person surely asked for, or, where it was handed the
         # wheel, about whom to write to; not about whom to pay or what key to let in.
         return not (found.hands_over and kind in {SinkType.RECIPIENT, SinkType.URL})
+    if kind is SinkType.URL and slot.how in _BY_SOURCE and slot.origin.author:
+        return not found.hands_over  # a letter's link to elsewhere is not what was asked for
     if label is Label.FROM and Deed.CHANGE in found.tool.deeds and slot.how in _BY_SOURCE:
         return not _mentions(slot, found)  # to change *where to* is another thing than to change
     if label is Label.ATTESTED and kind is SinkType.RECIPIENT:

@@ -30,7 +30,7 @@ _OPEN: Final = frozenset(
     "what whatever everything anything all list needed missing usual ingredients".split()
 )
 """Words that leave it to others what is ordered."""
-_SHARED: Final = frozenset(
+SHARED_HOSTS: Final = frozenset(
     "github.io gitlab.io pages.dev workers.dev netlify.app vercel.app web.app firebaseapp.com"
     " herokuapp.com onrender.com fly.dev blogspot.com wordpress.com tumblr.com medium.com"
     " substack.com bandcamp.com itch.io neocities.org amazonaws.com s3.amazonaws.com"
@@ -82,7 +82,7 @@ class Index(Kept):
         """Whether an address is on a host that the words name, or on one below it."""
         host = host_of(key)
         said = {host_of(v.key) for v in self.wish.values if v.type is SinkType.URL} - {""}
-        return host in said or any(host.endswith(f".{own}") for own in said - _SHARED)
+        return host in said or any(host.endswith(f".{own}") for own in said - SHARED_HOSTS)
 
     def looks_like(self, key: str, kind: SinkType) -> str | None:
         """A value of the words or of a record that is drawn like this one and is not this one."""
@@ -144,7 +144,7 @@ class Index(Kept):
         """Whether a link in a letter leads to its writer's own domain, whoever that is."""
         host = host_of(key).removeprefix("www.")
         domains = {author.rpartition("@")[2] for author in entry.item.authors if "@" in author}
-        return bool(host) and host not in _SHARED and host in domains
+        return bool(host) and host not in SHARED_HOSTS and host in domains
 
     def is_by_named(self, item: Item) -> bool:
         """Whether the words name who wrote this."""

@@ -24,7 +24,7 @@ _LEAST: Final = 2
 
 def invitation(index: Index, key: str, seen: list[Entry]) -> Entry | None:
     """The entry of the letter whose own site this link leads to, and that tells of the invitation
-    better than every other letter; of two that tell as much, the subjects are the same.
+    better than every other letter; of two that tell as much, writer and subject are the same.
     """
     asked = any(
         one.verb in _ACCEPTS and _INVITES in one.about | one.after for one in index.wish.asked
@@ -35,7 +35,8 @@ def invitation(index: Index, key: str, seen: list[Entry]) -> Entry | None:
     rivals = (
         entry
         for item in index.items
-        if item is not found.item and item.authors and item.titles != found.item.titles
+        if item is not found.item and item.authors
+        if (item.titles, item.authors) != (found.item.titles, found.item.authors)
         for entry in item.fields
     )
     links = {one.key for one in typed_of(found) if index.is_own_link(found, one.key)}

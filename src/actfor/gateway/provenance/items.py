@@ -59,13 +59,18 @@ class Item:
     def attribute(self) -> None:
         """Say who wrote each part of an item that has parts with authors of their own.
 
-        A part begins where a field comes again: the elements of a list have the same pointers.
+        A part begins where a field comes again: the elements of a list have the same pointers. What
+        is in an inner part (a comment of an event) is not the outer one's author's.
         """
         if len(self.authors) < 2:
             return
-        for parent in {one.pointer.rpartition("/")[0] for one in self.fields if one.by}:
+        parents = {one.pointer.rpartition("/")[0] for one in self.fields if one.by}
+        rest = list(self.fields)
+        for parent in sorted(parents, key=lambda one: (-len(one), one)):
+            inner = [one for one in rest if one.pointer.startswith(f"{parent}/")]
+            rest = [one for one in rest if not one.pointer.startswith(f"{parent}/")]
             part: list[Entry] = []
-            for one in (*(f for f in self.fields if f.pointer.startswith(f"{parent}/")), None):
+            for one in (*inner, None):
                 if one is None or any(one.pointer == other.pointer for other in part):
                     by = next((other.by for other in part if other.by), "")
                     for other in part:

@@ -31,6 +31,7 @@ from actfor.gateway.provenance.bidding import Bidding, awaits_code
 from actfor.gateway.provenance.carried import carried, carries_secret, stated
 from actfor.gateway.provenance.copied import copies
 from actfor.gateway.provenance.findings import Findings, History
+from actfor.gateway.provenance.following import is_followed_up
 from actfor.gateway.provenance.index import Index
 from actfor.gateway.provenance.intake import Exchange, Intake
 from actfor.gateway.provenance.intent import facts_of
@@ -38,6 +39,7 @@ from actfor.gateway.provenance.labels import Label, SlotTrace
 from actfor.gateway.provenance.made import Made
 from actfor.gateway.provenance.named import Hand
 from actfor.gateway.provenance.slots import MAX_SLOTS, slot_of, slots
+from actfor.gateway.provenance.switches import agrees
 from actfor.gateway.provenance.titled import is_only_object
 from actfor.gateway.provenance.tools import KnownTool
 from actfor.wire.canonical import JsonObject, JsonValue
@@ -184,7 +186,8 @@ class Ledger:
         wish, asked = self.wish, self._asks(tool)
         states = stated(self.index, tool, effect, arguments)
         grounds = asked
-        if states or granted:
+        switch = None if effect is ToolEffect.READ else agrees(wish, tool.reading, arguments)
+        if states or granted or (switch and effect is ToolEffect.WRITE):
             grounds = replace(asked, ask=Ask.YES, one=asked.one and not granted)
         hand = Hand(
             frozenset(self._endorsed.get(tool.name, ())),
@@ -203,7 +206,11 @@ class Ledger:
             tool=tool.reading,
             effect=_reaching(effect, tool),
             grounds=grounds,
-            via=grounds.ask is Ask.NO and self._bidding.is_handed_over(tool, values.slots),
+            via=grounds.ask is Ask.NO
+            and (
+                self._bidding.is_handed_over(tool, values.slots)
+                or is_followed_up(self.index, tool, effect, list(values.slots))
+            ),
             slots=values.slots,
             inner=values.inner,
             embedded=values.embedded,
@@ -230,6 +237,7 @@ class Ledger:
             and pays_unnamed(tool, arguments)
             and self._basket.holds_other(self.index),
             dialects={tool.sql.pointer: tool.sql.dialect} if tool.sql else {},
+            contrary=switch is False and not granted,
             repeats=says_repeats(grounds.because),
             only_object=is_only_object(self.index, tool, effect, grounds, values.slots),
         )

@@ -254,9 +254,18 @@ def _spelled_otherwise(index: Index, value: str) -> tuple[Label, Entry | None] |
         if one in index.wish.values:
             return Label.USER, None
         if seen := index.sightings(one.key, one.type):
+            if told := next((e for e in seen if _is_handed(index, e)), None):
+                return Label.FROM, told
             best = min(seen, key=lambda entry: entry.label)
             return best.label, best
     return None
+
+
+def _is_handed(index: Index, entry: Entry) -> bool:
+    """Whether this stands in what a named writer wrote, and the words hand over to it."""
+    item = entry.item
+    own = index.wish.hands_over and index.is_by_named(item) and not index.is_by_another(entry)
+    return own and not item.speaks and bool(item.authors)
 
 
 def _composed(index: Index, key: str, kind: SinkType) -> Label | None:
