@@ -133,12 +133,13 @@ class Index(Kept):
         """Whether the words say to do what this one says: they name it, or describe the letter."""
         return self.is_named(item) or (self.wish.hands_over and self.is_described(item))
 
-    def is_writers_site(self, entry: Entry, key: str) -> bool:
+    def is_writers_site(self, entry: Entry, key: str, *, reading: bool) -> bool:
         """Whether a link in a letter that the words name or describe leads to its writer's own
-        domain, so that nobody else answers there.
+        domain, so that nobody else answers there. A link that is only awaited from a site is the
+        one that it sent, and is opened: no form is filled in there.
         """
         known = self.is_named(entry.item) or self.is_described(entry.item)
-        if not (known or entry.item.speaks):  # `register at … , they will send a link`
+        if reading and not (known or entry.item.speaks):  # `register at … , they will send a link`
             known = "link" in self.wish.stems and self.is_of_named_site(key)
         host = host_of(key).removeprefix("www.")
         domains = {author.rpartition("@")[2] for author in entry.item.authors if "@" in author}
