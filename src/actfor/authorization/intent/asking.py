@@ -147,10 +147,20 @@ _GENERIC: Final = frozenset(
 
 
 def _is_light(one: Asked, tool: ToolReading) -> bool:
-    """Whether a verb leaves it to a noun, and that is the tool's: `make a reservation`."""
+    """Whether a verb leaves it to a noun, and that is the tool's: `make a reservation`. Not where
+    the noun only says of what: `make a list of my bookings`, `get the order confirmation`; and what
+    is got, had or set must be a new thing: who gets their bookings books nothing.
+    """
     if one.verb == "set" and tool.effect in _GRAVE:
         return False  # `set it to granted` grants nobody anything
-    return one.verb in _LIGHT and any(stem(verb) in one.clause for verb in tool.verbs)
+    return _leaves_to_noun(one) and any(stem(verb) in one.thing for verb in tool.verbs)
+
+
+def _leaves_to_noun(one: Asked) -> bool:
+    return one.verb in _LIGHT and (one.single or one.verb in _DOING)
+
+
+_DOING: Final = frozenset("make do place".split())
 
 
 def _is_alike(one: Asked, wish: Wish, tool: ToolReading) -> bool:
@@ -159,6 +169,8 @@ def _is_alike(one: Asked, wish: Wish, tool: ToolReading) -> bool:
         return one.verb in tool.verbs or one.verb in _ENROLS
     if is_else(one, wish, tool):
         return False
+    if one.verb == "agree" and tool.deeds & _STARTS:
+        return False  # what is right with somebody is approved, and neither booked nor run
     if _adds_to(one, tool) or one.verb in tool.told or _uploads(one, tool):
         return True
     return one.verb in tool.verbs or any(one.deeds & MEETS[deed] for deed in tool.deeds)
@@ -184,6 +196,7 @@ def _adds_to(one: Asked, tool: ToolReading) -> bool:
 
 
 _ADDS: Final = frozenset("add put save enter".split())
+_STARTS: Final = frozenset({Deed.BOOK, Deed.RUN, Deed.PAY})
 _LETS_IN: Final = frozenset({Deed.ADMIT, Deed.CHANGE})
 
 
@@ -274,6 +287,7 @@ def _one(one: Asked, wish: Wish, tool: ToolReading, *, free: bool) -> Ask:
         return Ask.YES
     shared = one.about & tool.about
     making = bool(one.deeds & _MAKES and tool.deeds & _MAKING)
+    making &= Deed.BOOK in one.deeds or Deed.BOOK not in tool.deeds  # who notes a hotel books none
     if tool.effect is ToolEffect.WRITE and stem(one.verb) in tool.head:
         return Ask.YES  # `remind me`, where the tool sets a reminder
     if (alike and one.about & tool.core) or (making and one.after & tool.head):
@@ -325,7 +339,7 @@ _ON_PAGE: Final = re.compile(
 
 def _is_bought_with(one: Asked, tool: ToolReading) -> bool:
     """Whether a verb asks to buy something, and a tool takes orders or fills a basket."""
-    bought = one.verb in BUYS or (one.verb in _LIGHT and "order" in one.direct)
+    bought = one.verb in BUYS or (_leaves_to_noun(one) and "order" in one.thing)
     return bought and takes_orders(tool)
 
 

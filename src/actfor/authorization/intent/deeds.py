@@ -36,6 +36,7 @@ _IDIOMS: Final = frozenset(
         ("make", "sure"),
         ("take", "a"),
         ("take", "into"),
+        ("take", "place"),
         ("let", "me"),
         ("let", "us"),
         ("note", "that"),
@@ -135,8 +136,12 @@ def read_sentence(
             deeds |= {Deed.PAY}
         elif base == "send" and not _DUE.isdisjoint(tokens[position + 1 : position + 1 + TOLD]):
             deeds = frozenset({Deed.PAY})  # `send her the money`
-        elif base == "take" and _IT.intersection(after.split()) and "free" in here | before:
+        elif base == "take" and "free" in here | before and _is_taken(tokens[position + 1 :][:2]):
             deeds |= {Deed.BOOK}  # `is the room free? If so, take it`
+        elif base == "get" and _is_fetched(tokens[position + 1 : position + 3]):
+            deeds -= {Deed.BOOK}
+        if base in _SENDS and not _is_sum(tokens[position + 1 : position + _FAR]):
+            deeds -= {Deed.PAY}
         meant = _phrase(tokens, position, base)
         if DENIED.intersection(tokens[max(0, position - 3) : position]):
             denied.add(base)
@@ -160,6 +165,23 @@ def read_sentence(
 
 _ARRANGED: Final = frozenset({Deed.BOOK, Deed.CREATE, Deed.CHANGE})
 """What is done to a time that is found for somebody: it is booked, or an older one is moved."""
+
+
+def _is_taken(after: list[str]) -> bool:
+    """Whether `it` is taken as one's own, and not carried somewhere: `take it into the summary`."""
+    return not _IT.isdisjoint(after[:1]) and _CARRIED.isdisjoint(after[1:])
+
+
+def _is_fetched(after: list[str]) -> bool:
+    """Whether what is got is there already: `get the order confirmation`, not `get her a table`."""
+    new = not _NEW.isdisjoint(after) or (after[:1] and after[0] not in DETERMINER | _OBJECTS)
+    return not new
+
+
+_NEW: Final = frozenset("a an another one some any".split())
+_CARRIED: Final = frozenset(
+    "into onto to in along with out off away down up over back home as apart".split()
+)
 
 
 def _before(tokens: list[str]) -> list[str]:
@@ -208,6 +230,13 @@ def _is_of_money(verb: str, rest: str) -> bool:
     return bool(sums_in(rest)) or not _DUE.isdisjoint(told[:_APART])
 
 
+def _is_sum(rest: list[str]) -> bool:
+    """Whether what is sent or given may be money; an order confirmation is none."""
+    money = "~money" in matters_of_words(rest) or not _DUE.isdisjoint(rest)
+    return money or any(char.isdigit() for word in rest for char in word)
+
+
+_SENDS: Final = frozenset("send give".split())
 _CHASES: Final = frozenset("remind nudge chase".split())
 _OWED: Final = frozenset("paid owe owes".split())
 _MOVES: Final = frozenset("move put return shift give".split())
@@ -261,6 +290,8 @@ def _phrase(tokens: list[str], position: int, base: str) -> tuple[str, frozenset
     for at, second in enumerate(tokens[position + 1 : position + 1 + _APART], position + 2):
         if base == "make" and tokens[at : at + 1] and tokens[at] not in _MADE_SO:
             continue  # `make a list of visible errors`
+        if second == "out" and tokens[at : at + 1] == ["of"]:
+            continue  # `get the confirmation out of my mail`
         if meant := PHRASES.get((base, second)):
             return VERBS.get(meant, (meant, frozenset({Deed.ANY})))
     return None
@@ -340,7 +371,7 @@ _ALSO_NOUNS: Final = frozenset(
     " replies requests needs works lists stars updates changes returns purchases visits processes"
     " likes follows invites watches names forms trades issues leaves pushes pulls forks votes"
     " meeting building open"
-    " booking listing".split()
+    " booking listing place".split()
 )
 _SUBJECTS: Final = frozenset(
     "i we they he she it who that which i'll we'll they'll he'll she'll".split()

@@ -107,16 +107,25 @@ def is_sought_for(tokens: list[str], spoken: list[str], position: int) -> bool:
         return False
     after, names = tokens[position + 1 : position + _SOUGHT], spoken[position + 1 :]
     if after[:1] and (after[0] in _THEM or (names[0][:1].isupper() and after[0] not in NOT_NAMES)):
-        return not _A_TIME.isdisjoint(after)
+        return _is_free_time(after)
     at = next((at for at, word in enumerate(after) if word == "for"), 0)
     whom = names[at + 1 : at + 3]
     somebody = bool(whom) and (whom[0][:1].isupper() or whom[0].casefold() in _THEM)
-    return at > 0 and somebody and not _A_TIME.isdisjoint(after[:at])
+    return at > 0 and somebody and _is_free_time(after[:at])
+
+
+def _is_free_time(after: list[str]) -> bool:
+    """Whether some time is to be found, and not that of something: `the date of the meeting`."""
+    at = next((at for at, word in enumerate(after) if word in _A_TIME), None)
+    return at is not None and (after[at] == "something" or not _SOME.isdisjoint(after[:at]))
 
 
 _FIND: Final = frozenset("find get".split())
 _THEM: Final = frozenset("him her them us".split())
 _A_TIME: Final = frozenset("something slot time hour appointment date day half-hour".split())
+_SOME: Final = frozenset(
+    "a an another some any one new other free next earliest first available different".split()
+)
 _SOUGHT: Final = 10  # words
 
 
@@ -126,7 +135,7 @@ def is_written_to(tokens: list[str], position: int) -> bool:
     """
     if tokens[position] not in _GET or position == 0 or tokens[position - 1] in _NO_SUBJECT | LEADS:
         return False
-    if tokens[0] in _ASKING:
+    if tokens[0] in _ASKING or _is_habit(tokens[max(0, position - _FAR) : position + _FAR]):
         return False
     after = tokens[position + 1 : position + 6]
     at = next((at for at, word in enumerate(after) if word in _LETTER), 0)
@@ -134,6 +143,17 @@ def is_written_to(tokens: list[str], position: int) -> bool:
     return at > 0 and after[0] in _ONE and ours
 
 
+def _is_habit(near: list[str]) -> bool:
+    """Whether it is told what happens time and again: `they get a message from us every month`."""
+    often = any(how in _TIMES and often in _PERIODS for how, often in pairwise(near))
+    return often or not _USUALLY.isdisjoint(near)
+
+
+_TIMES: Final = frozenset("every each per a".split())
+_PERIODS: Final = frozenset("day week month quarter year morning evening night time".split())
+_USUALLY: Final = frozenset(
+    "always usually often sometimes already daily weekly monthly yearly regularly".split()
+)
 _GET: Final = frozenset("get gets".split())
 _NO_SUBJECT: Final = frozenset("i we you did didn't don't not".split())
 _ASKING: Final = frozenset("do does did will if whether how why when".split())

@@ -60,7 +60,13 @@ def _throws_away_a_letter(one: Asked, wish: Wish, tool: ToolReading) -> bool:
     if tool.effect is not ToolEffect.DELETE or one.verb not in _THROWS_AWAY:
         return False
     letter = not one.direct.isdisjoint(_LETTERS) and tool.about.isdisjoint(_LETTERS)
-    return letter and _A_LETTER.search(wish.text) is not None
+    return letter and _tells_of_a_letter(wish.text)
+
+
+@lru_cache(maxsize=16)
+def _tells_of_a_letter(text: str) -> bool:
+    """Once for a text, and not for each of its verbs."""
+    return _A_LETTER.search(text) is not None
 
 
 def _said_goals(one: Asked) -> frozenset[str]:

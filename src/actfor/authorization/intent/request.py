@@ -20,6 +20,7 @@ from actfor.authorization.intent.names import filled, names_in, quoted, spelled
 from actfor.authorization.intent.phrasing import (
     BREAKS,
     DENIED,
+    DETERMINER,
     LEADS,
     MANY,
     WORDS,
@@ -196,7 +197,7 @@ def _sentence(
         for position, token in enumerate(tokens)
         if token not in VERBS
         and not DENIED.intersection(tokens[max(0, position - 3) : position])
-        and (position == 0 or tokens[position - 1] in LEADS)
+        and (position == 0 or tokens[position - 1] in LEADS - DETERMINER)  # `her hotel`
     ]
     asking = frozenset(
         form for position in unknown for form in _spellings(tokens[position : position + 2])

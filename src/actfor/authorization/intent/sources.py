@@ -7,6 +7,7 @@ take care of it`. A source is never believed as a whole: see ``gateway.provenanc
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import Final
 
 from actfor.authorization.intent.deeds import Asked, read_sentence, until
@@ -216,11 +217,13 @@ def sources(text: str) -> tuple[frozenset[str], ...]:
 
 
 def _pronoun_writers(text: str) -> list[frozenset[str]]:
-    """Whom `she` means in `what she sent me`: who was named last before it."""
-    ends = (match.start() for match in _SHE_SENT_ME.finditer(text))
-    return [name for end in ends for name in names_in(text[:end])[-1:]]
+    """Whom `she` means in `what she sent me`: who was named last before it, and not far."""
+    ends = (match.start() for match in islice(_SHE_SENT_ME.finditer(text), _MOST_PRONOUNS))
+    return [name for end in ends for name in names_in(text[max(0, end - _NEAR) : end])[-1:]]
 
 
+_MOST_PRONOUNS: Final = 64
+_NEAR: Final = 400  # characters
 _SHE_SENT_ME: Final = re.compile(
     r"\b(?:he|she|they)(?: has| have|'s|'ve)?(?: just)? (?:sent|mailed|emailed|wrote|told|messaged)"
     r" (?:to )?(?:me|us)\b"

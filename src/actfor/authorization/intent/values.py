@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
-from itertools import islice, permutations
+from itertools import islice
 from typing import Final
 from unicodedata import combining, normalize
 
@@ -327,9 +327,9 @@ def _plain(name: frozenset[str]) -> frozenset[str]:
 def _is_joined(local: str, name: frozenset[str]) -> bool:
     """Whether two words of a name stand there as one."""
     return any(
-        local == f"{first}{last}"
-        for first, last in permutations(name, 2)
-        if len(first) > 1 < len(last)
+        local.startswith(first) and local[len(first) :] in name - {first}
+        for first in name
+        if 1 < len(first) < len(local) - 1
     )
 
 

@@ -45,6 +45,9 @@ _SURELY: Final = 2
 """Words that a line shares with the person's where it is surely what they speak of."""
 
 
+_MOST_TOLD: Final = 256
+
+
 class Index(Kept):
     """What was said and read under one mandate. Not shared between threads."""
 
@@ -53,6 +56,8 @@ class Index(Kept):
         self.wish = wish
         self._described: tuple[tuple[int, int], frozenset[int]] = (-1, 0), frozenset()
         """Memo: the letters that the words describe, for what was heard and read so far."""
+        self._lines: dict[tuple[object, ...], frozenset[str]] = {}
+        """Memo: the values of the line of a list that the words speak of."""
 
     def hear(self, wish: Wish) -> None:
         """The person's words as they are now."""
@@ -131,12 +136,13 @@ class Index(Kept):
         """Whether the words say to do what this one says: they name it, or describe the letter."""
         return self.is_named(item) or (self.wish.hands_over and self.is_described(item))
 
-    def is_writers_site(self, entry: Entry, key: str) -> bool:
+    def is_writers_site(self, entry: Entry, key: str, *, reading: bool) -> bool:
         """Whether a link in a letter that the words name or describe leads to its writer's own
-        domain, so that nobody else answers there.
+        domain, so that nobody else answers there. A link that is only awaited from a site is the
+        one that it sent, and is opened: no form is filled in there.
         """
         known = self.is_named(entry.item) or self.is_described(entry.item)
-        if not (known or entry.item.speaks):  # `register at … , they will send a link`
+        if reading and not (known or entry.item.speaks):  # `register at … , they will send a link`
             known = "link" in self.wish.stems and self.is_of_named_site(key)
         return known and self.is_own_link(entry, key)
 
@@ -181,9 +187,20 @@ class Index(Kept):
             parts = self._list_of(item) or parts
         found = set[str]().union(*(self.values_of(part, kind) for part in parts))
         if len(found) > 1 and kind is SinkType.RECIPIENT:
-            fields = [entry for part in parts for entry in part.fields]
-            return set(told_values(fields, kind, self.wish.stems)) or found
+            return set(self._told(parts, kind)) or found
         return found
+
+    def _told(self, parts: list[Item], kind: SinkType, least: int = 1) -> frozenset[str]:
+        """The values of the one line of these that the words speak of; worked out once for all that
+        is sent in one call.
+        """
+        now = (self.version, len(self.items), *map(id, parts[:1]), len(parts), kind, least)
+        if now not in self._lines:
+            if len(self._lines) >= _MOST_TOLD:
+                self._lines.clear()
+            fields = [entry for part in parts for entry in part.fields]
+            self._lines[now] = told_values(fields, kind, self.wish.stems, least)
+        return self._lines[now]
 
     def _list_of(self, item: Item) -> list[Item]:
         """The entries of the document that this one is cut out of, or it alone; none of others'."""
@@ -194,8 +211,7 @@ class Index(Kept):
     def is_meant_line(self, item: Item, key: str, kind: SinkType) -> bool:
         """Whether this stands in the one line of a list of addresses that the words speak of."""
         parts = self._list_of(item) if kind is SinkType.RECIPIENT else []
-        fields = [entry for part in parts for entry in part.fields]
-        return told_values(fields, kind, self.wish.stems) == {key}
+        return self._told(parts, kind) == {key}
 
     def is_of_other_line(self, item: Item, key: str, kind: SinkType) -> bool:
         """Whether the words surely speak of one line of a list of addresses, and this is not in it,
@@ -203,8 +219,7 @@ class Index(Kept):
         """
         led = self.wish.hands_over or kind is not SinkType.RECIPIENT
         parts = [] if led else self._list_of(item)
-        fields = [entry for part in parts for entry in part.fields]
-        meant = told_values(fields, kind, self.wish.stems, least=_SURELY)
+        meant = self._told(parts, kind, least=_SURELY)
         return bool(meant) and key not in meant
 
     def is_by_another(self, entry: Entry) -> bool:

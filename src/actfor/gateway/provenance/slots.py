@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from actfor.authorization.intent import HARD, SinkType, parameter_type, typed
+from actfor.authorization.intent import HARD, TARGET, SinkType, parameter_type, typed
 from actfor.authorization.intent.text import MAX_TEXT, words
 from actfor.authorization.intent.values import is_address, is_passcode
 from actfor.gateway.sql import spelled
-from actfor.wire.canonical import JsonValue
+from actfor.wire.canonical import JsonObject, JsonValue
 from actfor.wire.rar import member_pointer
 
 MAX_SLOTS: Final = 256
@@ -34,13 +34,16 @@ def _slots(
     value: JsonValue, pointer: str, rule: str, sinks: Mapping[str, SinkType], kind: SinkType
 ) -> Iterator[tuple[str, SinkType, str]]:
     kind = sinks.get(rule, kind)
-    if kind in _CALLED and _is_time(pointer, value):
+    if kind is SinkType.RECIPIENT and _is_time(pointer, value):
         kind = SinkType.DATE
     if isinstance(value, dict):
+        lasts = _lasts(value, rule, sinks)
         for name, part in value.items():
             here, below = member_pointer(pointer, name), member_pointer(rule, name)
             if below in sinks:
-                yield from _slots(part, here, below, sinks, kind)
+                when = lasts and sinks[below] is SinkType.NAME and _is_time(here, part)
+                kinds = {**sinks, below: SinkType.DATE} if when else sinks
+                yield from _slots(part, here, below, kinds, kind)
                 continue
             # No definition has this member: its name may be data, and says what its value is for.
             if (named := _name_as_data(name, kind)) is not None:
@@ -67,12 +70,22 @@ def _called(kind: SinkType, value: str) -> SinkType:
 
 
 def _is_time(pointer: str, value: JsonValue) -> bool:
-    """Whether this is from or to when something lasts, and so nobody: `from 19:00 to 21:00`."""
-    lasts = not _WHEN.isdisjoint(words(pointer.rpartition("/")[2]))
-    return lasts and isinstance(value, str) and _TIME.fullmatch(value) is not None
+    """Whether this is from or to when something lasts, and so nobody: `from 19:00 to 21:00`. What
+    is known by its time is still called so: `cancel_slot(start="14:00")`.
+    """
+    when = not _WHEN.isdisjoint(words(pointer.rpartition("/")[2]))
+    return when and isinstance(value, str) and _TIME.fullmatch(value) is not None
 
 
-_CALLED: Final = frozenset({SinkType.RECIPIENT, SinkType.NAME})
+def _lasts(members: JsonObject, rule: str, sinks: Mapping[str, SinkType]) -> bool:
+    """Whether there is from when, to when and what: then the times name nothing."""
+    known = [(member_pointer(rule, name), part) for name, part in members.items()]
+    times = [below for below, part in known if _is_time(below, part)]
+    return len(times) > 1 and any(
+        sinks.get(below) in TARGET for below, _ in known if below not in times
+    )
+
+
 _WHEN: Final = frozenset("from to start end until till at time begin since".split())
 _TIME: Final = re.compile(r"(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d)?")
 

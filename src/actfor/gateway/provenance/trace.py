@@ -113,7 +113,8 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
     links = seen if kind is SinkType.URL else []
     if links and (invited := invitation(index, key, links)):
         return found(Label.FROM, "invitation", invited)
-    if letter := next((one for one in links if index.is_writers_site(one, key)), None):
+    own_site = (e for e in links if index.is_writers_site(e, key, reading=hand.reading))
+    if letter := next(own_site, None):
         return found(Label.FROM, "named-site", letter)
     if kind is SinkType.RECIPIENT and hand.tells and (row := contact(index, key, seen, hand)):
         return found(Label.FROM, "contact", row)
@@ -288,12 +289,16 @@ def _composed(index: Index, key: str, kind: SinkType) -> Label | None:
 
 def _below(index: Index, key: str) -> bool:
     """Whether a path is below one that the words name, spelled without tricks."""
-    if ".." in key.split("/") or "//" in key or "\\" in key or "%" in key:
+    if ".." in key.split("/") or "//" in key or _TRICKS.search(key) is not None:
         return False
     return any(
         value.type is SinkType.PATH and key.startswith(f"{value.key}/") and "/" in value.key
         for value in index.wish.values
     )
+
+
+_TRICKS: Final = re.compile(r"[\\%*?$`|<>]|[\s,;&:'\"][/~]")
+"""What may be read as another path, as many, or as a second one."""
 
 
 def _composed_url(index: Index, key: str) -> Label | None:
