@@ -34,6 +34,8 @@ def asked_of(found: Findings) -> str:
         return "yes"
     if _only_opens(found):
         return "yes"
+    if _is_done_to_its_record(found):
+        return "yes"
     pointed = _is_pointed_at(found)
     if pointed and not found.history.read_untrusted:
         return "yes"
@@ -65,6 +67,21 @@ def _only_opens(found: Findings) -> bool:
     slots = [slot for slot in found.slots if slot.type is SinkType.URL]
     said = len(slots) == len(found.slots) == 1 and slots[0].how in {"words", "invitation"}
     return said and not found.history.speaks
+
+
+def _is_done_to_its_record(found: Findings) -> bool:
+    """Whether the best tool for a verb of the words is used on the very record that they call by
+    its name, whatever kind of thing that is, and nothing else in it is a stranger's choice: `invite
+    Lene to drive my Volvo Brunhilde`. Not what pays, destroys or runs.
+    """
+    targets = [slot for slot in found.slots if slot.type in TARGET]
+    return (
+        found.effect in _SPELLED
+        and found.grounds.verb is Ask.YES
+        and not found.history.speaks
+        and any(slot.how == "named-record" for slot in targets)
+        and all(slot.label <= Label.FROM or slot.how == "named-record" for slot in targets)
+    )
 
 
 def _is_pointed_at(found: Findings) -> bool:

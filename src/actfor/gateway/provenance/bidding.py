@@ -23,6 +23,7 @@ from actfor.authorization.intent import (
 )
 from actfor.authorization.intent.lexicon import Deed
 from actfor.authorization.intent.text import words
+from actfor.authorization.intent.values import is_passcode
 from actfor.authorization.model import ToolEffect
 from actfor.gateway.provenance.copied import is_copied
 from actfor.gateway.provenance.index import Index
@@ -37,6 +38,9 @@ _SENTENCE: Final = 16  # characters; shorter texts ask for nothing
 _STRANGERS: Final = frozenset({Label.ATTESTED, Label.UNTRUSTED})
 _TELLING: Final = frozenset({SinkType.TEXT, SinkType.DATE, SinkType.AMOUNT, SinkType.OTHER})
 _CODES: Final = frozenset("confirmation verification otp pin passcode".split())
+
+
+_CODED: Final = frozenset({SinkType.CODE, SinkType.KEY})
 
 
 class Bidding:
@@ -75,15 +79,24 @@ class Bidding:
         )
 
     def solicited(
-        self, tool: KnownTool, effect: ToolEffect, traces: list[SlotTrace], *, asked: bool
+        self,
+        tool: KnownTool,
+        effect: ToolEffect,
+        traces: list[SlotTrace],
+        *,
+        asked: bool,
+        awaits: bool,
     ) -> SlotTrace | None:
         """The target that a stranger's text names while it asks for this effect.
 
-        ``asked`` is whether the person's own words surely ask for it.
+        ``asked`` is whether the person's own words surely ask for it; ``awaits``, whether something
+        was done that may wait for a mailed code: its letter says to confirm with it.
         """
         if effect is ToolEffect.READ:
             traces = [s for s in traces if s.type is SinkType.URL and s.how != "named-site"]
         mine = self._not_the_persons(tool, traces)
+        if awaits and Deed.LOGIN in tool.reading.deeds:
+            mine = [slot for slot in mine if not (slot.type in _CODED and is_passcode(slot.value))]
         if asked:  # what a letter says of a member whom the words mean asks for nothing new
             mine = [slot for slot in mine if not is_copied(self._index, slot)]
         for entry in self._index.speaking():

@@ -216,7 +216,13 @@ class Ledger:
             embedded=values.embedded,
             relevant=grounds.verb > Ask.NO or wish.hands_over or matter or _aims(values.slots),
             matter=matter,
-            solicited=self._bidding.solicited(tool, effect, every, asked=asked.ask is Ask.YES),
+            solicited=self._bidding.solicited(
+                tool,
+                effect,
+                every,
+                asked=asked.ask is Ask.YES,
+                awaits=self._made.has_changed and not self.index.speaks,
+            ),
             carries_secret=carries_secret(
                 self.index, effect, values.slots, unseen=self._lost_secrets
             ),

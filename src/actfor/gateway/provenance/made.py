@@ -56,6 +56,11 @@ class Made:
         return self._last == (tool.name, said or digest(arguments))
 
     @property
+    def has_changed(self) -> bool:
+        """Whether anything was changed."""
+        return bool(self._last[0])
+
+    @property
     def paid(self) -> int:
         """How many were paid, by whatever tool."""
         return len(self._payees)
