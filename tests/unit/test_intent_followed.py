@@ -140,3 +140,23 @@ def test_a_value_out_of_another_letter_is_asked_about() -> None:
 def test_errands_pay_nobody() -> None:
     iban = "DE75512108001245126199"
     assert effect(mailed(), "send_money", iban=iban, amount="40") != "permit"
+
+
+ATTACH = tool(
+    "attach_file",
+    "Adds a file to a step.",
+    "step_id path",
+    effect="write",
+    sinks={"/step_id": "id", "/path": "path"},
+)
+
+
+def test_a_file_is_attached_by_the_name_in_the_comment_and_by_no_longer_one() -> None:
+    point = said(WORDS, PLANS, STEPS, ATTACH)
+    point.record("get_plans", {}, [{"plan_id": "pl-1", "name": "Harvest plan"}])
+    text = "The map is missing here. You have it as map-june.pdf in your documents, add it?"
+    point.record("get_steps", {"plan_id": "pl-1"}, [step(1, "Plums", "bodo", text)])
+    file = {"step_id": "st-1", "path": "/home/me/documents/map-june.pdf"}
+    assert effect(point, "attach_file", **file) == "permit"
+    file["path"] += ".bak"
+    assert effect(point, "attach_file", **file) == "step-up"
