@@ -188,6 +188,8 @@ def is_over_count(found: Findings) -> bool:
     again = _RETRIES if found.tool.deeds & _RETRIED else 1
     if found.history.same >= again and not found.repeats:
         return True
+    if found.mirrors:
+        return False
     if found.grounds.single and Deed.CREATE in found.tool.deeds and found.history.made > 0:
         return not found.hands_over  # `create a code`: one was asked for
     if found.effect is ToolEffect.PAY and found.share is not None and found.share.alone:
