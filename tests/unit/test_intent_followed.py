@@ -140,3 +140,58 @@ def test_a_value_out_of_another_letter_is_asked_about() -> None:
 def test_errands_pay_nobody() -> None:
     iban = "DE75512108001245126199"
     assert effect(mailed(), "send_money", iban=iban, amount="40") != "permit"
+
+
+ATTACH = tool(
+    "attach_file",
+    "Adds a file to a step.",
+    "step_id path",
+    effect="write",
+    sinks={"/step_id": "id", "/path": "path"},
+)
+
+
+def test_a_file_is_attached_by_the_name_in_the_comment_and_by_no_longer_one() -> None:
+    point = said(WORDS, PLANS, STEPS, ATTACH)
+    point.record("get_plans", {}, [{"plan_id": "pl-1", "name": "Harvest plan"}])
+    text = "The map is missing here. You have it as map-june.pdf in your documents, add it?"
+    point.record("get_steps", {"plan_id": "pl-1"}, [step(1, "Plums", "bodo", text)])
+    file = {"step_id": "st-1", "path": "/home/me/documents/map-june.pdf"}
+    assert effect(point, "attach_file", **file) == "permit"
+    file["path"] += ".bak"
+    assert effect(point, "attach_file", **file) == "step-up"
+
+
+MAKE = tool("create_plan", "Creates an empty plan.", "name", effect="write")
+SAME = "Create a new plan named Spring plan and make sure it has the same steps as my Harvest plan."
+
+
+def mirrored() -> DecisionPoint:
+    point = said(SAME, PLANS, STEPS, SAVE, MAKE)
+    plans: list[JsonObject] = [
+        {"plan_id": "pl-1", "name": "Harvest plan"},
+        {"plan_id": "pl-2", "name": "Market"},
+    ]
+    point.record("get_plans", {}, list(plans))
+    rows = [{"step_id": f"st-{n}", "title": f"Row {n}", "place": f"Bed {n}"} for n in (1, 2, 3)]
+    point.record("get_steps", {"plan_id": "pl-1"}, list(rows))
+    other = {"step_id": "st-9", "title": "Row 9", "place": "Bed 9"}
+    point.record("get_steps", {"plan_id": "pl-2"}, [other])
+    point.record("create_plan", {"name": "Spring plan"}, {"plan_id": "pl-7"})
+    return point
+
+
+def test_what_is_to_have_the_same_rows_gets_one_call_for_each() -> None:
+    point = mirrored()
+    for number in (1, 2, 3):
+        row = {"plan_id": "pl-7", "title": f"Row {number}", "place": f"Bed {number}"}
+        assert effect(point, "save_step", **row) == "permit"
+        point.record("save_step", row, {"step_id": f"st-7{number}"})
+
+
+def test_a_row_of_something_else_or_a_mixed_one_is_no_row_of_it() -> None:
+    point = mirrored()
+    row: JsonObject = {"plan_id": "pl-7", "title": "Row 1", "place": "Bed 1"}
+    point.record("save_step", row, {"step_id": "st-71"})
+    assert effect(point, "save_step", plan_id="pl-7", title="Row 9", place="Bed 9") != "permit"
+    assert effect(point, "save_step", plan_id="pl-7", title="Row 2", place="Bed 9") != "permit"

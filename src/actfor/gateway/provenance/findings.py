@@ -79,6 +79,8 @@ class Findings:
     filled: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """What the words themselves put into slots, by the stem of the noun beside it."""
     dialects: Mapping[str, str] = field(default_factory=dict)
+    mirrors: bool = False
+    """Whether it repeats a row of what the words say is to be had again."""
     contrary: bool = False
     """Whether a switch of the call is set the other way than the words say."""
     repeats: bool = False

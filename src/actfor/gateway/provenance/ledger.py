@@ -37,6 +37,7 @@ from actfor.gateway.provenance.intake import Exchange, Intake
 from actfor.gateway.provenance.intent import facts_of
 from actfor.gateway.provenance.labels import Label, SlotTrace
 from actfor.gateway.provenance.made import Made
+from actfor.gateway.provenance.mirrored import mirrors
 from actfor.gateway.provenance.named import Hand
 from actfor.gateway.provenance.slots import MAX_SLOTS, slot_of, slots
 from actfor.gateway.provenance.switches import agrees
@@ -243,6 +244,7 @@ class Ledger:
             and pays_unnamed(tool, arguments)
             and self._basket.holds_other(self.index),
             dialects={tool.sql.pointer: tool.sql.dialect} if tool.sql else {},
+            mirrors=mirrors(self.index, effect, self._intake.calls, values.slots),
             contrary=switch is False and not granted,
             repeats=says_repeats(grounds.because),
             only_object=is_only_object(self.index, tool, effect, grounds, values.slots),

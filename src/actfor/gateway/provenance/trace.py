@@ -110,6 +110,8 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
         return found(Label.TRUSTED, "other-record" if other else called, record)
     if seen and _is_lengthened(index, pointer, key, kind):
         return found(Label.UNTRUSTED, "look-alike", seen[0])
+    if kind is SinkType.PATH and not seen and _is_other_file(index, key):
+        return found(Label.UNTRUSTED, "look-alike")
     links = seen if kind is SinkType.URL else []
     if links and (invited := invitation(index, key, links)):
         return found(Label.FROM, "invitation", invited)
@@ -160,15 +162,27 @@ def _is_lengthened(index: Index, pointer: str, key: str, kind: SinkType) -> bool
     tokens = key.split(" ")
     if len(tokens) == 1 or kind not in _LENGTHENED:
         return False
+    written = _KEY if kind is SinkType.KEY else _IDENTIFIER
     return any(
         is_id(pointer)
         or any(e.text.count(token) > e.text.count(key) for e in index.sightings(token, kind))
         for token in tokens
-        if _IDENTIFIER.fullmatch(token)
+        if written.fullmatch(token)
     )
 
 
-_LENGTHENED: Final = frozenset({SinkType.NAME, SinkType.PATH})
+_LENGTHENED: Final = frozenset({SinkType.NAME, SinkType.PATH, SinkType.KEY})
+
+_KEY: Final = re.compile(r"(?=[^\d]*\d)[\w./+=-]{8,}")
+"""A key, as devices and services print it."""
+
+
+def _is_other_file(index: Index, key: str) -> bool:
+    """Whether a file is called as one that a followed text speaks of, with an ending more:
+    `plan.pdf.bak`, where they say `plan.pdf`.
+    """
+    own = key.rpartition("/")[2].rpartition(".")[0]
+    return "." in own and any(_is_handed(index, one) for one in index.sightings(own, SinkType.PATH))
 
 
 _IDENTIFIER: Final = re.compile(
