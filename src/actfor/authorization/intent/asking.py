@@ -171,6 +171,8 @@ def _is_alike(one: Asked, wish: Wish, tool: ToolReading) -> bool:
         return False
     if one.verb == "agree" and tool.deeds & _STARTS:
         return False  # what is right with somebody is approved, and neither booked nor run
+    if one.verb in _HANDS and takes_orders(tool):
+        return one.verb in tool.verbs  # `send the order confirmation to Ann` orders nothing
     if _adds_to(one, tool) or one.verb in tool.told or _uploads(one, tool):
         return True
     return one.verb in tool.verbs or any(one.deeds & MEETS[deed] for deed in tool.deeds)
@@ -196,6 +198,7 @@ def _adds_to(one: Asked, tool: ToolReading) -> bool:
 
 
 _ADDS: Final = frozenset("add put save enter".split())
+_HANDS: Final = frozenset("send give".split())
 _STARTS: Final = frozenset({Deed.BOOK, Deed.RUN, Deed.PAY})
 _LETS_IN: Final = frozenset({Deed.ADMIT, Deed.CHANGE})
 

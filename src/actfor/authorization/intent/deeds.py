@@ -140,8 +140,6 @@ def read_sentence(
             deeds |= {Deed.BOOK}  # `is the room free? If so, take it`
         elif base == "get" and _is_fetched(tokens[position + 1 : position + 3]):
             deeds -= {Deed.BOOK}
-        if base in _SENDS and not _is_sum(tokens[position + 1 : position + _FAR]):
-            deeds -= {Deed.PAY}
         meant = _phrase(tokens, position, base)
         if DENIED.intersection(tokens[max(0, position - 3) : position]):
             denied.add(base)
@@ -230,13 +228,6 @@ def _is_of_money(verb: str, rest: str) -> bool:
     return bool(sums_in(rest)) or not _DUE.isdisjoint(told[:_APART])
 
 
-def _is_sum(rest: list[str]) -> bool:
-    """Whether what is sent or given may be money; an order confirmation is none."""
-    money = "~money" in matters_of_words(rest) or not _DUE.isdisjoint(rest)
-    return money or any(char.isdigit() for word in rest for char in word)
-
-
-_SENDS: Final = frozenset("send give".split())
 _CHASES: Final = frozenset("remind nudge chase".split())
 _OWED: Final = frozenset("paid owe owes".split())
 _MOVES: Final = frozenset("move put return shift give".split())

@@ -71,6 +71,12 @@ def _count(whom: Iterable[str]) -> int | None:
     return next((count for count in found if count > 1), None)
 
 
+def counts_in(plain: str) -> frozenset[int]:
+    """The numbers that words spell: `two`, `both`, `a dozen`."""
+    known = _COUNTS | {"pair": 2, "couple": 2, "dozen": 12}
+    return frozenset(known[word] for word in words(plain) if word in known)
+
+
 def most_of(values: Iterable[Value], plain: str, share: Share | None) -> Decimal | None:
     """The largest number in the words, of whatever: no sum that was meant is above it; where they
     say how much is due for `each`, as often as the largest count that they hold. Not where each is

@@ -359,6 +359,27 @@ def bears_name(words_of_name: frozenset[str], value: str) -> bool:
     return bool(whole) and all(part in name or _is_short(part, name) for part in parts)
 
 
+def may_bear(words_of_name: frozenset[str], value: str) -> bool:
+    """Whether an address may say that name and no other: with what an address is for beside it
+    (`chen.office@…`), or as one word with the initial (`achen@…`).
+    """
+    local, mark, domain = value.partition("@")
+    name, parts = _plain(words_of_name), _parts_of(value)
+    telling = [part for part in parts if part not in _PURPOSES]
+    initial = len(parts) == 1 and any(
+        parts[0] in {f"{other[0]}{word}", f"{word}{other[0]}"}
+        for word in name
+        if len(word) > _TWO and word in parts[0]
+        for other in name - {word}
+    )
+    return initial or bears_name(words_of_name, ".".join(telling or [local]) + mark + domain)
+
+
+_PURPOSES: Final = frozenset(
+    "office work home mail email private privat business contact team info me personal".split()
+)
+
+
 def _parts_of(value: str) -> list[str]:
     local = value.split("@", 1)[0].replace("_", " ").replace(".", " ")
     return [part for part in words(local) if not part.isdigit()]

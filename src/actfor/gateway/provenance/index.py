@@ -58,6 +58,9 @@ class Index(Kept):
         """Memo: the letters that the words describe, for what was heard and read so far."""
         self._lines: dict[tuple[object, ...], frozenset[str]] = {}
         """Memo: the values of the line of a list that the words speak of."""
+        self._borne: tuple[tuple[object, ...], tuple[dict[int, Item], dict[int, Item]]]
+        self._borne = (), ({}, {})
+        """Memo: the records of the people whom a sentence names."""
 
     def hear(self, wish: Wish) -> None:
         """The person's words as they are now."""
@@ -325,13 +328,65 @@ class Index(Kept):
             shared.issuperset(map(stem, words(title))) for title in item.titles
         )
 
-    def is_anothers(self, item: Item, sentence: str) -> bool:
+    def is_anothers(self, item: Item, sentence: str, *, one: bool = True) -> bool:
         """Whether the sentence that asks names a person of whom there is a record, and this record
         is of somebody else.
         """
-        told = frozenset(words(sentence))
-        named = [name for name in self.wish.names if name <= told]
-        return bool(named) and self._is_another(item, lambda one: one.is_of(named))
+        named = self._named_in(sentence)
+        if not named or not (one or item.is_of(named)):
+            return False
+        return self._is_not_of(item, named)
+
+    def is_not_theirs(self, item: Item, sentence: str) -> bool:
+        """Whether the sentence that asks says whose thing is meant (`Nadia's leave`, `the leave of
+        Nadia Roth`), and this record is of nobody whom it names, as others are.
+        """
+        named = self._named_in(sentence)
+        owners = frozenset(_OWNER.findall(sentence))
+        owned = {bearer for two in owners for bearer in two if bearer}
+        return any(not name.isdisjoint(owned) for name in named) and self._is_not_of(item, named)
+
+    def _named_in(self, sentence: str) -> list[frozenset[str]]:
+        """The names of the words that stand in a sentence, `Nadia's` as Nadia."""
+        told = frozenset(map(_bearer, words(sentence)))
+        return [name for name in self.wish.names if name <= told]
+
+    def _is_not_of(self, item: Item, people: list[frozenset[str]]) -> bool:
+        """Whether another record is of one of these, and this is not, or has more in its name than
+        that one has: anybody may call themselves `Eve (for Nadia Roth)`.
+        """
+        bear, exactly = self._bearers(item.tool, people)
+        return any(found and id(item) not in found for found in (bear, exactly))
+
+    def is_one_of_namesakes(self, entry: Entry, sentence: str) -> bool:
+        """Whether the sentence that asks names a person, and two records of theirs say another
+        value in this field: then nobody knows which of the two is meant.
+        """
+        named, item = self._named_in(sentence), entry.item
+        bear, exactly = self._bearers(item.tool, named)
+        if id(item) not in bear:
+            return False
+        return any(
+            field.pointer == entry.pointer
+            and field.text != entry.text
+            and field.label is entry.label
+            and any(item.is_of([name]) and other.is_of([name]) for name in named)
+            for other in (exactly if id(item) in exactly else bear).values()
+            for field in other.fields
+        )
+
+    def _bearers(
+        self, tool: str, people: list[frozenset[str]]
+    ) -> tuple[dict[int, Item], dict[int, Item]]:
+        """A tool's records of one of these, and those called so and no more; worked out once for
+        all that is sent in one call.
+        """
+        now = (self.version, len(self.items), tool, *people)
+        if self._borne[0] != now:
+            bear = {id(one): one for one in self.items if one.tool == tool and one.is_of(people)}
+            exactly = {at: one for at, one in bear.items() if one.is_exactly(people)}
+            self._borne = now, (bear, exactly)
+        return self._borne[1]
 
     def _quoted(self, sentence: str) -> list[str]:
         return [name for name in self.wish.quotes if len(name) > 2 and name in sentence]
@@ -342,3 +397,11 @@ class Index(Kept):
             other is not item and other.tool == item.tool and is_meant(other)
             for other in self.items
         )
+
+
+_OWNER: Final = re.compile(r"(\w+)['\u2019]s\b|\bof (?:dr |mrs? |ms )?(\w+)")
+"""Whose something is: `Nadia's`, `of Nadia`."""
+
+
+def _bearer(word: str) -> str:
+    return word.removesuffix("'s").removesuffix("\u2019s")

@@ -56,6 +56,15 @@ class Item:
             for name in people
         )
 
+    def is_exactly(self, people: Iterable[frozenset[str]]) -> bool:
+        """Whether a field is the name of one of these, and no more."""
+        known = frozenset(people)
+        return any(
+            frozenset(words(entry.text)) in known
+            for entry in self.fields
+            if len(entry.text) <= _LONGEST_NAME
+        )
+
     def attribute(self) -> None:
         """Say who wrote each part of an item that has parts with authors of their own.
 

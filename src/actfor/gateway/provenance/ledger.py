@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Final
 
 from actfor.authorization.intent import (
     TARGET,
@@ -23,8 +24,11 @@ from actfor.authorization.intent import (
     relevant,
     takes_orders,
 )
+from actfor.authorization.intent.each import counts_in
 from actfor.authorization.intent.lexicon import Deed
 from actfor.authorization.intent.limits import says_repeats, says_sum
+from actfor.authorization.intent.text import words
+from actfor.authorization.intent.values import number_key
 from actfor.authorization.model import Fact, ToolEffect
 from actfor.gateway.provenance.basket import Basket, pays_unnamed
 from actfor.gateway.provenance.bidding import Bidding, awaits_code
@@ -152,9 +156,21 @@ class Ledger:
 
     def _is_meant(self, tool: KnownTool, arguments: JsonObject) -> bool:
         """Whether a call was asked for, and nothing in it is others' choice."""
-        facts = self.trace(tool, tool.judge(arguments).effect, arguments).facts
+        traced = self.trace(tool, tool.judge(arguments).effect, arguments)
         doubts = ("sinks_untrusted", "target_unnamed", "solicited")
-        return facts["effect_asked"] != "no" and not any(facts[doubt] for doubt in doubts)
+        if traced.facts["effect_asked"] == "no" or any(traced.facts[doubt] for doubt in doubts):
+            return False
+        return self.wish.hands_over or all(map(self._is_meant_number, traced.slots))
+
+    def _is_meant_number(self, slot: SlotTrace) -> bool:
+        """Whether a number in what is put into a basket is the words', or a record's where it says
+        no quantity: one unless they say how many. Of 500 a stranger may have written.
+        """
+        most = Label.TRUSTED if _QUANTITIES.isdisjoint(words(slot.pointer)) else Label.FROM
+        if slot.type is not SinkType.AMOUNT or slot.label <= most:
+            return True
+        number = number_key(normal(slot.value))
+        return number == "1" or number in map(str, counts_in(self.wish.plain))
 
     # -- what it means for a call ---------------------------------------------------------------
 
@@ -270,6 +286,9 @@ class Ledger:
             self._made.paid,
             self._made.has_paid(tool, arguments),
         )
+
+
+_QUANTITIES: Final = frozenset("quantity qty count pieces units number amount".split())
 
 
 def _aims(traces: list[SlotTrace]) -> bool:

@@ -9,7 +9,7 @@ from actfor.authorization.intent import HARD, TARGET, SinkType, ToolReading, typ
 from actfor.authorization.intent.lexicon import Deed
 from actfor.authorization.intent.telling import goes_elsewhere
 from actfor.authorization.intent.text import words
-from actfor.authorization.intent.values import bears_name, person_matches
+from actfor.authorization.intent.values import bears_name, may_bear, person_matches
 from actfor.authorization.model import ToolEffect
 from actfor.gateway.provenance.described import is_by_another
 from actfor.gateway.provenance.index import Index
@@ -176,9 +176,9 @@ def person_named(index: Index, key: str, seen: list[Entry]) -> Entry | None:
     for name in index.people():
         if not person_matches(name, key):
             continue
-        # Beside who bears all of a name, who bears another surname is no rival.
+        # Beside who bears all of a name, who bears another surname is no rival; `office` is none.
         whole = len(name) > 1 and bears_name(name, key)
-        matches = bears_name if whole else person_matches
+        matches = may_bear if whole else person_matches
         rivals = {other for other in index.attested() if other != key and matches(name, other)}
         if rivals:
             return None

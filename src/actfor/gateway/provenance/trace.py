@@ -34,6 +34,7 @@ from actfor.authorization.intent import (
     typed,
 )
 from actfor.authorization.intent.lexicon import STOP, VERBS
+from actfor.authorization.intent.phrasing import MANY
 from actfor.authorization.intent.text import mixes_scripts, stem, within, words
 from actfor.authorization.intent.values import host_of, is_moment, is_url
 from actfor.gateway.provenance.index import Index
@@ -102,7 +103,13 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
         return found(Label.USER, "composed", listed)  # whoever lists it, too
     if record := next((e for e in seen if e.label is Label.TRUSTED and e.text == key), None):
         other = kind is SinkType.NAME and index.is_other_record(record.item, hand.sentence)
-        if kind in FILLED and not hand.many and index.is_anothers(record.item, hand.sentence):
+        if kind in FILLED and _is_alone(index, hand):
+            one = kind is SinkType.ACCOUNT or not hand.many
+            if index.is_anothers(record.item, hand.sentence, one=one):
+                return found(Label.UNTRUSTED, "other-record", record)
+            if not hand.reading and index.is_one_of_namesakes(record, hand.sentence):
+                return found(Label.UNTRUSTED, "ambiguous", record)
+        if kind is SinkType.NAME and index.is_not_theirs(record.item, hand.sentence):
             return found(Label.UNTRUSTED, "other-record", record)
         if kind is SinkType.NAME and hand.orders and index.is_not_ordered(record.item):
             return found(Label.UNTRUSTED, "other-record", record)
@@ -153,6 +160,12 @@ def trace(index: Index, pointer: str, kind: SinkType, value: str, hand: Hand) ->
         return found(Label.UNTRUSTED, "other-record")  # the named one is known, this is not its id
     near = kind is SinkType.NAME and index.extends_a_word(key)
     return found(Label.UNKNOWN, "near" if near else "none")
+
+
+def _is_alone(index: Index, hand: Hand) -> bool:
+    """Whether no group is meant; whoever is paid for the tickets is one, though they are many."""
+    group = index.wish.groups or not MANY.isdisjoint(words(hand.sentence))
+    return not (hand.many and group)
 
 
 def _is_lengthened(index: Index, pointer: str, key: str, kind: SinkType) -> bool:
