@@ -272,7 +272,12 @@ def test_policies_are_tried_published_and_taken_back(stage: Stage, tmp_path: Pat
     stage.actfor("policy", "check", str(candidate))
     assert "all in force: 1 added" in told_by(stage, "policy", "check", str(candidate))
     alone = tmp_path / "alone.cedar"
-    alone.write_text(forbid)  # as whoever takes a set for an addition would
+    alone.write_text(forbid)
+    refused = told_by(stage, "policy", "check", str(alone))
+    assert refused == "no policy permits anything: everything would be denied"
+    capped = "when { context.in_mandate && context.within_caps };"
+    permit = f'@id("more") @reason("more") permit (principal, action, resource) {capped}'
+    alone.write_text(forbid + permit)  # as whoever takes a set for an addition would
     assert re.search(r"\d+ removed", told_by(stage, "policy", "check", str(alone)))
     told = stage.json("policy", "diff", "--file", str(candidate))
     assert [(each["id"], each["kind"]) for each in told["changes"]] == [("closed", "added")]

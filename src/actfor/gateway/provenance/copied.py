@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from actfor.authorization.intent import TARGET, SinkType, key_of
@@ -20,11 +21,17 @@ _SAME: Final = re.compile(
 _FREE: Final = frozenset({*TARGET, SinkType.AMOUNT, SinkType.PERMISSION})
 
 
+@lru_cache(maxsize=64)
+def _taken_over(words: str) -> list[str]:
+    """The names of what is to be taken over."""
+    return [name.strip("'\"`.,;:()") for name in _SAME.findall(words)]
+
+
 def is_copied(index: Index, slot: SlotTrace) -> bool:
     """Whether a value stands, whole, in the record of a thing that is to be taken over."""
     if slot.label > Label.TRUSTED:
         return False
-    names = [name.strip("'\"`.,;:()") for name in _SAME.findall(index.wish.text)]
+    names = _taken_over(index.wish.text)
     key = key_of(slot.value, slot.type)
     return bool(names) and any(
         entry.text == key and entry.item.holds(names) and not entry.item.speaks
