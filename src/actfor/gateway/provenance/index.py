@@ -339,8 +339,11 @@ class Index(Kept):
 
     def is_not_theirs(self, item: Item, sentence: str) -> bool:
         """Whether the sentence that asks says whose thing is meant (`Nadia's leave`, `the leave of
-        Nadia Roth`), and this record is of nobody whom it names, as others are.
+        Nadia Roth`), and this record is of nobody whom it names, as others are. `Grandma's recipes`
+        may be what a thing is called.
         """
+        if self.is_called(item):
+            return False
         named = self._named_in(sentence)
         owners = frozenset(_OWNER.findall(sentence))
         owned = {bearer for two in owners for bearer in two if bearer}
@@ -360,8 +363,11 @@ class Index(Kept):
 
     def is_one_of_namesakes(self, entry: Entry, sentence: str) -> bool:
         """Whether the sentence that asks names a person, and two records of theirs say another
-        value in this field: then nobody knows which of the two is meant.
+        value in this field: then nobody knows which of the two is meant. Members of a list are
+        many by themselves.
         """
+        if entry.pointer.endswith("*"):
+            return False
         named, item = self._named_in(sentence), entry.item
         bear, exactly = self._bearers(item.tool, named)
         if id(item) not in bear:
