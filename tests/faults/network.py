@@ -20,8 +20,10 @@ from actfor.store.postgres import Link
 from actfor.store.postgres_writer import PostgresWriter
 
 NODES = 2
-LONGEST_ANSWER = 2.5
-"""Two seconds from the question to the answer, whatever they were spent on; and this machine's."""
+LONGEST_ANSWER = 4.0
+"""Two seconds from the question to the answer, whatever they were spent on; the rest is a machine's
+on which four tests share two cores. Who waits without end takes eight.
+"""
 LONGEST_RECOVERY = 5.0
 WEATHER = (
     "lose-commit", "stall", "mute-commit", "cut", "deaf", "cut-after", "mute", "delay",
