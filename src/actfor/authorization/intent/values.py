@@ -380,9 +380,10 @@ _PURPOSES: Final = frozenset(
 )
 
 
-def _parts_of(value: str) -> list[str]:
+@lru_cache(maxsize=4_096)
+def _parts_of(value: str) -> tuple[str, ...]:
     local = value.split("@", 1)[0].replace("_", " ").replace(".", " ")
-    return [part for part in words(local) if not part.isdigit()]
+    return tuple(part for part in words(local) if not part.isdigit())
 
 
 def _is_short(part: str, name: frozenset[str]) -> bool:

@@ -26,7 +26,7 @@ def is_followed_up(
     index: Index, tool: KnownTool, effect: ToolEffect, slots: list[SlotTrace]
 ) -> bool:
     """Whether a call is a plain change, or an answer, because of a text that is followed."""
-    if not index.wish.hands_over or index.speaks:
+    if effect is ToolEffect.READ or not index.wish.hands_over or index.speaks:
         return False
     texts = list(_followed(index))
     targets = [slot for slot in slots if slot.type in TARGET]
@@ -50,30 +50,28 @@ _GRAVER: Final = frozenset(
 
 def _followed(index: Index) -> Iterator[Entry]:
     """The texts of the writers whom the words name."""
+    handle = _handle(index)
     for item in index.items:
         if item.speaks or not item.authors:
             continue
         named = index.is_by_named(item)
         for entry in item.fields:
             by = entry.by or item.author
-            theirs = (named and not index.is_by_another(entry)) or _is_handle(index, by)
+            theirs = (named and not index.is_by_another(entry)) or by == handle
             if entry.label > Label.TRUSTED and theirs:
                 yield entry
 
 
-def _is_handle(index: Index, author: str) -> bool:
-    """Whether somebody is called as the address of one whom the words name, without its signs:
-    `annaroth` for Anna, whose address some system has as `anna.roth@…`.
+def _handle(index: Index) -> str | None:
+    """What one is called whom the words name, if it is the address of the one such, without its
+    signs: `annaroth` for Anna, whose address some system has as `anna.roth@…`.
     """
-    if not author.isalnum():
-        return False
-    bearers = {
-        address
+    handles = {
+        _plain(address)
         for address in index.attested()
-        for name in index.wish.sources
-        if person_matches(name, address)
+        if any(person_matches(name, address) for name in index.wish.sources)
     }
-    return {_plain(address) for address in bearers} == {author}
+    return (handles.pop() or None) if len(handles) == 1 else None
 
 
 def _plain(address: str) -> str:
