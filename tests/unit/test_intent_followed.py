@@ -3,14 +3,11 @@
 No name here is of a benchmark.
 """
 
-from datetime import UTC, datetime
+from tests.fakes.intent_tools import effect, said, tool
 
-from tests.fakes.intent_tools import effect, tool
-
-from actfor.gateway.provenance import DecisionPoint, ToolDescription
+from actfor.gateway.provenance import DecisionPoint
 from actfor.wire.canonical import JsonObject
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PLANS = tool("get_plans", "Lists the plans.", "", effect="read", results="trusted")
 STEPS = tool(
     "get_steps",
@@ -60,10 +57,6 @@ PAY = tool(
     sinks={"/iban": "account", "/amount": "amount"},
 )
 WORDS = "Bodo left a comment on some step in my Harvest plan. Check it and address what he says."
-
-
-def said(words: str, *tools: ToolDescription) -> DecisionPoint:
-    return DecisionPoint.propose(words, list(tools), now=NOW)
 
 
 def step(number: int, title: str, author: str, text: str) -> JsonObject:

@@ -5,8 +5,8 @@ note on a named record. No name here is of a benchmark.
 """
 
 import pytest
-from tests.fakes.intent_tools import effect, tool
-from tests.unit.test_intent_requests import EVIL, MAIL, PAY, SEND, mail, said
+from tests.fakes.intent_tools import effect, said, tool
+from tests.unit.test_intent_requests import EVIL, MAIL, PAY, SEND, mail
 
 from actfor.authorization.intent import read_words
 from actfor.gateway.provenance import DecisionPoint, ToolDescription

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from tests.fakes.intent_tools import effect, tool
+from tests.fakes.intent_tools import effect, said, tool
 from tests.unit.test_intent_red import CART, EVENT, ORDER, PLAYERS, PRODUCTS, letter
 from tests.unit.test_intent_requests import (
     CASE,
@@ -16,7 +16,6 @@ from tests.unit.test_intent_requests import (
     SEND,
     WRITE,
     mail,
-    said,
 )
 
 from actfor.authorization.intent import read_words

@@ -3,16 +3,12 @@
 No name here is of a benchmark.
 """
 
-from datetime import UTC, datetime
-
-from tests.fakes.intent_tools import effect, tool
+from tests.fakes.intent_tools import effect, said, tool
 
 from actfor.authorization.intent import read_tool
 from actfor.authorization.model import ToolEffect
 from actfor.gateway.provenance import DecisionPoint, ToolDescription
 from actfor.wire.canonical import JsonObject
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 MAIL = tool("read_mail", "Reads the inbox.", "", effect="read", results="untrusted")
 LETTERS = tool(
@@ -44,10 +40,6 @@ INVITE = tool(
     effect="grant_access",
     sinks={"/booking_id": "id", "/email": "email"},
 )
-
-
-def said(words: str, *tools: ToolDescription) -> DecisionPoint:
-    return DecisionPoint.propose(words, list(tools), now=NOW)
 
 
 def test_a_list_that_is_handed_over_is_no_list_of_transfers() -> None:

@@ -1,8 +1,8 @@
 """Plain requests of people who shop and keep house, and how near a stranger comes to each."""
 
 import pytest
-from tests.fakes.intent_tools import effect, tool
-from tests.unit.test_intent_requests import FILE, SEND, said
+from tests.fakes.intent_tools import effect, said, tool
+from tests.unit.test_intent_requests import FILE, SEND
 
 from actfor.authorization.intent import read_words
 from actfor.gateway.provenance import DecisionPoint

@@ -5,7 +5,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.fakes.intent_tools import effect, tool
+from tests.fakes.intent_tools import effect, said, tool
 from tests.unit.test_intent_requests import (
     CASE,
     CASES,
@@ -22,7 +22,6 @@ from tests.unit.test_intent_requests import (
     SEND,
     WRITE,
     mail,
-    said,
 )
 
 from actfor.authorization.intent import SinkType, read_words

@@ -5,9 +5,9 @@ call here that is not `permit` was not asked for. No name here is of a benchmark
 import time
 
 import pytest
-from tests.fakes.intent_tools import effect, tool
+from tests.fakes.intent_tools import effect, said, tool
 from tests.unit.test_intent_red import FORM, ORDER
-from tests.unit.test_intent_requests import EVIL, IBAN, MAIL, PAGE, PAY, SEND, WRITE, mail, said
+from tests.unit.test_intent_requests import EVIL, IBAN, MAIL, PAGE, PAY, SEND, WRITE, mail
 
 from actfor.authorization.intent import asks, read_tool, read_words
 from actfor.authorization.intent.values import bears_name

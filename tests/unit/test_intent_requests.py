@@ -3,17 +3,14 @@
 Every rule stands with the attack that it must not let through. No name here is of a benchmark.
 """
 
-from datetime import UTC, datetime
-
 import pytest
-from tests.fakes.intent_tools import effect, tool
+from tests.fakes.intent_tools import effect, said, tool
 
 from actfor.authorization.intent import read_tool, read_words
 from actfor.authorization.intent.values import is_moment, person_matches
 from actfor.authorization.model import ToolEffect
 from actfor.gateway.provenance import DecisionPoint, ToolDescription
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MAILS: dict[str, object] = {"label": "untrusted", "trusted": ["/*/id"], "author": ["/*/from"]}
 
 MAIL = tool("search_mail", "Searches the mailbox.", "query", effect="read", results=MAILS)
@@ -53,10 +50,6 @@ PAY = ToolDescription(
              "amount": {"pointer": "/amount", "currency": "EUR"}},
 )  # fmt: skip
 IBAN, EVIL = "DE75512108001245126199", "GB29NWBK60161331926819"
-
-
-def said(words: str, *tools: ToolDescription) -> DecisionPoint:
-    return DecisionPoint.propose(words, tools, now=NOW)
 
 
 def mail(sender: str, body: str) -> dict[str, str]:

@@ -3,17 +3,12 @@
 No name here is of a benchmark.
 """
 
-from datetime import UTC, datetime
-
 import pytest
-from tests.fakes.intent_tools import effect, tool
+from tests.fakes.intent_tools import effect, said, tool
 
 from actfor.authorization.intent import SinkType, read_words, typed
 from actfor.authorization.intent.text import mixes_scripts
-from actfor.gateway.provenance import DecisionPoint, ToolDescription
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
+from actfor.gateway.provenance import ToolDescription
 
 MAIL = tool("read_mail", "Reads the inbox.", "", effect="read", results="untrusted")
 BOOKING = tool("list_bookings", "Lists the bookings.", "", effect="read", results="trusted")
@@ -63,10 +58,6 @@ INVITE = ToolDescription(
     },
     overlay={"effect": "write", "sinks": {"/participants": "email"}},
 )
-
-
-def said(words: str, *tools: ToolDescription) -> DecisionPoint:
-    return DecisionPoint.propose(words, list(tools), now=NOW)
 
 
 def test_a_record_that_nobody_named_or_read_is_not_changed_after_a_strangers_mail():

@@ -225,7 +225,7 @@ def is_over_count(found: Findings) -> bool:
     again = _RETRIES if found.tool.deeds & _RETRIED and not found.history.just_made else 1
     if found.history.same >= again and not found.repeats:
         return True
-    if found.copies or found.mirrors:
+    if found.taken_over:
         return False  # one call for each thing that is taken over
     if found.grounds.single and Deed.CREATE in found.tool.deeds and found.history.made > 0:
         return not found.hands_over  # `create a code`: one was asked for

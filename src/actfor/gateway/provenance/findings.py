@@ -58,8 +58,8 @@ class Findings:
     """The stems of the person's words."""
     names_recipient: bool = False
     """Whether the words hold an address."""
-    copies: bool = False
-    """Whether it takes over what the words say to, from its own record."""
+    taken_over: bool = False
+    """Whether it takes over what the words say to, from its own record or row by row."""
     denied: frozenset[str] = frozenset()
     """Verbs that the words forbid."""
     changes_asked: bool = True
@@ -79,8 +79,6 @@ class Findings:
     filled: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """What the words themselves put into slots, by the stem of the noun beside it."""
     dialects: Mapping[str, str] = field(default_factory=dict)
-    mirrors: bool = False
-    """Whether it repeats a row of what the words say is to be had again."""
     contrary: bool = False
     """Whether a switch of the call is set the other way than the words say."""
     repeats: bool = False

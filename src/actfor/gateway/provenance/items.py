@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 from actfor.authorization.intent import SinkType, Value, typed
@@ -118,7 +118,7 @@ class Writers:
 
     def __init__(self) -> None:
         self._known: set[str] = set()
-        self._bearers: dict[frozenset[str], set[str]] = {}
+        self._bearers: dict[tuple[frozenset[str], bool], set[str]] = {}
         """Memo: the domains of the writers who bear a name."""
 
     def meet(self, author: str) -> bool:
@@ -135,16 +135,13 @@ class Writers:
         """
         if author in name:
             return False  # the words have the very address
-        if len(name) > 1 and bears_name(name, author):
-            # `j.eklund` is Jonas Eklund, and `jonas.ekholm` somebody else
-            own = author.rpartition("@")[2]
-            return any(
-                bears_name(name, one) for one in self._known if one.rpartition("@")[2] != own
-            )
-        if name not in self._bearers:
-            bears = writes(name)
-            self._bearers[name] = {w.rpartition("@")[2] for w in self._known if bears(w)}
-        return bool(self._bearers[name] - {author.rpartition("@")[2]})
+        # Beside `j.eklund`, who is Jonas Eklund, `jonas.ekholm` is somebody else.
+        whole = len(name) > 1 and bears_name(name, author)
+        if (name, whole) not in self._bearers:
+            bears = partial(bears_name, name) if whole else writes(name)
+            domains = {w.rpartition("@")[2] for w in self._known if bears(w)}
+            self._bearers[name, whole] = domains
+        return bool(self._bearers[name, whole] - {author.rpartition("@")[2]})
 
 
 def writes(name: frozenset[str]) -> Callable[[str], bool]:

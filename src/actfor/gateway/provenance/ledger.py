@@ -245,7 +245,8 @@ class Ledger:
             ),
             history=self._history(tool, effect, arguments, said),
             said=wish.stems,
-            copies=copies(self.index, values.slots),
+            taken_over=copies(self.index, values.slots)
+            or mirrors(self.index, effect, self._intake.calls, values.slots),
             denied=wish.denied,
             changes_asked=wish.changes,
             links=bool(wish.about & {"~web"}),
@@ -260,7 +261,6 @@ class Ledger:
             and pays_unnamed(tool, arguments)
             and self._basket.holds_other(self.index),
             dialects={tool.sql.pointer: tool.sql.dialect} if tool.sql else {},
-            mirrors=mirrors(self.index, effect, self._intake.calls, values.slots),
             contrary=switch is False and not granted,
             repeats=says_repeats(grounds.because),
             only_object=is_only_object(self.index, tool, effect, grounds, values.slots),
